@@ -1,0 +1,3 @@
+//! Sluicegate, the bridge between Kafka and frontends.
+
+pub mod telemetry;

@@ -1,0 +1,258 @@
+//! The metrics of one instance, in Prometheus text format.
+//!
+//! Labels are small closed sets that the configuration or this file defines: never an id, a user or
+//! an event type, which clients could make up without end.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// How a client is connected; the value of the label `transport`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Server-sent events.
+    Sse,
+    /// WebSocket.
+    Ws,
+    /// Long polling; counted while a poll waits.
+    LongPolling,
+}
+
+impl Transport {
+    /// All transports, in the order of their metrics.
+    pub const ALL: [Self; 3] = [Self::Sse, Self::Ws, Self::LongPolling];
+
+    /// Returns the name used in paths and as a label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sse => "sse",
+            Self::Ws => "ws",
+            Self::LongPolling => "longpolling",
+        }
+    }
+}
+
+/// Why a source record was skipped; the value of the label `reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rejection {
+    /// The record has no value and is not a CloudEvent without data.
+    NullValue,
+    /// The value is not the JSON that its content type promises.
+    NotJson,
+    /// JSON, but not a CloudEvent: an attribute is missing, of a wrong type or has control characters.
+    NotACloudEvent,
+    /// A `specversion` that is not known.
+    UnknownVersion,
+    /// A `content-type` in a format that cannot be decoded, such as `application/cloudevents+avro`.
+    UnsupportedFormat,
+    /// Nested deeper than the limit.
+    TooDeep,
+    /// Larger than the limit.
+    TooLarge,
+}
+
+impl Rejection {
+    /// All reasons, in the order of their metrics.
+    pub const ALL: [Self; 7] = [
+        Self::NullValue,
+        Self::NotJson,
+        Self::NotACloudEvent,
+        Self::UnknownVersion,
+        Self::UnsupportedFormat,
+        Self::TooDeep,
+        Self::TooLarge,
+    ];
+
+    /// Returns the value of the label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NullValue => "null_value",
+            Self::NotJson => "not_json",
+            Self::NotACloudEvent => "not_a_cloudevent",
+            Self::UnknownVersion => "unknown_version",
+            Self::UnsupportedFormat => "unsupported_format",
+            Self::TooDeep => "too_deep",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+/// Histogram buckets for seconds, from a quarter of a millisecond to half a minute.
+const LATENCY_SECONDS: [f64; 16] = [
+    0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
+    30.0,
+];
+
+/// Every metric of one instance. Cheap to clone; all clones count into the same registry.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// `sluicegate_consumed_records_total{topic}`: records read from Kafka.
+    pub consumed: IntCounterVec,
+    /// `sluicegate_rejected_records_total{reason}`: records skipped, see [`Rejection`].
+    pub rejected: IntCounterVec,
+    /// `sluicegate_matched_events_total`: events that at least one connection of a shard wanted.
+    pub matched: IntCounter,
+    /// `sluicegate_delivered_events_total{transport}`: events written to a socket whole.
+    pub delivered: IntCounterVec,
+    /// `sluicegate_dropped_events_total{transport}`: events that a connection will not get.
+    pub dropped: IntCounterVec,
+    /// `sluicegate_delivery_age_seconds`: from the record's timestamp to the socket write.
+    pub delivery_age: Histogram,
+    /// `sluicegate_connections{transport}`: open connections.
+    pub connections: IntGaugeVec,
+    /// `sluicegate_connections_opened_total{transport}`.
+    pub connections_opened: IntCounterVec,
+    /// `sluicegate_connections_closed_total{reason}`.
+    pub connections_closed: IntCounterVec,
+    /// `rig_subscriptions_total`: subscriptions in force; a gauge in spite of its name, as in RIG.
+    pub subscriptions: IntGauge,
+    /// `sluicegate_resumes_total{source}`: resumed connections, by where the replay came from.
+    pub resumes: IntCounterVec,
+    /// `sluicegate_resume_gaps_total`: `rig.resume_gap` events sent.
+    pub resume_gaps: IntCounter,
+    /// `sluicegate_produced_events_total{result}`: `acknowledged`, `refused`, `unavailable`.
+    pub produced: IntCounterVec,
+    /// `sluicegate_produce_duration_seconds`: from the request to Kafka's acknowledgement.
+    pub produce_duration: Histogram,
+    /// `sluicegate_http_requests_total{listener,status}`: `status` is a class such as `2xx`.
+    pub http_requests: IntCounterVec,
+    /// `sluicegate_http_refused_connections_total{reason}`.
+    pub http_refused: IntCounterVec,
+    /// `sluicegate_kafka_up`: 1 while at least one broker answers.
+    pub kafka_up: IntGauge,
+    /// `sluicegate_consumer_lag_records`: records not yet read, over all partitions.
+    pub consumer_lag: IntGauge,
+    /// `sluicegate_replay_ring_bytes`: memory that the replay ring holds.
+    pub ring_bytes: IntGauge,
+    /// `sluicegate_ready`: 1 while `/readyz` answers 200.
+    pub ready: IntGauge,
+}
+
+impl Metrics {
+    /// Registers every metric in a registry of its own.
+    ///
+    /// # Panics
+    /// Never: the names are fixed, valid and distinct.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let make = Maker(&registry);
+        let metrics = Self {
+            consumed: make.counters("sluicegate_consumed_records_total", "Records read from Kafka", &["topic"]),
+            rejected: make.counters("sluicegate_rejected_records_total", "Source records skipped, by reason", &["reason"]),
+            matched: make.counter("sluicegate_matched_events_total", "Events that at least one connection of a shard wanted"),
+            delivered: make.counters("sluicegate_delivered_events_total", "Events written whole to a client", &["transport"]),
+            dropped: make.counters("sluicegate_dropped_events_total", "Events that a connection will not get", &["transport"]),
+            delivery_age: make.seconds("sluicegate_delivery_age_seconds", "From the record's timestamp to the socket write"),
+            connections: make.gauges("sluicegate_connections", "Open connections", &["transport"]),
+            connections_opened: make.counters("sluicegate_connections_opened_total", "Connections opened", &["transport"]),
+            connections_closed: make.counters("sluicegate_connections_closed_total", "Connections closed, by reason", &["reason"]),
+            subscriptions: make.gauge("rig_subscriptions_total", "Subscriptions in force"),
+            resumes: make.counters("sluicegate_resumes_total", "Connections that resumed from a cursor", &["source"]),
+            resume_gaps: make.counter("sluicegate_resume_gaps_total", "Resumes that could not be complete"),
+            produced: make.counters("sluicegate_produced_events_total", "Events submitted over HTTP, by result", &["result"]),
+            produce_duration: make.seconds("sluicegate_produce_duration_seconds", "From the request to Kafka's acknowledgement"),
+            http_requests: make.counters("sluicegate_http_requests_total", "HTTP requests answered", &["listener", "status"]),
+            http_refused: make.counters("sluicegate_http_refused_connections_total", "Connections refused before a request was answered", &["reason"]),
+            kafka_up: make.gauge("sluicegate_kafka_up", "1 while at least one broker answers"),
+            consumer_lag: make.gauge("sluicegate_consumer_lag_records", "Records not yet read, over all partitions"),
+            ring_bytes: make.gauge("sluicegate_replay_ring_bytes", "Memory that the replay ring holds"),
+            ready: make.gauge("sluicegate_ready", "1 while /readyz answers 200"),
+            registry,
+        };
+        metrics.show_from_the_start();
+        metrics
+    }
+
+    /// Counts one skipped source record.
+    pub fn reject(&self, reason: Rejection) {
+        self.rejected.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Returns all metrics in the text format `text/plain; version=0.0.4`.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "could not encode the metrics");
+        }
+        text
+    }
+
+    /// Touches the label values that are known, so that a counter is 0 and not absent.
+    fn show_from_the_start(&self) {
+        for reason in Rejection::ALL {
+            self.rejected.with_label_values(&[reason.as_str()]);
+        }
+        for transport in Transport::ALL {
+            for counters in [&self.delivered, &self.dropped, &self.connections_opened] {
+                counters.with_label_values(&[transport.as_str()]);
+            }
+            self.connections.with_label_values(&[transport.as_str()]);
+        }
+        for result in ["acknowledged", "refused", "unavailable"] {
+            self.produced.with_label_values(&[result]);
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The age of a delivery: from the record's timestamp to the socket write.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Age(f64);
+
+impl Age {
+    /// Computes the age at `now_ms` of a record written at `timestamp_ms`; both Unix milliseconds.
+    ///
+    /// A record from the future, by a producer's wrong clock, has the age 0.
+    #[must_use]
+    pub fn between(timestamp_ms: i64, now_ms: i64) -> Self {
+        let age_ms = u64::try_from(now_ms.saturating_sub(timestamp_ms)).unwrap_or(0);
+        Self(Duration::from_millis(age_ms).as_secs_f64())
+    }
+
+    /// Returns the age in seconds.
+    #[must_use]
+    pub const fn as_secs(self) -> f64 {
+        self.0
+    }
+}
+
+/// Makes and registers metrics; their names and labels are constants of this file.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn registered<C: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let collector = made.expect("names and labels are valid constants");
+        self.0.register(Box::new(collector.clone())).expect("names are distinct constants");
+        collector
+    }
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.registered(IntCounter::new(name, help))
+    }
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.registered(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.registered(IntGauge::new(name, help))
+    }
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.registered(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+    fn seconds(&self, name: &str, help: &str) -> Histogram {
+        self.registered(Histogram::with_opts(
+            HistogramOpts::new(name, help).buckets(LATENCY_SECONDS.to_vec()),
+        ))
+    }
+}
