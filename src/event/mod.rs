@@ -1,0 +1,45 @@
+//! CloudEvents in all their encodings, and what is read out of them.
+//!
+//! ```text
+//! Kafka record ─▶ decode_kafka ─┐                 ┌─▶ CloudEvent::attribute, attributes
+//!                               ├─▶ CloudEvent ───┤
+//! HTTP request ─▶ decode_http ──┘  (JSON bytes)   └─▶ PointerSet::extract ─▶ Scalar
+//! ```
+//!
+//! # Invariants
+//! - A [`CloudEvent`] holds one JSON object in UTF-8 that was validated as a whole: grammar, nesting, no lone surrogate,
+//!   no repeated member, no control character in an attribute. An event that came in structured mode keeps its bytes.
+//! - Nothing here recurses deeper than [`NESTING_LIMIT`].
+//! - Numbers are compared by their exact value and never go through floating point.
+//!
+//! # Source
+//! CloudEvents 1.0.2 core, JSON format, Kafka and HTTP protocol bindings; versions 0.1 to 0.3 as RIG accepted them.
+//! RFC 8259 (JSON), RFC 6901 (JSON pointer).
+
+mod attributes;
+mod batch;
+mod binary;
+mod cloud_event;
+mod decode_error;
+mod http_binding;
+mod json;
+mod kafka_binding;
+mod media_type;
+mod number;
+mod pointer;
+mod pointer_set;
+mod scalar;
+
+pub use attributes::Attributes;
+pub use batch::BatchError;
+pub use cloud_event::CloudEvent;
+pub use decode_error::{DecodeError, EventFault};
+pub use http_binding::{Submission, SubmissionError, decode_http};
+pub use json::{
+    JsonFault, Members, MembersFault, NESTING_LIMIT, check_text, parse_list, string_value,
+};
+pub use kafka_binding::decode_kafka;
+pub use number::Number;
+pub use pointer::{JsonPointer, PointerError};
+pub use pointer_set::PointerSet;
+pub use scalar::Scalar;

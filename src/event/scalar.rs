@@ -1,0 +1,132 @@
+//! Values that constraints compare.
+
+use std::fmt;
+
+use super::json::string_value;
+use super::number::Number;
+
+/// A JSON value without structure. Equal means equal type and exactly equal value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scalar {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number by its exact value.
+    Number(Number),
+    /// A string, compared code point by code point.
+    String(Box<str>),
+}
+
+impl Scalar {
+    /// Reads the text of one JSON value without surrounding white space.
+    ///
+    /// Returns `None` for arrays, objects, numbers without an exact form (see [`Number::parse`]) and other texts.
+    #[must_use]
+    pub fn from_json(raw: &str) -> Option<Self> {
+        match raw.as_bytes().first()? {
+            b'"' => string_value(raw).map(|text| Self::String(text.into())),
+            b'-' | b'0'..=b'9' => Number::parse(raw).map(Self::Number),
+            _ => match raw {
+                "null" => Some(Self::Null),
+                "true" => Some(Self::Bool(true)),
+                "false" => Some(Self::Bool(false)),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// Writes the value as JSON.
+impl fmt::Display for Scalar {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => formatter.write_str("null"),
+            Self::Bool(value) => write!(formatter, "{value}"),
+            Self::Number(value) => write!(formatter, "{value}"),
+            Self::String(text) => {
+                formatter.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?)
+            }
+        }
+    }
+}
+
+impl From<&str> for Scalar {
+    fn from(text: &str) -> Self {
+        Self::String(text.into())
+    }
+}
+
+impl From<i64> for Scalar {
+    fn from(value: i64) -> Self {
+        Self::Number(value.into())
+    }
+}
+
+impl From<bool> for Scalar {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_each_kind_of_value() {
+        for (raw, value) in [
+            ("null", Some(Scalar::Null)),
+            ("true", Some(true.into())),
+            ("false", Some(false.into())),
+            ("30.0", Some(30.into())),
+            ("-1", Some((-1).into())),
+            (r#""a\nb""#, Some("a\nb".into())),
+            (r#""""#, Some("".into())),
+            ("{}", None),
+            ("[1]", None),
+            ("", None),
+            ("nul", None),
+            (r#"""#, None),
+            (r#""\x""#, None),
+            ("1e99999999999999999999", None),
+        ] {
+            assert_eq!(Scalar::from_json(raw), value, "{raw}");
+        }
+    }
+
+    #[test]
+    fn types_are_never_equal_to_each_other() {
+        let all = [
+            Scalar::Null,
+            false.into(),
+            0.into(),
+            "".into(),
+            "0".into(),
+            "null".into(),
+            "false".into(),
+        ];
+        for (i, one) in all.iter().enumerate() {
+            for (j, other) in all.iter().enumerate() {
+                assert_eq!(one == other, i == j, "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for value in [
+            Scalar::Null,
+            true.into(),
+            (-5).into(),
+            "quote \" and \u{1F600} and \n".into(),
+        ] {
+            assert_eq!(Scalar::from_json(&value.to_string()), Some(value));
+        }
+    }
+
+    #[test]
+    fn a_value_takes_24_bytes() {
+        assert_eq!(size_of::<Scalar>(), 24);
+    }
+}
