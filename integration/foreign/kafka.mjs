@@ -1,0 +1,92 @@
+// npm `kafkajs`: a Kafka client that shares no code with librdkafka, as producer and as consumer.
+
+import assert from 'node:assert/strict';
+import { EventSource } from 'eventsource';
+import kafkajs from 'kafkajs';
+import { checks, kafkaBroker, kafkaTopic, patienceMs, publicUrl, uniqueType } from './support/checks.mjs';
+import { Inbox } from './support/inbox.mjs';
+import { cloudEvent, publish, streamPath } from './support/publish.mjs';
+
+const { Kafka, Partitioners, logLevel } = kafkajs;
+
+await checks('kafka', async (check) => {
+  const type = uniqueType('kafka');
+  const kafka = new Kafka({ clientId: 'foreign-clients', brokers: [kafkaBroker], logLevel: logLevel.ERROR });
+  const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
+  await check('the producer connects', () => producer.connect());
+
+  const inbox = new Inbox();
+  const source = new EventSource(publicUrl + streamPath('sse', [{ eventType: type }]));
+  const subscribed = new Promise((resolve) => source.addEventListener('rig.subscriptions_set', resolve));
+  source.addEventListener(type, (message) => inbox.push(JSON.parse(message.data)));
+  await check('a subscriber is there', () => subscribed);
+
+  const send = (value, headers, key = 'alice') =>
+    producer.send({ topic: kafkaTopic, messages: [{ key, value, headers }] });
+
+  await check('an event in structured mode arrives with its bytes', async () => {
+    const event = { ...cloudEvent(type, { mode: 'structured' }), unknownmember: 'kept' };
+    await send(JSON.stringify(event), { 'content-type': 'application/cloudevents+json; charset=UTF-8' });
+    assert.deepEqual(await inbox.next('the structured event'), event);
+  });
+  await check('an event in binary mode arrives with its headers as attributes', async () => {
+    const event = cloudEvent(type, { mode: 'binary', n: 2 });
+    await send(JSON.stringify(event.data), {
+      'content-type': 'application/json',
+      ce_specversion: event.specversion,
+      ce_id: event.id,
+      ce_source: event.source,
+      ce_type: event.type,
+      ce_tenant: 'blue',
+    });
+    assert.deepEqual(await inbox.next('the binary event'), { ...event, tenant: 'blue' });
+  });
+  await check('poison records are skipped and the next good one arrives', async () => {
+    await send(null, {});
+    await send('not json', { 'content-type': 'application/cloudevents+json' });
+    await send('{"specversion":"1.0"}', { 'content-type': 'application/cloudevents+json' });
+    await send('['.repeat(100_000), { 'content-type': 'application/cloudevents+json' });
+    const event = cloudEvent(type, { after: 'the poison' });
+    await send(JSON.stringify(event), { 'content-type': 'application/cloudevents+json' });
+    assert.deepEqual(await inbox.next('the event after the poison'), event);
+  });
+  await check('the order of one key is kept', async () => {
+    const events = Array.from({ length: 100 }, (_, n) => cloudEvent(type, { n }));
+    await producer.send({
+      topic: kafkaTopic,
+      messages: events.map((event) => ({
+        key: 'alice',
+        value: JSON.stringify(event),
+        headers: { 'content-type': 'application/cloudevents+json' },
+      })),
+    });
+    for (const event of events) assert.equal((await inbox.next('an event of 100')).id, event.id);
+  });
+  source.close();
+
+  await check('what was published over HTTP is in the topic', async () => {
+    const event = await publish(type, { over: 'http' });
+    const found = await readTopic(kafka, (value) => value.includes(event.id));
+    assert.equal(JSON.parse(found).id, event.id);
+  });
+  await producer.disconnect();
+});
+
+/** Reads the topic from its beginning with a group of its own, until a value satisfies `wanted`. */
+async function readTopic(kafka, wanted) {
+  const consumer = kafka.consumer({ groupId: uniqueType('reader'), allowAutoTopicCreation: false });
+  await consumer.connect();
+  try {
+    await consumer.subscribe({ topic: kafkaTopic, fromBeginning: true });
+    return await new Promise((resolve, reject) => {
+      setTimeout(() => reject(new Error('the record is not in the topic')), patienceMs * 2).unref();
+      const eachMessage = async ({ message }) => {
+        const value = message.value?.toString() ?? '';
+        if (wanted(value)) resolve(value);
+      };
+      consumer.run({ autoCommit: false, eachMessage }).catch(reject);
+    });
+  } finally {
+    await consumer.disconnect();
+  }
+}
