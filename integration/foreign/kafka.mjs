@@ -3,15 +3,15 @@
 import assert from 'node:assert/strict';
 import { EventSource } from 'eventsource';
 import kafkajs from 'kafkajs';
-import { checks, kafkaBroker, kafkaTopic, patienceMs, publicUrl, uniqueType } from './support/checks.mjs';
+import { checks, kafkaTopic, publicUrl, uniqueType } from './support/checks.mjs';
 import { Inbox } from './support/inbox.mjs';
+import { kafka, readTopic } from './support/kafka.mjs';
 import { cloudEvent, publish, streamPath } from './support/publish.mjs';
 
-const { Kafka, Partitioners, logLevel } = kafkajs;
+const { Partitioners } = kafkajs;
 
 await checks('kafka', async (check) => {
   const type = uniqueType('kafka');
-  const kafka = new Kafka({ clientId: 'foreign-clients', brokers: [kafkaBroker], logLevel: logLevel.ERROR });
   const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
   await check('the producer connects', () => producer.connect());
 
@@ -66,27 +66,8 @@ await checks('kafka', async (check) => {
 
   await check('what was published over HTTP is in the topic', async () => {
     const event = await publish(type, { over: 'http' });
-    const found = await readTopic(kafka, (value) => value.includes(event.id));
-    assert.equal(JSON.parse(found).id, event.id);
+    const found = await readTopic((value) => value.includes(event.id));
+    assert.equal(JSON.parse(found.value).id, event.id);
   });
   await producer.disconnect();
 });
-
-/** Reads the topic from its beginning with a group of its own, until a value satisfies `wanted`. */
-async function readTopic(kafka, wanted) {
-  const consumer = kafka.consumer({ groupId: uniqueType('reader'), allowAutoTopicCreation: false });
-  await consumer.connect();
-  try {
-    await consumer.subscribe({ topic: kafkaTopic, fromBeginning: true });
-    return await new Promise((resolve, reject) => {
-      setTimeout(() => reject(new Error('the record is not in the topic')), patienceMs * 2).unref();
-      const eachMessage = async ({ message }) => {
-        const value = message.value?.toString() ?? '';
-        if (wanted(value)) resolve(value);
-      };
-      consumer.run({ autoCommit: false, eachMessage }).catch(reject);
-    });
-  } finally {
-    await consumer.disconnect();
-  }
-}
