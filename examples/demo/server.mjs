@@ -83,7 +83,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
   process.once(signal, () => producer.disconnect().finally(() => process.exit(0)));
 }
 
-server.listen(port, () => console.log(`open http://localhost:${port}`));
+server.listen(port, () => console.log(`open http://localhost:${server.address().port}`));
 await producer.connect();
 console.log(`producing to topic ${topic} of ${brokers.join(', ')}, one event each ${intervalMs} ms`);
 await produceForever(producer);

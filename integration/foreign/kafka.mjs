@@ -18,7 +18,8 @@ await checks('kafka', async (check) => {
   const inbox = new Inbox();
   const source = new EventSource(publicUrl + streamPath('sse', [{ eventType: type }]));
   const subscribed = new Promise((resolve) => source.addEventListener('rig.subscriptions_set', resolve));
-  source.addEventListener(type, (message) => inbox.push(JSON.parse(message.data)));
+  source.addEventListener(type, (message) => inbox.push(message.data));
+  const nextEvent = async (what) => JSON.parse(await inbox.next(what));
   await check('a subscriber is there', () => subscribed);
 
   const send = (value, headers, key = 'alice') =>
@@ -26,8 +27,9 @@ await checks('kafka', async (check) => {
 
   await check('an event in structured mode arrives with its bytes', async () => {
     const event = { ...cloudEvent(type, { mode: 'structured' }), unknownmember: 'kept' };
-    await send(JSON.stringify(event), { 'content-type': 'application/cloudevents+json; charset=UTF-8' });
-    assert.deepEqual(await inbox.next('the structured event'), event);
+    const bytes = JSON.stringify(event).replace('"specversion":', '"specversion" : ');
+    await send(bytes, { 'content-type': 'application/cloudevents+json; charset=UTF-8' });
+    assert.equal(await inbox.next('the structured event'), bytes);
   });
   await check('an event in binary mode arrives with its headers as attributes', async () => {
     const event = cloudEvent(type, { mode: 'binary', n: 2 });
@@ -39,7 +41,7 @@ await checks('kafka', async (check) => {
       ce_type: event.type,
       ce_tenant: 'blue',
     });
-    assert.deepEqual(await inbox.next('the binary event'), { ...event, tenant: 'blue' });
+    assert.deepEqual(await nextEvent('the binary event'), { ...event, tenant: 'blue' });
   });
   await check('poison records are skipped and the next good one arrives', async () => {
     await send(null, {});
@@ -48,7 +50,7 @@ await checks('kafka', async (check) => {
     await send('['.repeat(100_000), { 'content-type': 'application/cloudevents+json' });
     const event = cloudEvent(type, { after: 'the poison' });
     await send(JSON.stringify(event), { 'content-type': 'application/cloudevents+json' });
-    assert.deepEqual(await inbox.next('the event after the poison'), event);
+    assert.deepEqual(await nextEvent('the event after the poison'), event);
   });
   await check('the order of one key is kept', async () => {
     const events = Array.from({ length: 100 }, (_, n) => cloudEvent(type, { n }));
@@ -60,7 +62,7 @@ await checks('kafka', async (check) => {
         headers: { 'content-type': 'application/cloudevents+json' },
       })),
     });
-    for (const event of events) assert.equal((await inbox.next('an event of 100')).id, event.id);
+    for (const event of events) assert.equal((await nextEvent('an event of 100')).id, event.id);
   });
   source.close();
 

@@ -6,6 +6,7 @@ set -euo pipefail
 
 binary=$(realpath "${1:?usage: run.sh BINARY}")
 cd "$(dirname "$0")"
+root=$(cd ../.. && pwd)
 work=$(mktemp -d)
 pid=
 stop() {
@@ -15,7 +16,9 @@ stop() {
 trap stop EXIT
 
 command -v node >/dev/null || { echo "skipped: no node"; exit "${FOREIGN_REQUIRE_ALL:-0}"; }
-npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+for folder in . "$root/examples/node" "$root/examples/demo"; do
+  npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+done
 
 chromium=${CHROMIUM:-/usr/bin/chromium}
 if [ ! -x "$chromium" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -39,7 +42,7 @@ export CHROMIUM="$chromium"
 
 echo "starting $binary on ports $public, $internal and $kafka"
 (cd "$work" && exec env -u KAFKA_BROKERS INBOUND_PORT="$public" API_HTTP_PORT="$internal" EMBEDDED_KAFKA_PORT="$kafka" \
-  DATA_DIR="$work/data" "$binary") >"$work/log" 2>&1 &
+  DATA_DIR="$work/data" EXTRACTORS="$root/examples/demo/extractors.json" "$binary") >"$work/log" 2>&1 &
 pid=$!
 for _ in $(seq 300); do
   if curl -fsS -m 2 -o /dev/null "$SLUICEGATE_INTERNAL_URL/health" 2>/dev/null; then ready=yes; break; fi
@@ -52,15 +55,42 @@ if [ -z "${ready:-}" ]; then
   exit 1
 fi
 
-failed=0
-for script in eventsource ws longpoll kafka chromium; do
-  if [ "$script" = chromium ] && [ ! -x "$chromium" ]; then
-    echo "skipped: chromium (no $chromium)"
-    [ "${FOREIGN_REQUIRE_ALL:-0}" = 0 ] || failed=1
-    continue
+# Runs an example, and shows what it printed only if it fails.
+example() {
+  local name=$1; shift
+  if "$@" >"$work/example" 2>&1; then
+    echo "ok - examples: $name"
+  else
+    echo "not ok - examples: $name"; cat "$work/example"; failed=1
   fi
-  node "$script.mjs" || failed=1
+}
+# Runs a subscriber of examples/node together with publishers, until the subscriber has enough.
+subscriber() {
+  local type="example.$1" pair_failed=0
+  node "$root/examples/node/$1.mjs" "$type" 2 & local subscriber_pid=$!
+  for _ in $(seq 60); do
+    kill -0 "$subscriber_pid" 2>/dev/null || break
+    node "$root/examples/node/publish.mjs" "$type" 1 || pair_failed=1
+    sleep 0.5
+  done
+  wait "$subscriber_pid" && [ "$pair_failed" = 0 ]
+}
+
+failed=0
+for script in eventsource ws longpoll kafka; do node "$script.mjs" || failed=1; done
+for script in chromium demo; do
+  if [ -x "$chromium" ]; then
+    node "$script.mjs" || failed=1
+  else
+    echo "skipped: $script (no $chromium)"
+    [ "${FOREIGN_REQUIRE_ALL:-0}" = 0 ] || failed=1
+  fi
 done
+
+example curl.sh "$root/examples/curl.sh"
+for name in subscribe-sse subscribe-ws longpoll; do example "$name.mjs with publish.mjs" subscriber "$name"; done
+example "publish.mjs to the internal port" env INTERNAL=1 node "$root/examples/node/publish.mjs"
+example produce-to-kafka.mjs env KAFKA_BROKERS="$KAFKA_BROKER" node "$root/examples/node/produce-to-kafka.mjs"
 
 if [ "$failed" != 0 ]; then
   echo "the last lines of its log:"
