@@ -1,0 +1,43 @@
+# The usual commands. `just` alone lists them.
+
+_default:
+    @just --list --unsorted
+
+# Start Sluicegate with its embedded broker
+run *arguments:
+    cargo run --release -- {{ arguments }}
+
+# Format the code
+fmt:
+    cargo fmt
+
+# Run all tests
+test *arguments:
+    cargo test --locked {{ arguments }}
+
+# What has to hold before a commit: format, lints, tests, docs, dependencies
+check:
+    cargo fmt --check
+    cargo clippy --all-targets --locked -- -D warnings
+    cargo clippy --lib --bins --no-default-features --locked -- -D warnings
+    cargo test --locked
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+    cargo deny --locked check
+    .ci/validate-compose
+
+# Run the criterion benches
+bench *arguments:
+    cargo bench --locked {{ arguments }}
+
+# Check the binary with clients that other people wrote
+foreign:
+    cargo build --release --locked
+    integration/foreign/run.sh "${CARGO_TARGET_DIR:-target}/release/sluicegate"
+
+# Do what the README tells a newcomer to do
+smoke:
+    .ci/smoke
+
+# Everything, as continuous integration does it
+ci:
+    .ci/run
