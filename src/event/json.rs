@@ -231,7 +231,8 @@ impl<'a> Members<'a> {
 }
 
 /// Cuts a name that comes from outside to a length that fits a message.
-pub(crate) fn shorten(name: &str) -> Box<str> {
+#[must_use]
+pub fn shorten(name: &str) -> Box<str> {
     name.chars().take(64).collect::<String>().into_boxed_str()
 }
 
