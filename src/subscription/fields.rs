@@ -34,8 +34,35 @@ impl Fields {
         self.0.is_empty()
     }
 
+    /// Returns the bytes of memory that the values take on the heap; numbers beyond 64 bits count as one word.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let texts = self.iter().map(|(_, value)| match value {
+            Scalar::String(text) => text.len(),
+            _ => 0,
+        });
+        self.0.capacity() * size_of::<(FieldId, Scalar)>() + texts.sum::<usize>()
+    }
+
     /// Goes over the fields that have a value.
     pub fn iter(&self) -> impl Iterator<Item = (FieldId, &Scalar)> {
         self.0.iter().map(|(id, value)| (*id, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_values_take_memory() {
+        let fields =
+            |values: &[Option<Scalar>]| Fields::new((0..).map(FieldId).zip(values.iter().cloned()));
+        assert_eq!(fields(&[]).size_bytes(), 0);
+        assert_eq!(fields(&[None, Some(Scalar::Null)]).size_bytes(), 0);
+        let one = fields(&[None, Some("alice".into())]);
+        assert_eq!(one.size_bytes(), size_of::<(FieldId, Scalar)>() + 5);
+        assert_eq!(one.get(FieldId(1)), Some(&Scalar::from("alice")));
+        assert_eq!(one.get(FieldId(0)), None);
     }
 }

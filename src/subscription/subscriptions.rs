@@ -221,6 +221,9 @@ impl Subscriptions {
 
     /// Returns the list in RIG's form, as `rig.subscriptions_set` carries it: `[{"eventType":"x","oneOf":[{"f":"v"}]}]`,
     /// with `filters` where there are some. [`Self::parse`] reads it back to an equal list.
+    ///
+    /// # Panics
+    /// Never: writing to a string cannot fail.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut json = String::from("[");
