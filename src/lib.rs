@@ -1,4 +1,6 @@
 //! Sluicegate, the bridge between Kafka and frontends.
 
+pub mod dispatch;
 pub mod event;
+pub mod subscription;
 pub mod telemetry;

@@ -37,7 +37,10 @@ impl CloudEvent {
     ///
     /// # Errors
     /// [`BatchError`], which names every bad element.
-    #[expect(clippy::needless_pass_by_value, reason = "the events keep the memory of the body alive")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the events keep the memory of the body alive"
+    )]
     pub fn from_batch(json: Bytes) -> Result<Vec<Self>, BatchError> {
         let text = check_text(&json, NESTING_LIMIT + 1)?;
         let elements = parse_list(text)

@@ -138,9 +138,9 @@ fn raw_member(json: &mut String, raw: &str) {
 }
 
 fn member(json: &mut String, name: &str, value: &str) -> Result<(), DecodeError> {
-    for text in [name, value] {
-        json.push_str(&serde_json::to_string(text).map_err(JsonFault::from)?);
-        json.push(if std::ptr::eq(text, name) { ':' } else { ',' });
-    }
+    json.push_str(&serde_json::to_string(name).map_err(JsonFault::from)?);
+    json.push(':');
+    json.push_str(&serde_json::to_string(value).map_err(JsonFault::from)?);
+    json.push(',');
     Ok(())
 }

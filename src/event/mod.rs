@@ -36,7 +36,7 @@ pub use cloud_event::CloudEvent;
 pub use decode_error::{DecodeError, EventFault};
 pub use http_binding::{Submission, SubmissionError, decode_http};
 pub use json::{
-    JsonFault, Members, MembersFault, NESTING_LIMIT, check_text, parse_list, string_value,
+    JsonFault, Members, MembersFault, NESTING_LIMIT, check_text, parse_list, shorten, string_value,
 };
 pub use kafka_binding::decode_kafka;
 pub use number::Number;

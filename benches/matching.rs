@@ -1,0 +1,140 @@
+//! What it costs to find out who wants an event, in nanoseconds an event.
+//!
+//! `one_hit/<n>`: n connections, each with one subscription to the same type and a value of its own; every event has one of
+//! these values. `shared/<n>`: n connections share 10 distinct subscriptions; every event hits a tenth of them.
+//! `filters/<n>`: as `one_hit`, but the value is an attribute in a filter `exact`.
+//! Before the timings, bytes of memory for each personal subscription are printed, as the process's resident size shows
+//! them; they include the connection's own parsed list.
+#![allow(
+    missing_docs,
+    reason = "criterion's macros make undocumented functions"
+)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a bench")]
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use sluicegate::dispatch::Index;
+use sluicegate::event::CloudEvent;
+use sluicegate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
+
+const EXTRACTORS: &str =
+    r#"{"com.example.order.created":{"user":{"event":{"json_pointer":"/data/user"}}}}"#;
+
+fn parse(json: &str, extractors: &Extractors) -> Subscriptions {
+    Subscriptions::parse(json.as_bytes(), extractors, &SubscriptionLimits::default()).unwrap()
+}
+
+fn event(user: u32) -> CloudEvent {
+    let json = format!(
+        r#"{{"specversion":"1.0","type":"com.example.order.created","id":"{user}","source":"/orders","subject":"user-{user}","data":{{"user":"user-{user}","total":12.5}}}}"#
+    );
+    CloudEvent::from_structured(json.into()).unwrap()
+}
+
+/// A number below `limit` that looks random; the same sequence each time.
+fn scattered(step: u32, limit: u32) -> u32 {
+    step.wrapping_mul(2_654_435_761) % limit
+}
+
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: Option<usize> = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(0) * 4096
+}
+
+/// Fills an index with one connection for each list and keeps the lists, as connections do.
+fn filled(
+    count: u32,
+    list: impl Fn(u32) -> String,
+    extractors: &Extractors,
+) -> (Index, Vec<Subscriptions>) {
+    let mut index = Index::new();
+    let lists: Vec<Subscriptions> = (0..count)
+        .map(|slot| parse(&list(slot), extractors))
+        .collect();
+    for (slot, list) in (0..).zip(&lists) {
+        index.insert(slot, list);
+    }
+    (index, lists)
+}
+
+fn personal(user: u32) -> String {
+    format!(r#"[{{"eventType":"com.example.order.created","oneOf":[{{"user":"user-{user}"}}]}}]"#)
+}
+
+fn by_filter(user: u32) -> String {
+    format!(r#"[{{"filters":[{{"exact":{{"subject":"user-{user}"}}}}]}}]"#)
+}
+
+fn shared(user: u32) -> String {
+    personal(user % 10)
+}
+
+fn measure(
+    criterion: &mut Criterion,
+    name: &str,
+    counts: &[u32],
+    list: fn(u32) -> String,
+    users: fn(u32) -> u32,
+) {
+    let extractors = Extractors::parse(EXTRACTORS).unwrap();
+    let mut group = criterion.benchmark_group(name);
+    group
+        .sample_size(20)
+        .warm_up_time(std::time::Duration::from_millis(500));
+    group.measurement_time(std::time::Duration::from_secs(2));
+    for count in counts {
+        let before = resident_bytes();
+        let (mut index, lists) = filled(*count, list, &extractors);
+        let each = resident_bytes().saturating_sub(before) / *count as usize;
+        eprintln!(
+            "{name}/{count}: {each} bytes for each connection with its list, {} entries",
+            index.entries()
+        );
+        let events: Vec<_> = (0..1_024)
+            .map(|step| event(scattered(step, users(*count))))
+            .map(|event| (extractors.extract(&event), event))
+            .collect();
+        let mut next = events.iter().cycle();
+        let mut hits = Vec::new();
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter(|| {
+                let (fields, event) = next.next().unwrap();
+                hits.clear();
+                index.matches(black_box(event), black_box(fields), &mut hits);
+                hits.len()
+            });
+        });
+        drop((index, lists));
+    }
+    group.finish();
+}
+
+fn one_hit(criterion: &mut Criterion) {
+    // The largest first, so that its memory is not taken from what smaller ones gave back.
+    measure(
+        criterion,
+        "one_hit",
+        &[1_000_000, 100_000, 10_000, 1_000],
+        personal,
+        |count| count,
+    );
+}
+
+fn sharing(criterion: &mut Criterion) {
+    measure(criterion, "shared", &[100_000], shared, |_| 10);
+}
+
+fn filters(criterion: &mut Criterion) {
+    measure(
+        criterion,
+        "filters",
+        &[100_000, 1_000],
+        by_filter,
+        |count| count,
+    );
+}
+
+criterion_group!(benches, one_hit, sharing, filters);
+criterion_main!(benches);

@@ -1,0 +1,93 @@
+//! How much one connection may ask for.
+
+/// Limits on the subscriptions of one connection; beyond them a request is refused as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub struct SubscriptionLimits {
+    /// Most subscriptions of one connection
+    #[arg(
+        id = "max-subscriptions-per-connection",
+        long = "max-subscriptions-per-connection",
+        env = "MAX_SUBSCRIPTIONS_PER_CONNECTION",
+        default_value_t = Self::DEFAULT.max_subscriptions,
+        value_name = "COUNT"
+    )]
+    pub max_subscriptions: usize,
+    /// Longest list of subscriptions, in bytes of JSON
+    #[arg(
+        id = "max-subscription-bytes",
+        long = "max-subscription-bytes",
+        env = "MAX_SUBSCRIPTION_BYTES",
+        default_value_t = Self::DEFAULT.max_bytes,
+        value_name = "BYTES"
+    )]
+    pub max_bytes: usize,
+    /// Most pairs of field and value in the constraints of one connection
+    #[arg(
+        id = "max-subscription-constraints",
+        long = "max-subscription-constraints",
+        env = "MAX_SUBSCRIPTION_CONSTRAINTS",
+        default_value_t = Self::DEFAULT.max_constraints,
+        value_name = "COUNT"
+    )]
+    pub max_constraints: usize,
+    /// Most filter expressions of one connection, counted with those inside of others
+    #[arg(
+        id = "max-subscription-filters",
+        long = "max-subscription-filters",
+        env = "MAX_SUBSCRIPTION_FILTERS",
+        default_value_t = Self::DEFAULT.max_filters,
+        value_name = "COUNT"
+    )]
+    pub max_filters: usize,
+    /// Deepest nesting of filter expressions
+    #[arg(
+        id = "max-filter-depth",
+        long = "max-filter-depth",
+        env = "MAX_FILTER_DEPTH",
+        default_value_t = Self::DEFAULT.max_filter_depth,
+        value_name = "LEVELS"
+    )]
+    pub max_filter_depth: usize,
+}
+
+impl SubscriptionLimits {
+    /// The limits that hold without configuration.
+    pub const DEFAULT: Self = Self {
+        max_subscriptions: 1_000,
+        max_bytes: 256 * 1024,
+        max_constraints: 10_000,
+        max_filters: 1_000,
+        max_filter_depth: 16,
+    };
+}
+
+impl Default for SubscriptionLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::*;
+
+    fn from_flags(flags: &[&str]) -> SubscriptionLimits {
+        let command = SubscriptionLimits::augment_args(Command::new("x"));
+        let matches = command
+            .try_get_matches_from([&["x"], flags].concat())
+            .unwrap();
+        SubscriptionLimits::from_arg_matches(&matches).unwrap()
+    }
+
+    #[test]
+    fn flags_without_value_have_the_documented_defaults() {
+        assert_eq!(from_flags(&[]), SubscriptionLimits::default());
+        assert_eq!(
+            from_flags(&["--max-subscriptions-per-connection", "5"]).max_subscriptions,
+            5
+        );
+        assert_eq!(from_flags(&["--max-subscription-bytes", "6"]).max_bytes, 6);
+    }
+}

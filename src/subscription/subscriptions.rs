@@ -1,0 +1,334 @@
+//! Subscriptions as they are kept, compared and matched.
+
+use std::cell::OnceCell;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::extractor::Extractors;
+use super::fields::{FieldId, Fields};
+use super::filter::{Filter, quote};
+use super::pattern::TypePattern;
+use crate::event::{Attributes, CloudEvent, Scalar};
+
+/// One condition: a field has exactly this value; [`Scalar::Null`] wants it to be `null` or missing.
+pub type Constraint = (FieldId, Scalar);
+
+/// One subscription. Cheap to clone. Equal ones compare equal however they were written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subscription(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Parts {
+    pattern: TypePattern,
+    /// Sorted and distinct; none empty. No element means that nothing is constrained.
+    one_of: Box<[Box<[Constraint]>]>,
+    /// Sorted and distinct.
+    filters: Box<[Filter]>,
+}
+
+/// One way to satisfy a subscription: an event of the pattern's types that meets all constraints and all filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Alternative<'a> {
+    /// The event types.
+    pub pattern: &'a TypePattern,
+    /// The constraints, sorted by field, each field once; all have to hold.
+    pub constraints: &'a [Constraint],
+    /// The filters; all have to hold.
+    pub filters: &'a [Filter],
+}
+
+/// An event as matching sees it; the attributes are read when the first filter asks, and then once.
+#[derive(Debug)]
+pub struct EventView<'a> {
+    event: &'a CloudEvent,
+    fields: &'a Fields,
+    attributes: OnceCell<Attributes<'a>>,
+}
+
+/// What one connection wants. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Subscriptions {
+    items: Arc<[Subscription]>,
+    /// Knows the names of the fields.
+    extractors: Extractors,
+}
+
+impl Subscription {
+    /// Puts the parts in order, so that equal subscriptions compare equal.
+    pub(super) fn new(
+        pattern: TypePattern,
+        mut one_of: Vec<Box<[Constraint]>>,
+        filters: Box<[Filter]>,
+    ) -> Self {
+        if one_of.iter().any(|constraints| constraints.is_empty()) {
+            one_of.clear();
+        }
+        one_of.sort();
+        one_of.dedup();
+        Self(Arc::new(Parts {
+            pattern,
+            one_of: one_of.into_boxed_slice(),
+            filters,
+        }))
+    }
+
+    /// Returns the event types that the subscription covers.
+    #[must_use]
+    pub fn pattern(&self) -> &TypePattern {
+        &self.0.pattern
+    }
+
+    /// Goes over the alternatives, of which there is at least one.
+    pub fn alternatives(&self) -> impl Iterator<Item = Alternative<'_>> {
+        (0..self.0.one_of.len().max(1)).map(|position| self.alternative(position))
+    }
+
+    /// Returns the alternative at `position`; beyond the last one, an alternative without constraints.
+    #[must_use]
+    pub fn alternative(&self, position: usize) -> Alternative<'_> {
+        Alternative {
+            pattern: &self.0.pattern,
+            constraints: self
+                .0
+                .one_of
+                .get(position)
+                .map_or(&[][..], |constraints| constraints),
+            filters: &self.0.filters,
+        }
+    }
+
+    /// Returns whether the event is wanted.
+    #[must_use]
+    pub fn matches(&self, view: &EventView<'_>) -> bool {
+        self.0.pattern.covers(view.event_type())
+            && self
+                .alternatives()
+                .any(|alternative| alternative.is_met(view))
+    }
+
+    fn write_json(&self, json: &mut String, extractors: &Extractors) -> std::fmt::Result {
+        write!(
+            json,
+            "{{\"eventType\":{},\"oneOf\":[",
+            quote(&self.0.pattern.to_string())?
+        )?;
+        for (position, constraints) in self.0.one_of.iter().enumerate() {
+            json.push_str(if position > 0 { ",{" } else { "{" });
+            for (position, (field, value)) in constraints.iter().enumerate() {
+                let comma = if position > 0 { "," } else { "" };
+                write!(json, "{comma}{}:{value}", quote(extractors.name(*field))?)?;
+            }
+            json.push('}');
+        }
+        json.push(']');
+        for (position, filter) in self.0.filters.iter().enumerate() {
+            let before = if position > 0 { "," } else { ",\"filters\":[" };
+            write!(json, "{before}{filter}")?;
+        }
+        json.push_str(if self.0.filters.is_empty() { "}" } else { "]}" });
+        Ok(())
+    }
+}
+
+impl Alternative<'_> {
+    /// Returns whether an event of the pattern's types meets the constraints and the filters.
+    #[must_use]
+    pub fn is_met(&self, view: &EventView<'_>) -> bool {
+        let meets = |(field, wanted): &Constraint| match view.fields.get(*field) {
+            Some(value) => value == wanted,
+            None => *wanted == Scalar::Null,
+        };
+        self.constraints.iter().all(meets)
+            && (self.filters.is_empty()
+                || self
+                    .filters
+                    .iter()
+                    .all(|filter| filter.passes(view.attributes())))
+    }
+}
+
+impl<'a> EventView<'a> {
+    /// Puts an event and its extracted fields together.
+    #[must_use]
+    pub fn new(event: &'a CloudEvent, fields: &'a Fields) -> Self {
+        Self {
+            event,
+            fields,
+            attributes: OnceCell::new(),
+        }
+    }
+
+    /// Returns the type of the event.
+    #[must_use]
+    pub fn event_type(&self) -> &'a str {
+        self.event.event_type()
+    }
+
+    /// Returns the extracted fields.
+    #[must_use]
+    pub fn fields(&self) -> &'a Fields {
+        self.fields
+    }
+
+    /// Returns the attributes, which are read at the first call.
+    #[must_use]
+    pub fn attributes(&self) -> &Attributes<'a> {
+        self.attributes.get_or_init(|| self.event.attributes())
+    }
+}
+
+impl Subscriptions {
+    pub(super) fn new(mut items: Vec<Subscription>, extractors: &Extractors) -> Self {
+        let mut seen = std::collections::HashSet::new();
+        items.retain(|item| seen.insert(item.clone()));
+        Self {
+            items: items.into(),
+            extractors: extractors.clone(),
+        }
+    }
+
+    /// Wants nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Returns whether one of the subscriptions wants the event; `fields` are those of [`Extractors::extract`].
+    #[must_use]
+    pub fn matches(&self, event: &CloudEvent, fields: &Fields) -> bool {
+        let view = EventView::new(event, fields);
+        self.items
+            .iter()
+            .any(|subscription| subscription.matches(&view))
+    }
+
+    /// Returns how many subscriptions there are; equal ones count once.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Returns whether nothing is wanted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Goes over the subscriptions in the order of the request.
+    pub fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.items.iter()
+    }
+
+    /// Returns the list in RIG's form, as `rig.subscriptions_set` carries it: `[{"eventType":"x","oneOf":[{"f":"v"}]}]`,
+    /// with `filters` where there are some. [`Self::parse`] reads it back to an equal list.
+    ///
+    /// # Panics
+    /// Never: writing to a string cannot fail.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut json = String::from("[");
+        for (position, item) in self.items.iter().enumerate() {
+            if position > 0 {
+                json.push(',');
+            }
+            item.write_json(&mut json, &self.extractors)
+                .expect("writing to a string cannot fail");
+        }
+        json.push(']');
+        json
+    }
+}
+
+impl PartialEq for Subscriptions {
+    fn eq(&self, other: &Self) -> bool {
+        self.items == other.items
+    }
+}
+
+impl Eq for Subscriptions {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subscription::SubscriptionLimits;
+
+    fn wants(json: &str, event: &str) -> bool {
+        let extractors = Extractors::parse(
+            r#"{"greeting":{"name":{"event":{"json_pointer":"/data/name"}},"age":{"event":{"json_pointer":"/data/age"}}}}"#,
+        )
+        .unwrap();
+        let subscriptions =
+            Subscriptions::parse(json.as_bytes(), &extractors, &SubscriptionLimits::default())
+                .unwrap();
+        let event = format!(r#"{{"specversion":"1.0","id":"1","source":"/s",{event}}}"#);
+        let event = CloudEvent::from_structured(event.into()).unwrap();
+        subscriptions.matches(&event, &extractors.extract(&event))
+    }
+
+    #[test]
+    fn constraints_are_any_of_all_of() {
+        let alice = r#""type":"greeting","data":{"name":"alice","age":30}"#;
+        for (json, is_wanted) in [
+            (r#"[]"#, false),
+            (r#"[{"eventType":"greeting"}]"#, true),
+            (r#"[{"eventType":"greeting","oneOf":[]}]"#, true),
+            (
+                r#"[{"eventType":"greet.*"},{"eventType":"Greeting"}]"#,
+                false,
+            ),
+            (
+                r#"[{"eventType":"greeting","oneOf":[{"name":"alice"}]}]"#,
+                true,
+            ),
+            (
+                r#"[{"eventType":"greeting","oneOf":[{"name":"Alice"}]}]"#,
+                false,
+            ),
+            (
+                r#"[{"eventType":"greeting","oneOf":[{"name":"alice","age":30.0}]}]"#,
+                true,
+            ),
+            (
+                r#"[{"eventType":"greeting","oneOf":[{"name":"alice","age":"30"}]}]"#,
+                false,
+            ),
+            (
+                r#"[{"eventType":"greeting","oneOf":[{"name":"bob"},{"age":3e1}]}]"#,
+                true,
+            ),
+            (
+                r#"[{"eventType":"greeting","oneOf":[{"name":null}]}]"#,
+                false,
+            ),
+            (r#"[{"eventType":"*","oneOf":[{"name":"alice"}]}]"#, true),
+            (
+                r#"[{"eventType":"greeting","oneOf":[{"name":"alice"}],"filters":[{"exact":{"source":"/t"}}]}]"#,
+                false,
+            ),
+            (
+                r#"[{"eventType":"greeting","oneOf":[{"name":"alice"}],"filters":[{"exact":{"source":"/s"}},{"suffix":{"type":"ing"}}]}]"#,
+                true,
+            ),
+        ] {
+            assert_eq!(wants(json, alice), is_wanted, "{json}");
+        }
+    }
+
+    #[test]
+    fn null_wants_null_or_nothing() {
+        let json = r#"[{"eventType":"greeting","oneOf":[{"name":null}]}]"#;
+        for (data, is_wanted) in [
+            ("{}", true),
+            (r#"{"name":null}"#, true),
+            ("\"text\"", true),
+            (r#"{"name":0}"#, false),
+            (r#"{"name":""}"#, false),
+        ] {
+            assert_eq!(
+                wants(json, &format!(r#""type":"greeting","data":{data}"#)),
+                is_wanted,
+                "{data}"
+            );
+        }
+    }
+}
