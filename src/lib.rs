@@ -1,3 +1,4 @@
 //! Sluicegate, the bridge between Kafka and frontends.
 
+pub mod kafka;
 pub mod telemetry;
