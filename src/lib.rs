@@ -2,5 +2,6 @@
 
 pub mod dispatch;
 pub mod event;
+pub mod kafka;
 pub mod subscription;
 pub mod telemetry;

@@ -1,0 +1,33 @@
+//! How Sluicegate talks to Kafka: connection settings, producer, topics, and the embedded broker.
+//!
+//! ```text
+//! KafkaConfig ── client() ──▶ consumers of source, shared and replay
+//!      │
+//!      ├── Producer ──▶ Kafka's acknowledgement, or an error that says whether to try again
+//!      ├── ensure_topics
+//!      └── EmbeddedBroker, when no brokers are configured; then a broker like any other
+//! ```
+//!
+//! # Invariants
+//! - Every client is made from [`KafkaConfig::client`], so that each setting holds everywhere.
+//! - A secret is in no `Debug` output and in no log line.
+//! - What librdkafka says is logged at most once in five seconds, over all clients of a process.
+//!
+//! # Backpressure
+//! The producer's queue is bounded; when it is full, producing fails at once.
+
+mod config;
+#[cfg(feature = "embedded-broker")]
+mod embedded;
+mod log;
+mod producer;
+mod topics;
+mod values;
+
+pub use config::{ConfigError, KafkaConfig};
+#[cfg(feature = "embedded-broker")]
+pub use embedded::{EmbeddedBroker, EmbeddedBrokerError};
+pub use log::{ClientLog, LogLimit, QuietContext};
+pub use producer::{Delivered, OutgoingRecord, ProduceError, Producer};
+pub use topics::{TopicError, TopicSpec, ensure_topics};
+pub use values::{BrokerList, Properties, Sasl, Secret, TopicList, ValueError, parse_name, parse_timeout};

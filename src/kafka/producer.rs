@@ -1,0 +1,238 @@
+//! Writing to Kafka, with Kafka's acknowledgement as the answer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use thiserror::Error;
+
+use super::{ConfigError, KafkaConfig, QuietContext};
+
+/// How much longer than librdkafka's own deadline we wait for its report.
+const REPORT_GRACE: Duration = Duration::from_secs(1);
+
+/// A record to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct OutgoingRecord<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The key, which decides the partition; without one the partition is any.
+    pub key: Option<&'a [u8]>,
+    /// The headers, in order.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// The value; `None` is a tombstone.
+    pub payload: Option<&'a [u8]>,
+}
+
+/// Where Kafka wrote a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered {
+    /// The partition.
+    pub partition: i32,
+    /// The offset in the partition.
+    pub offset: i64,
+}
+
+/// Why a record is not known to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ProduceError {
+    /// Larger than the client or the topic takes. Nothing was written.
+    #[error("the record is larger than kafka takes")]
+    TooLarge,
+    /// Kafka cannot be reached or the queue is full. Nothing was written; another try may succeed.
+    #[error("kafka cannot take the record now")]
+    Unavailable,
+    /// No acknowledgement came in time. The record may have been written, or not.
+    #[error("kafka did not acknowledge the record in time")]
+    TimedOut,
+    /// Kafka refused the record; another try will not help.
+    #[error("kafka refused the record: {code}")]
+    Refused {
+        /// Kafka's reason.
+        code: RDKafkaErrorCode,
+    },
+}
+
+/// Writes records with idempotence and the acknowledgement of all in-sync replicas.
+///
+/// Cheap to clone; all clones share one client and its queue of at most 64 MiB and 50,000 records.
+#[derive(Clone)]
+pub struct Producer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: KafkaConfig,
+    client: RwLock<FutureProducer<QuietContext>>,
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+impl Producer {
+    /// Makes a producer. It connects by itself, now or whenever Kafka can be reached.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when librdkafka refuses the settings.
+    pub fn new(config: &KafkaConfig) -> Result<Self, ConfigError> {
+        let client = connect(config)?;
+        let shared = Shared { config: config.clone(), client: RwLock::new(client) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Writes a record and waits for Kafka's acknowledgement, at most the configured timeout.
+    ///
+    /// Records with the same key keep the order in which this function was first polled.
+    ///
+    /// # Errors
+    /// [`ProduceError`]; each variant says whether something may have been written.
+    ///
+    /// # Cancel safety
+    /// Once polled, the record is on its way: dropping the future gives up the answer only.
+    pub async fn produce(&self, record: OutgoingRecord<'_>) -> Result<Delivered, ProduceError> {
+        let report = self.enqueue(&record)?;
+        let deadline = self.shared.config.produce_timeout + REPORT_GRACE;
+        match tokio::time::timeout(deadline, report).await {
+            Ok(Ok(Ok(delivery))) => {
+                Ok(Delivered { partition: delivery.partition, offset: delivery.offset })
+            }
+            Ok(Ok(Err((error, _record)))) => Err(self.failed(&error)),
+            // The client was replaced after a fatal error, or the report is late.
+            Ok(Err(_)) | Err(_) => Err(ProduceError::TimedOut),
+        }
+    }
+
+    /// Waits until nothing is queued or in flight, at most `limit`. Returns whether that came about.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn flush(&self, limit: Duration) -> bool {
+        let client = self.shared.client.read().clone();
+        let flushed = tokio::task::spawn_blocking(move || client.flush(limit).is_ok());
+        flushed.await.unwrap_or(false)
+    }
+
+    fn enqueue(
+        &self,
+        record: &OutgoingRecord<'_>,
+    ) -> Result<rdkafka::producer::DeliveryFuture, ProduceError> {
+        let mut outgoing = FutureRecord::<[u8], [u8]>::to(record.topic);
+        if let Some(key) = record.key {
+            outgoing = outgoing.key(key);
+        }
+        if let Some(payload) = record.payload {
+            outgoing = outgoing.payload(payload);
+        }
+        if !record.headers.is_empty() {
+            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            outgoing = outgoing.headers(record.headers.iter().fold(headers, |headers, (key, value)| {
+                headers.insert(Header { key, value: Some(*value) })
+            }));
+        }
+        let sent = self.shared.client.read().send_result(outgoing);
+        sent.map_err(|(error, _record)| self.failed(&error))
+    }
+
+    /// Classifies an error, and makes a new client if the old one is beyond repair.
+    fn failed(&self, error: &KafkaError) -> ProduceError {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        let classified = classify(code);
+        let is_dead = self.shared.client.read().client().fatal_error().is_some();
+        if is_dead {
+            self.replace();
+        }
+        classified
+    }
+
+    /// An idempotent producer that lost its place in a partition, as after a re-created topic, never
+    /// works again; a new one does.
+    fn replace(&self) {
+        let mut client = self.shared.client.write();
+        let Some((code, reason)) = client.client().fatal_error() else {
+            return;
+        };
+        match connect(&self.shared.config) {
+            Ok(fresh) => {
+                tracing::warn!(%code, reason, "the kafka producer failed for good and is replaced");
+                *client = fresh;
+            }
+            Err(error) => tracing::error!(%error, "the kafka producer cannot be replaced"),
+        }
+    }
+}
+
+fn connect(config: &KafkaConfig) -> Result<FutureProducer<QuietContext>, ConfigError> {
+    let timeout_ms = config.produce_timeout.as_millis().to_string();
+    let client = config.client_with(&[
+        ("enable.idempotence", "true"),
+        ("acks", "all"),
+        ("linger.ms", "0"),
+        ("message.timeout.ms", &timeout_ms),
+        ("request.timeout.ms", &timeout_ms),
+        ("queue.buffering.max.messages", "50000"),
+        ("queue.buffering.max.kbytes", "65536"),
+        // Whether a record is too large is the topic's decision; this only bounds the client.
+        ("message.max.bytes", "16777216"),
+        ("compression.type", "none"),
+    ]);
+    Ok(client.create_with_context(config.quiet())?)
+}
+
+/// Maps librdkafka's codes to what a caller can do about them.
+const fn classify(code: RDKafkaErrorCode) -> ProduceError {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize => ProduceError::TooLarge,
+        Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut => {
+            ProduceError::TimedOut
+        }
+        Code::NotEnoughReplicasAfterAppend | Code::Fatal | Code::PurgeInflight => {
+            ProduceError::TimedOut
+        }
+        Code::InvalidTopic
+        | Code::UnknownTopic
+        | Code::UnknownTopicOrPartition
+        | Code::TopicAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::SaslAuthenticationFailed
+        | Code::PolicyViolation
+        | Code::InvalidRecord
+        | Code::InvalidMessage
+        | Code::InvalidTimestamp
+        | Code::UnsupportedForMessageFormat => ProduceError::Refused { code },
+        _ => ProduceError::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_whether_another_try_may_help() {
+        use RDKafkaErrorCode as Code;
+        for (code, expected) in [
+            (Code::MessageSizeTooLarge, ProduceError::TooLarge),
+            (Code::QueueFull, ProduceError::Unavailable),
+            (Code::BrokerTransportFailure, ProduceError::Unavailable),
+            (Code::AllBrokersDown, ProduceError::Unavailable),
+            (Code::NotEnoughReplicas, ProduceError::Unavailable),
+            (Code::MessageTimedOut, ProduceError::TimedOut),
+            (Code::NotEnoughReplicasAfterAppend, ProduceError::TimedOut),
+            (Code::InvalidTopic, ProduceError::Refused { code: Code::InvalidTopic }),
+            (
+                Code::TopicAuthorizationFailed,
+                ProduceError::Refused { code: Code::TopicAuthorizationFailed },
+            ),
+        ] {
+            assert_eq!(classify(code), expected, "{code:?}");
+        }
+    }
+}
