@@ -1,3 +1,5 @@
 //! Sluicegate, the bridge between Kafka and frontends.
 
+pub mod http;
+pub mod settings;
 pub mod telemetry;
