@@ -1,7 +1,28 @@
 //! Sluicegate, the bridge between Kafka and frontends.
+//!
+//! Backend services write CloudEvents to Kafka topics; browsers and apps hold one connection and get
+//! exactly the events that match their subscriptions. `docs/architecture.md` has the picture of the
+//! rooms; an import may only go down in this list.
+
+pub mod app;
+pub mod config;
+
+pub mod api;
+
+pub mod transport;
+
+pub mod http;
+
+pub mod shared;
+pub mod source;
 
 pub mod dispatch;
-pub mod event;
+
+pub mod replay;
+
 pub mod kafka;
 pub mod subscription;
+
+pub mod event;
+pub mod settings;
 pub mod telemetry;
