@@ -12,7 +12,7 @@ use super::log_queue::{LogGuard, start};
 
 /// Why a log setting is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LogSettingError {
+pub enum LogError {
     /// Not a level.
     #[error("expected error, warn, info, debug, trace or off")]
     Level,
@@ -26,7 +26,7 @@ pub enum LogSettingError {
 pub struct LogLevel(LevelFilter);
 
 impl FromStr for LogLevel {
-    type Err = LogSettingError;
+    type Err = LogError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(Self(match text.trim().to_ascii_lowercase().as_str() {
@@ -36,8 +36,14 @@ impl FromStr for LogLevel {
             "info" => LevelFilter::INFO,
             "debug" => LevelFilter::DEBUG,
             "trace" => LevelFilter::TRACE,
-            _ => return Err(LogSettingError::Level),
+            _ => return Err(LogError::Level),
         }))
+    }
+}
+
+impl std::fmt::Display for LogLevel {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
     }
 }
 
@@ -47,6 +53,10 @@ impl LogLevel {
         Targets::new()
             .with_default(self.0.min(LevelFilter::WARN))
             .with_targets(["sluicegate", "librdkafka", "rdkafka"].map(|target| (target, self.0)))
+            // The embedded broker reports what its clients, which are ours, report again.
+            .with_targets(
+                ["tansu_broker", "tansu_storage"].map(|target| (target, LevelFilter::OFF)),
+            )
     }
 }
 
@@ -61,13 +71,13 @@ pub enum LogFormat {
 }
 
 impl FromStr for LogFormat {
-    type Err = LogSettingError;
+    type Err = LogError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.trim().to_ascii_lowercase().as_str() {
             "text" | "erlang" => Ok(Self::Text),
             "json" | "gcl" => Ok(Self::Json),
-            _ => Err(LogSettingError::Format),
+            _ => Err(LogError::Format),
         }
     }
 }
@@ -85,7 +95,7 @@ pub fn init_logs(level: LogLevel, format: LogFormat) -> LogGuard {
         .with_ansi(false)
         .with_writer(queue);
     let lines = match format {
-        LogFormat::Text => lines.boxed(),
+        LogFormat::Text => lines.with_target(false).boxed(),
         LogFormat::Json => lines
             .json()
             .flatten_event(true)
@@ -132,9 +142,10 @@ mod tests {
     fn libraries_are_heard_from_warnings_on() {
         let targets = LogLevel(LevelFilter::DEBUG).targets();
         assert!(targets.would_enable("sluicegate::http", &tracing::Level::DEBUG));
-        assert!(!targets.would_enable("tansu_broker", &tracing::Level::INFO));
-        assert!(targets.would_enable("tansu_broker", &tracing::Level::WARN));
+        assert!(!targets.would_enable("hyper", &tracing::Level::INFO));
+        assert!(targets.would_enable("hyper", &tracing::Level::WARN));
+        assert!(!targets.would_enable("tansu_broker::broker", &tracing::Level::ERROR));
         let targets = LogLevel(LevelFilter::ERROR).targets();
-        assert!(!targets.would_enable("tansu_broker", &tracing::Level::WARN));
+        assert!(!targets.would_enable("hyper", &tracing::Level::WARN));
     }
 }

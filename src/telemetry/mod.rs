@@ -9,7 +9,7 @@ mod tasks;
 
 pub use limited::Limited;
 pub use log_queue::LogGuard;
-pub use logs::{LogFormat, LogLevel, LogSettingError, init_logs};
+pub use logs::{LogError, LogFormat, LogLevel, init_logs};
 pub use metrics::{Age, Metrics, Rejection, Transport};
 pub use readiness::{Condition, Readiness};
 pub use tasks::Tasks;
