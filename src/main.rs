@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 /// Runs an instance until the process is told to end.
 #[tokio::main]
 async fn run(config: Config, without_effect: &[&str]) -> anyhow::Result<()> {
-    telemetry::init_logs(config.process.log_level, config.process.log_fmt);
+    let _logs = telemetry::init_logs(config.process.log_level, config.process.log_fmt);
     for name in without_effect {
         tracing::warn!(name, "this variable has no effect in this version");
     }
