@@ -144,25 +144,83 @@ impl Metrics {
         let registry = Registry::new();
         let make = Maker(&registry);
         let metrics = Self {
-            consumed: make.counters("sluicegate_consumed_records_total", "Records read from Kafka", &["topic"]),
-            rejected: make.counters("sluicegate_rejected_records_total", "Source records skipped, by reason", &["reason"]),
-            matched: make.counter("sluicegate_matched_events_total", "Events that at least one connection of a shard wanted"),
-            delivered: make.counters("sluicegate_delivered_events_total", "Events written whole to a client", &["transport"]),
-            dropped: make.counters("sluicegate_dropped_events_total", "Events that a connection will not get", &["transport"]),
-            delivery_age: make.seconds("sluicegate_delivery_age_seconds", "From the record's timestamp to the socket write"),
+            consumed: make.counters(
+                "sluicegate_consumed_records_total",
+                "Records read from Kafka",
+                &["topic"],
+            ),
+            rejected: make.counters(
+                "sluicegate_rejected_records_total",
+                "Source records skipped, by reason",
+                &["reason"],
+            ),
+            matched: make.counter(
+                "sluicegate_matched_events_total",
+                "Events that at least one connection of a shard wanted",
+            ),
+            delivered: make.counters(
+                "sluicegate_delivered_events_total",
+                "Events written whole to a client",
+                &["transport"],
+            ),
+            dropped: make.counters(
+                "sluicegate_dropped_events_total",
+                "Events that a connection will not get",
+                &["transport"],
+            ),
+            delivery_age: make.seconds(
+                "sluicegate_delivery_age_seconds",
+                "From the record's timestamp to the socket write",
+            ),
             connections: make.gauges("sluicegate_connections", "Open connections", &["transport"]),
-            connections_opened: make.counters("sluicegate_connections_opened_total", "Connections opened", &["transport"]),
-            connections_closed: make.counters("sluicegate_connections_closed_total", "Connections closed, by reason", &["reason"]),
+            connections_opened: make.counters(
+                "sluicegate_connections_opened_total",
+                "Connections opened",
+                &["transport"],
+            ),
+            connections_closed: make.counters(
+                "sluicegate_connections_closed_total",
+                "Connections closed, by reason",
+                &["reason"],
+            ),
             subscriptions: make.gauge("rig_subscriptions_total", "Subscriptions in force"),
-            resumes: make.counters("sluicegate_resumes_total", "Connections that resumed from a cursor", &["source"]),
-            resume_gaps: make.counter("sluicegate_resume_gaps_total", "Resumes that could not be complete"),
-            produced: make.counters("sluicegate_produced_events_total", "Events submitted over HTTP, by result", &["result"]),
-            produce_duration: make.seconds("sluicegate_produce_duration_seconds", "From the request to Kafka's acknowledgement"),
-            http_requests: make.counters("sluicegate_http_requests_total", "HTTP requests answered", &["listener", "status"]),
-            http_refused: make.counters("sluicegate_http_refused_connections_total", "Connections refused before a request was answered", &["reason"]),
+            resumes: make.counters(
+                "sluicegate_resumes_total",
+                "Connections that resumed from a cursor",
+                &["source"],
+            ),
+            resume_gaps: make.counter(
+                "sluicegate_resume_gaps_total",
+                "Resumes that could not be complete",
+            ),
+            produced: make.counters(
+                "sluicegate_produced_events_total",
+                "Events submitted over HTTP, by result",
+                &["result"],
+            ),
+            produce_duration: make.seconds(
+                "sluicegate_produce_duration_seconds",
+                "From the request to Kafka's acknowledgement",
+            ),
+            http_requests: make.counters(
+                "sluicegate_http_requests_total",
+                "HTTP requests answered",
+                &["listener", "status"],
+            ),
+            http_refused: make.counters(
+                "sluicegate_http_refused_connections_total",
+                "Connections refused before a request was answered",
+                &["reason"],
+            ),
             kafka_up: make.gauge("sluicegate_kafka_up", "1 while at least one broker answers"),
-            consumer_lag: make.gauge("sluicegate_consumer_lag_records", "Records not yet read, over all partitions"),
-            ring_bytes: make.gauge("sluicegate_replay_ring_bytes", "Memory that the replay ring holds"),
+            consumer_lag: make.gauge(
+                "sluicegate_consumer_lag_records",
+                "Records not yet read, over all partitions",
+            ),
+            ring_bytes: make.gauge(
+                "sluicegate_replay_ring_bytes",
+                "Memory that the replay ring holds",
+            ),
             ready: make.gauge("sluicegate_ready", "1 while /readyz answers 200"),
             registry,
         };
@@ -233,9 +291,14 @@ impl Age {
 struct Maker<'a>(&'a Registry);
 
 impl Maker<'_> {
-    fn registered<C: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+    fn registered<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        made: prometheus::Result<C>,
+    ) -> C {
         let collector = made.expect("names and labels are valid constants");
-        self.0.register(Box::new(collector.clone())).expect("names are distinct constants");
+        self.0
+            .register(Box::new(collector.clone()))
+            .expect("names are distinct constants");
         collector
     }
     fn counter(&self, name: &str, help: &str) -> IntCounter {

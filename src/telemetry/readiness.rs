@@ -18,8 +18,12 @@ pub enum Condition {
 }
 
 impl Condition {
-    const ALL: [Self; 4] =
-        [Self::KafkaReachable, Self::StateLoaded, Self::SourceCaughtUp, Self::NotDraining];
+    const ALL: [Self; 4] = [
+        Self::KafkaReachable,
+        Self::StateLoaded,
+        Self::SourceCaughtUp,
+        Self::NotDraining,
+    ];
 
     const fn bit(self) -> u8 {
         match self {
@@ -52,7 +56,9 @@ impl Readiness {
     /// Starts with nothing but [`Condition::NotDraining`] in force.
     #[must_use]
     pub fn new() -> Self {
-        Self { held: Arc::new(watch::Sender::new(Condition::NotDraining.bit())) }
+        Self {
+            held: Arc::new(watch::Sender::new(Condition::NotDraining.bit())),
+        }
     }
 
     /// Records whether `condition` holds now.
@@ -77,7 +83,10 @@ impl Readiness {
     /// Returns the conditions that do not hold, in the order in which they come about at start.
     #[must_use]
     pub fn missing(&self) -> Vec<Condition> {
-        Condition::ALL.into_iter().filter(|condition| !self.holds(*condition)).collect()
+        Condition::ALL
+            .into_iter()
+            .filter(|condition| !self.holds(*condition))
+            .collect()
     }
 
     /// Returns whether all conditions hold.
@@ -92,7 +101,9 @@ impl Readiness {
     /// Dropping the future changes nothing.
     pub async fn ready(&self) {
         let mut held = self.held.subscribe();
-        let all = Condition::ALL.into_iter().fold(0, |bits, condition| bits | condition.bit());
+        let all = Condition::ALL
+            .into_iter()
+            .fold(0, |bits, condition| bits | condition.bit());
         // The sender lives in `self`, so the wait cannot fail.
         if held.wait_for(|bits| *bits == all).await.is_err() {
             std::future::pending::<()>().await;

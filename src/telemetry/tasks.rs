@@ -27,7 +27,8 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         use tracing::Instrument as _;
-        self.tracker.spawn(future.instrument(tracing::debug_span!("task", name)));
+        self.tracker
+            .spawn(future.instrument(tracing::debug_span!("task", name)));
     }
 
     /// Returns the number of tasks that have not ended.
