@@ -65,7 +65,8 @@ pub async fn bad_requests_change_nothing(kafka: &Kafka) {
     let token = stream.subscribed().await;
     let target = format!("/_rig/v1/connection/sse/{token}/subscriptions");
     let json_type = ("content-type", "application/json");
-    let forged = format!("{}A", &token[..token.len() - 1]);
+    let other = if token.starts_with('A') { 'B' } else { 'A' };
+    let forged = format!("{other}{}", &token[1..]);
     let many = format!(
         "{{\"subscriptions\":[{}]}}",
         ["{\"eventType\":\"a\"}"; 10_000].join(",")

@@ -121,7 +121,7 @@ impl Kafka {
     /// Returns a broker of the same kind for one test, which is not running yet.
     pub async fn own_stopped(&self) -> OwnKafka {
         let backend = self.backend();
-        let kafka = blocking(move || Kafka::not_running(backend)).await;
+        let kafka = blocking(move || Self::not_running(backend)).await;
         let address = kafka.address();
         OwnKafka {
             address,
