@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{StateError, StateLog};
-use crate::kafka::Secret;
+use crate::settings::Secret;
 
 /// The kind of the entry in the shared state.
 const KIND: &str = "secret";
