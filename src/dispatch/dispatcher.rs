@@ -25,7 +25,8 @@ use crate::telemetry::Metrics;
 const FEED_CAPACITY: usize = 64;
 /// How many requests may wait for a shard before those who ask wait for it.
 const REQUESTS_CAPACITY: usize = 1024;
-/// How many texts of clients may wait to be read; a client that sends into a full queue is closed.
+/// How many texts of clients may wait to be read, one of each at most; a client that sends into a
+/// full queue is closed.
 const TEXTS_CAPACITY: usize = 4096;
 
 /// What streams need before they can begin.
@@ -230,6 +231,13 @@ impl Dispatcher {
     pub async fn tell(&self, connection: ConnectionId, event: ControlEvent) {
         if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
             shard.ask(Request::Tell(connection, event)).await;
+        }
+    }
+
+    /// Lets a connection send its next text, after the last one was acted on.
+    pub async fn text_done(&self, connection: ConnectionId) {
+        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
+            shard.ask(Request::TextDone(connection)).await;
         }
     }
 

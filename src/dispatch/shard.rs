@@ -52,6 +52,8 @@ pub(super) enum Request {
     ),
     /// Sends an event to one connection, if it is still there.
     Tell(ConnectionId, ControlEvent),
+    /// The text of a connection was acted on; it may send the next one.
+    TextDone(ConnectionId),
     /// Answers a poll with what there is.
     EndPoll(ConnectionId),
     /// Closes all connections, spread until the instant; then answers and ends the thread.
@@ -240,6 +242,11 @@ impl Shard {
             Request::Tell(id, event) => {
                 if let Some(slot) = self.slot_of(id) {
                     self.tell(slot, &event);
+                }
+            }
+            Request::TextDone(id) => {
+                if let Some(slot) = self.slot_of(id) {
+                    self.resume_reading(slot);
                 }
             }
             Request::EndPoll(id) => {
