@@ -1,5 +1,42 @@
-//! Finds out who wants an event.
+//! From the log to the sockets: shards, each with its connections, their index and their outboxes.
+//!
+//! ```text
+//! ingest ─batch─▶ Dispatcher ─▶ shard 0 … shard N-1
+//!                                │ Index: who wants it?
+//!                                ├─ live ──────▶ outbox ─▶ socket or poll
+//!                                └─ behind ─ReplayLog─▶ outbox ─▶ socket or poll
+//! ```
+//!
+//! # Invariants
+//! - A connection belongs to one shard for its whole life, and a shard to one thread.
+//! - A connection sees its events in the order of the log, each at most once.
+//! - An event is encoded once for each wire format and shard.
+//! - A connection that is too slow, or resumes, reads the log itself and queues nothing meanwhile.
+//!
+//! # Backpressure
+//! A shard never waits for a client. Ingest waits for the slowest shard, requests wait for a place in
+//! its queue.
 
+mod config;
+mod connection;
+mod control;
+mod delivery;
+mod dispatcher;
 mod index;
+mod membership;
+mod outbox;
+mod shard;
+mod sockets;
+mod ticks;
+mod token;
+mod wire;
 
+pub use config::DispatchConfig;
+pub use connection::{Polled, Start};
+pub use control::ControlEvent;
+pub use dispatcher::{
+    Attach, ClientText, Dispatcher, Gone, Opening, Outlet, StartError, Surroundings,
+};
 pub use index::{Index, Slot};
+pub use token::{ConnectionId, Incarnation, InvalidToken, Token, TokenKey};
+pub use wire::{CloseReason, Format, Incoming, Input, Outgoing, Wire};

@@ -20,6 +20,7 @@ mod attributes;
 mod batch;
 mod binary;
 mod cloud_event;
+mod cursor;
 mod decode_error;
 mod http_binding;
 mod json;
@@ -33,6 +34,7 @@ mod scalar;
 pub use attributes::Attributes;
 pub use batch::BatchError;
 pub use cloud_event::CloudEvent;
+pub use cursor::{Cursor, CursorError, MAX_CURSOR_CHARS, Positions, TopicHash};
 pub use decode_error::{DecodeError, EventFault};
 pub use http_binding::{Submission, SubmissionError, decode_http};
 pub use json::{

@@ -21,6 +21,7 @@ struct Problem {
     code: &'static str,
     public: String,
     headers: HeaderMap,
+    members: serde_json::Map<String, serde_json::Value>,
     internal: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -33,6 +34,7 @@ impl HttpError {
             code,
             public: public.into(),
             headers: HeaderMap::new(),
+            members: serde_json::Map::new(),
             internal: None,
         }))
     }
@@ -134,6 +136,13 @@ impl HttpError {
         self
     }
 
+    /// Adds a member to the document (RFC 9457, 3.2), such as what is wrong with each part of the request.
+    #[must_use]
+    pub fn with_member(mut self, name: &str, value: serde_json::Value) -> Self {
+        self.0.members.insert(name.to_owned(), value);
+        self
+    }
+
     /// Adds or replaces a header of the response.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -177,13 +186,16 @@ impl HttpError {
     pub fn into_response(self) -> Response<Body> {
         self.log();
         let problem = *self.0;
-        let json = serde_json::json!({
+        let mut json = serde_json::json!({
             "type": "about:blank",
             "title": problem.status.canonical_reason().unwrap_or("Error"),
             "status": problem.status.as_u16(),
             "detail": problem.public,
             "code": problem.code,
         });
+        if let Some(object) = json.as_object_mut() {
+            object.extend(problem.members);
+        }
         let mut response = Response::new(Body::new(Bytes::from(json.to_string())));
         *response.status_mut() = problem.status;
         *response.headers_mut() = problem.headers;

@@ -224,145 +224,78 @@ mod tests {
             .map(|error| error.status().as_u16())
     }
 
+    const SOUND: Framing = Framing {
+        content_lengths: 0,
+        transfer_encodings: 0,
+    };
+    const CHUNKED: Framing = Framing {
+        content_lengths: 0,
+        transfer_encodings: 1,
+    };
+
+    /// Header lines, the framing that was seen, and the status of the refusal.
+    type Case<'a> = (&'a [(&'static str, &'a str)], Framing, Option<u16>);
+
+    const HOSTS: [Case<'static>; 9] = [
+        (&[("host", "a")], SOUND, None),
+        (&[("host", "a:80")], SOUND, None),
+        (&[("host", "[::1]:80")], SOUND, None),
+        (&[("host", "")], SOUND, None),
+        (&[], SOUND, Some(400)),
+        (&[("host", "a"), ("host", "b")], SOUND, Some(400)),
+        (&[("host", "a b")], SOUND, Some(400)),
+        (&[("host", "a@b")], SOUND, Some(400)),
+        (&[("host", "a/b")], SOUND, Some(400)),
+    ];
+
+    const LENGTHS: [Case<'static>; 7] = [
+        (
+            &[("host", "a")],
+            Framing {
+                content_lengths: 1,
+                transfer_encodings: 1,
+            },
+            Some(400),
+        ),
+        (
+            &[("host", "a")],
+            Framing {
+                content_lengths: 2,
+                transfer_encodings: 0,
+            },
+            Some(400),
+        ),
+        (
+            &[("host", "a"), ("transfer-encoding", "Chunked")],
+            CHUNKED,
+            None,
+        ),
+        (
+            &[("host", "a"), ("transfer-encoding", "chunked, chunked")],
+            CHUNKED,
+            Some(400),
+        ),
+        (
+            &[("host", "a"), ("transfer-encoding", "gzip, chunked")],
+            CHUNKED,
+            Some(400),
+        ),
+        (&[("host", "a"), ("expect", "100-Continue")], SOUND, None),
+        (&[("host", "a"), ("expect", "tea")], SOUND, Some(417)),
+    ];
+
     #[test]
     fn disputable_requests_are_refused() {
-        type Headers<'a> = &'a [(&'static str, &'a str)];
-        let cases: [(Version, &str, Headers<'_>, Framing, Option<u16>); 20] = [
-            (
-                Version::HTTP_11,
-                "GET",
-                &[("host", "a")],
-                framing(0, 0),
-                None,
-            ),
-            (
-                Version::HTTP_11,
-                "GET",
-                &[("host", "a:80")],
-                framing(0, 0),
-                None,
-            ),
-            (
-                Version::HTTP_11,
-                "GET",
-                &[("host", "[::1]:80")],
-                framing(0, 0),
-                None,
-            ),
-            (
-                Version::HTTP_11,
-                "GET",
-                &[("host", "")],
-                framing(0, 0),
-                None,
-            ),
-            (Version::HTTP_11, "GET", &[], framing(0, 0), Some(400)),
-            (Version::HTTP_10, "GET", &[], framing(0, 0), None),
-            (
-                Version::HTTP_10,
-                "GET",
-                &[("host", "a"), ("host", "a")],
-                framing(0, 0),
-                Some(400),
-            ),
-            (
-                Version::HTTP_11,
-                "GET",
-                &[("host", "a"), ("host", "b")],
-                framing(0, 0),
-                Some(400),
-            ),
-            (
-                Version::HTTP_11,
-                "GET",
-                &[("host", "a b")],
-                framing(0, 0),
-                Some(400),
-            ),
-            (
-                Version::HTTP_11,
-                "GET",
-                &[("host", "a@b")],
-                framing(0, 0),
-                Some(400),
-            ),
-            (
-                Version::HTTP_11,
-                "GET",
-                &[("host", "a/b")],
-                framing(0, 0),
-                Some(400),
-            ),
-            (
-                Version::HTTP_11,
-                "POST",
-                &[("host", "a")],
-                framing(1, 1),
-                Some(400),
-            ),
-            (
-                Version::HTTP_11,
-                "POST",
-                &[("host", "a")],
-                framing(2, 0),
-                Some(400),
-            ),
-            (
-                Version::HTTP_11,
-                "POST",
-                &[("host", "a"), ("transfer-encoding", "Chunked")],
-                framing(0, 1),
-                None,
-            ),
-            (
-                Version::HTTP_11,
-                "POST",
-                &[("host", "a"), ("transfer-encoding", "chunked, chunked")],
-                framing(0, 1),
-                Some(400),
-            ),
-            (
-                Version::HTTP_11,
-                "POST",
-                &[("host", "a"), ("transfer-encoding", "gzip, chunked")],
-                framing(0, 1),
-                Some(400),
-            ),
-            (
-                Version::HTTP_11,
-                "TRACE",
-                &[("host", "a")],
-                framing(0, 0),
-                Some(501),
-            ),
-            (
-                Version::HTTP_11,
-                "CONNECT",
-                &[("host", "a")],
-                framing(0, 0),
-                Some(501),
-            ),
-            (
-                Version::HTTP_11,
-                "PUT",
-                &[("host", "a"), ("expect", "100-Continue")],
-                framing(0, 0),
-                None,
-            ),
-            (
-                Version::HTTP_11,
-                "PUT",
-                &[("host", "a"), ("expect", "tea")],
-                framing(0, 0),
-                Some(417),
-            ),
-        ];
-        for (version, method, headers, framing, expected) in cases {
-            assert_eq!(
-                refusal(version, method, headers, framing),
-                expected,
-                "{method} {headers:?} {framing:?}"
-            );
+        for (headers, framing, expected) in HOSTS.into_iter().chain(LENGTHS) {
+            let refused = refusal(Version::HTTP_11, "POST", headers, framing);
+            assert_eq!(refused, expected, "{headers:?} {framing:?}");
         }
+        for method in ["TRACE", "CONNECT"] {
+            let refused = refusal(Version::HTTP_11, method, &[("host", "a")], SOUND);
+            assert_eq!(refused, Some(501), "{method}");
+        }
+        assert_eq!(refusal(Version::HTTP_10, "GET", &[], SOUND), None);
+        let two = [("host", "a"), ("host", "a")];
+        assert_eq!(refusal(Version::HTTP_10, "GET", &two, SOUND), Some(400));
     }
 }

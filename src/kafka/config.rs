@@ -10,8 +10,7 @@ use rdkafka::error::KafkaError;
 use thiserror::Error;
 
 use super::{
-    BrokerList, ClientLog, Properties, QuietContext, Sasl, Secret, parse_name,
-    parse_timeout,
+    BrokerList, ClientLog, Properties, QuietContext, Sasl, Secret, parse_name, parse_timeout,
 };
 
 /// How to reach Kafka, and which cluster of instances this process belongs to.
@@ -19,47 +18,77 @@ use super::{
 #[command(next_help_heading = "Kafka")]
 pub struct KafkaConfig {
     /// Kafka brokers; without any, an embedded broker is started
-    #[arg(long, env = "KAFKA_BROKERS", default_value = "", hide_default_value = true, value_name = "HOST:PORT,…")]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "HOST:PORT,…"
+    )]
     pub kafka_brokers: BrokerList,
 
     /// Login at the brokers, as plain:USER:PASSWORD; also scram-sha-256 and scram-sha-512
-    #[arg(long, env = "KAFKA_SASL", default_value = "", hide_default_value = true, hide_env_values = true, value_name = "MECHANISM:USER:PASSWORD")]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "MECHANISM:USER:PASSWORD"
+    )]
     pub kafka_sasl: Sasl,
 
     /// Whether to speak TLS with the brokers
-    #[arg(long, env = "KAFKA_SSL_ENABLED", default_value = "false", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(long, default_value = "false", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub kafka_ssl_enabled: bool,
 
     /// PEM file with the authorities that sign the brokers' certificates; empty: those of the system
-    #[arg(long, env = "KAFKA_SSL_CA_CERTFILE", default_value = "", hide_default_value = true, value_name = "FILE")]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
     pub kafka_ssl_ca_certfile: String,
 
     /// PEM file with the certificate that we show to the brokers; empty: none
-    #[arg(long, env = "KAFKA_SSL_CERTFILE", default_value = "", hide_default_value = true, value_name = "FILE")]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
     pub kafka_ssl_certfile: String,
 
     /// PEM file with the private key of our certificate
-    #[arg(long, env = "KAFKA_SSL_KEYFILE", default_value = "", hide_default_value = true, value_name = "FILE")]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
     pub kafka_ssl_keyfile: String,
 
     /// Password of the private key
-    #[arg(long, env = "KAFKA_SSL_KEYFILE_PASS", default_value = "", hide_default_value = true, hide_env_values = true, value_name = "PASSWORD")]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "PASSWORD"
+    )]
     pub kafka_ssl_keyfile_pass: Secret,
 
     /// Further properties for librdkafka, which win over all other settings; `\,` for a comma in a value
-    #[arg(long, env = "KAFKA_PROPERTIES", hide_env_values = true, value_name = "KEY=VALUE,…")]
+    #[arg(long, value_name = "KEY=VALUE,…")]
     pub kafka_properties: Vec<Properties>,
 
     /// How long a submitted event may wait for Kafka's acknowledgement
-    #[arg(long, env = "PRODUCE_TIMEOUT", default_value = "10s", value_parser = parse_timeout, value_name = "TIME")]
+    #[arg(long, default_value = "10s", value_parser = parse_timeout, value_name = "TIME")]
     pub produce_timeout: Duration,
 
     /// Name of the cluster: instances with the same Kafka and name are one
-    #[arg(long, env = "CLUSTER_NAME", default_value = "sluicegate", value_parser = parse_name, value_name = "NAME")]
+    #[arg(long, default_value = "sluicegate", value_parser = parse_name, value_name = "NAME")]
     pub cluster_name: String,
 
     /// Name of this instance, the same after a restart and different from all others of the cluster; default: from host name and public port
-    #[arg(long, env = "INSTANCE_ID", value_parser = parse_name, value_name = "NAME")]
+    #[arg(long, value_parser = parse_name, value_name = "NAME")]
     pub instance_id: Option<String>,
 
     /// The log that all clients made from this configuration share.
@@ -154,10 +183,10 @@ impl KafkaConfig {
         QuietContext(self.log.clone())
     }
 
-    /// Returns the configuration for the embedded broker at `brokers`.
+    /// Returns the configuration for the embedded broker at `address`.
     #[must_use]
-    pub fn with_embedded(mut self, brokers: BrokerList) -> Self {
-        self.kafka_brokers = brokers;
+    pub fn with_embedded(mut self, address: std::net::SocketAddr) -> Self {
+        self.kafka_brokers = BrokerList::of(address);
         self.is_embedded = true;
         self
     }
@@ -187,8 +216,11 @@ impl KafkaConfig {
         ];
         for (setting, path) in files {
             if self.kafka_ssl_enabled && !path.is_empty() {
-                std::fs::File::open(path)
-                    .map_err(|source| ConfigError::File { setting, path: path.clone(), source })?;
+                std::fs::File::open(path).map_err(|source| ConfigError::File {
+                    setting,
+                    path: path.clone(),
+                    source,
+                })?;
             }
         }
         self.client().create_native_config()?;
@@ -206,7 +238,12 @@ impl KafkaConfig {
                 (true, true) => "sasl_ssl",
             },
         );
-        if let Sasl::Login { mechanism, user, password } = &self.kafka_sasl {
+        if let Sasl::Login {
+            mechanism,
+            user,
+            password,
+        } = &self.kafka_sasl
+        {
             client
                 .set("sasl.mechanism", *mechanism)
                 .set("sasl.username", user)
@@ -241,7 +278,11 @@ fn host_name() -> String {
         _ => '-',
     };
     let name: String = name.trim().chars().take(100).map(safe).collect();
-    if name.is_empty() { "localhost".to_owned() } else { name }
+    if name.is_empty() {
+        "localhost".to_owned()
+    } else {
+        name
+    }
 }
 
 #[cfg(test)]
@@ -256,7 +297,9 @@ mod tests {
     }
 
     fn parsed(flags: &[&str]) -> KafkaConfig {
-        Command::try_parse_from([&["sluicegate"], flags].concat()).unwrap().kafka
+        Command::try_parse_from([&["sluicegate"], flags].concat())
+            .unwrap()
+            .kafka
     }
 
     #[test]
@@ -274,10 +317,17 @@ mod tests {
         for (flags, protocol) in [
             (vec!["--kafka-ssl-enabled"], "ssl"),
             (vec!["--kafka-sasl", "plain:u:p"], "sasl_plaintext"),
-            (vec!["--kafka-ssl-enabled", "1", "--kafka-sasl", "plain:u:p"], "sasl_ssl"),
+            (
+                vec!["--kafka-ssl-enabled", "1", "--kafka-sasl", "plain:u:p"],
+                "sasl_ssl",
+            ),
         ] {
             let kafka = parsed(&flags);
-            assert_eq!(kafka.client().get("security.protocol"), Some(protocol), "{flags:?}");
+            assert_eq!(
+                kafka.client().get("security.protocol"),
+                Some(protocol),
+                "{flags:?}"
+            );
             kafka.check().unwrap();
         }
     }
@@ -291,22 +341,35 @@ mod tests {
             "group.id=mine",
         ]);
         let consumer = kafka.consumer("ours", &[("fetch.wait.max.ms", "9")]);
-        for (key, value) in [("socket.timeout.ms", "1"), ("fetch.wait.max.ms", "7"), ("group.id", "mine")] {
+        for (key, value) in [
+            ("socket.timeout.ms", "1"),
+            ("fetch.wait.max.ms", "7"),
+            ("group.id", "mine"),
+        ] {
             assert_eq!(consumer.get(key), Some(value), "{key}");
         }
     }
 
     #[test]
     fn a_property_that_librdkafka_does_not_know_is_refused_at_start() {
-        let error = parsed(&["--kafka-properties", "no.such=1"]).check().unwrap_err();
+        let error = parsed(&["--kafka-properties", "no.such=1"])
+            .check()
+            .unwrap_err();
         assert!(matches!(error, ConfigError::Client(_)), "{error}");
     }
 
     #[test]
     fn a_missing_certificate_is_refused_with_its_setting() {
-        let flags = ["--kafka-ssl-enabled", "--kafka-ssl-ca-certfile", "/no/such.pem"];
+        let flags = [
+            "--kafka-ssl-enabled",
+            "--kafka-ssl-ca-certfile",
+            "/no/such.pem",
+        ];
         let error = parsed(&flags).check().unwrap_err();
-        assert!(error.to_string().contains("KAFKA_SSL_CA_CERTFILE"), "{error}");
+        assert!(
+            error.to_string().contains("KAFKA_SSL_CA_CERTFILE"),
+            "{error}"
+        );
     }
 
     #[test]

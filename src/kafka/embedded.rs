@@ -86,8 +86,10 @@ impl EmbeddedBroker {
     /// # Errors
     /// [`EmbeddedBrokerError`] when the folder or the port cannot be used, or it does not come up.
     pub fn start(dir: &Path, address: SocketAddr) -> Result<Self, EmbeddedBrokerError> {
-        std::fs::create_dir_all(dir)
-            .map_err(|source| EmbeddedBrokerError::Folder { path: dir.to_owned(), source })?;
+        std::fs::create_dir_all(dir).map_err(|source| EmbeddedBrokerError::Folder {
+            path: dir.to_owned(),
+            source,
+        })?;
         let storage = storage_url(dir)?;
         let address = free_address(address)?;
         let (report, reports) = mpsc::sync_channel(1);
@@ -111,7 +113,11 @@ impl EmbeddedBroker {
             });
             runtime.shutdown_timeout(STOP_LIMIT);
         })?;
-        let broker = Self { address, stop: Some(stop), thread: Some(thread) };
+        let broker = Self {
+            address,
+            stop: Some(stop),
+            thread: Some(thread),
+        };
         broker.wait_until_up(dir, &reports)?;
         Ok(broker)
     }
@@ -160,7 +166,9 @@ impl EmbeddedBroker {
                 return Ok(());
             }
         }
-        Err(EmbeddedBrokerError::Late { address: self.address })
+        Err(EmbeddedBrokerError::Late {
+            address: self.address,
+        })
     }
 }
 
@@ -174,25 +182,35 @@ impl Drop for EmbeddedBroker {
 async fn serve(storage: Url, address: SocketAddr) -> Result<(), tansu_broker::Error> {
     let url = Url::parse(&format!("tcp://{address}"))
         .map_err(|error| tansu_broker::Error::Message(error.to_string()))?;
-    let mut broker = Broker::<tansu_broker::coordinator::group::administrator::Controller<tansu_storage::StorageContainer>, tansu_storage::StorageContainer>::builder()
-        .node_id(NODE_ID)
-        .cluster_id(CLUSTER_ID)
-        .incarnation_id(Uuid::new_v4())
-        .listener(url.clone())
-        .advertised_listener(url)
-        .storage(storage)
-        .silent(true)
-        .build()
-        .await?;
+    let mut broker = Broker::<
+        tansu_broker::coordinator::group::administrator::Controller<
+            tansu_storage::StorageContainer,
+        >,
+        tansu_storage::StorageContainer,
+    >::builder()
+    .node_id(NODE_ID)
+    .cluster_id(CLUSTER_ID)
+    .incarnation_id(Uuid::new_v4())
+    .listener(url.clone())
+    .advertised_listener(url)
+    .storage(storage)
+    .silent(true)
+    .build()
+    .await?;
     broker.serve(Instant::now().into()).await
 }
 
 /// Returns the storage's URL: a path relative to the working directory unless it starts with `//`.
 fn storage_url(dir: &Path) -> Result<Url, EmbeddedBrokerError> {
-    let refused = || EmbeddedBrokerError::Path { path: dir.to_owned() };
+    let refused = || EmbeddedBrokerError::Path {
+        path: dir.to_owned(),
+    };
     let absolute = dir
         .canonicalize()
-        .map_err(|source| EmbeddedBrokerError::Folder { path: dir.to_owned(), source })?;
+        .map_err(|source| EmbeddedBrokerError::Folder {
+            path: dir.to_owned(),
+            source,
+        })?;
     let file = absolute.join("broker.db");
     let file = file.to_str().ok_or_else(refused)?;
     let url = Url::parse(&format!("sqlite:///{file}")).map_err(|_error| refused())?;
@@ -228,7 +246,10 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let result = storage_url(&dir);
         std::fs::remove_dir(&dir).unwrap();
-        assert!(matches!(result, Err(EmbeddedBrokerError::Path { .. })), "{result:?}");
+        assert!(
+            matches!(result, Err(EmbeddedBrokerError::Path { .. })),
+            "{result:?}"
+        );
     }
 
     #[test]

@@ -26,13 +26,18 @@ impl LogLimit {
     /// Makes a limit of one line per `interval`.
     #[must_use]
     pub fn new(interval: Duration) -> Self {
-        Self { interval, state: Mutex::default() }
+        Self {
+            interval,
+            state: Mutex::default(),
+        }
     }
 
     /// Returns the number of lines held back since the last one, if a line may be logged at `now`.
     pub fn admit(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();
-        let is_due = state.last.is_none_or(|last| now.duration_since(last) >= self.interval);
+        let is_due = state
+            .last
+            .is_none_or(|last| now.duration_since(last) >= self.interval);
         if is_due {
             state.last = Some(now);
             return Some(std::mem::take(&mut state.held_back));

@@ -72,7 +72,9 @@ struct Shared {
 
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer").field("config", &self.shared.config).finish_non_exhaustive()
+        f.debug_struct("Producer")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,8 +85,13 @@ impl Producer {
     /// [`ConfigError`] when librdkafka refuses the settings.
     pub fn new(config: &KafkaConfig) -> Result<Self, ConfigError> {
         let client = connect(config)?;
-        let shared = Shared { config: config.clone(), client: RwLock::new(client) };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Shared {
+            config: config.clone(),
+            client: RwLock::new(client),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Writes a record and waits for Kafka's acknowledgement, at most the configured timeout.
@@ -100,9 +107,10 @@ impl Producer {
         let report = self.enqueue(&record)?;
         let deadline = self.shared.config.produce_timeout + REPORT_GRACE;
         match tokio::time::timeout(deadline, report).await {
-            Ok(Ok(Ok(delivery))) => {
-                Ok(Delivered { partition: delivery.partition, offset: delivery.offset })
-            }
+            Ok(Ok(Ok(delivery))) => Ok(Delivered {
+                partition: delivery.partition,
+                offset: delivery.offset,
+            }),
             Ok(Ok(Err((error, _record)))) => Err(self.failed(&error)),
             // The client was replaced after a fatal error, or the report is late.
             Ok(Err(_)) | Err(_) => Err(ProduceError::TimedOut),
@@ -132,9 +140,15 @@ impl Producer {
         }
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            outgoing = outgoing.headers(record.headers.iter().fold(headers, |headers, (key, value)| {
-                headers.insert(Header { key, value: Some(*value) })
-            }));
+            outgoing = outgoing.headers(record.headers.iter().fold(
+                headers,
+                |headers, (key, value)| {
+                    headers.insert(Header {
+                        key,
+                        value: Some(*value),
+                    })
+                },
+            ));
         }
         let sent = self.shared.client.read().send_result(outgoing);
         sent.map_err(|(error, _record)| self.failed(&error))
@@ -226,10 +240,17 @@ mod tests {
             (Code::NotEnoughReplicas, ProduceError::Unavailable),
             (Code::MessageTimedOut, ProduceError::TimedOut),
             (Code::NotEnoughReplicasAfterAppend, ProduceError::TimedOut),
-            (Code::InvalidTopic, ProduceError::Refused { code: Code::InvalidTopic }),
+            (
+                Code::InvalidTopic,
+                ProduceError::Refused {
+                    code: Code::InvalidTopic,
+                },
+            ),
             (
                 Code::TopicAuthorizationFailed,
-                ProduceError::Refused { code: Code::TopicAuthorizationFailed },
+                ProduceError::Refused {
+                    code: Code::TopicAuthorizationFailed,
+                },
             ),
         ] {
             assert_eq!(classify(code), expected, "{code:?}");

@@ -57,13 +57,18 @@ pub async fn ensure_topics(config: &KafkaConfig, topics: &[TopicSpec]) -> Result
     if topics.is_empty() {
         return Ok(());
     }
-    let admin: AdminClient<QuietContext> =
-        config.client().create_with_context(config.quiet()).map_err(ConfigError::from)?;
+    let admin: AdminClient<QuietContext> = config
+        .client()
+        .create_with_context(config.quiet())
+        .map_err(ConfigError::from)?;
     let options = AdminOptions::new()
         .request_timeout(Some(CREATE_LIMIT))
         .operation_timeout(Some(CREATE_LIMIT));
     let specs: Vec<_> = topics.iter().map(new_topic).collect();
-    let results = admin.create_topics(&specs, &options).await.map_err(TopicError::Unavailable)?;
+    let results = admin
+        .create_topics(&specs, &options)
+        .await
+        .map_err(TopicError::Unavailable)?;
     let mut refused = Vec::new();
     for result in results {
         match result {
@@ -78,9 +83,14 @@ pub async fn ensure_topics(config: &KafkaConfig, topics: &[TopicSpec]) -> Result
     let config = config.clone();
     let existing = tokio::task::spawn_blocking(move || existing_topics(&config));
     let existing = existing.await.unwrap_or_else(|_panic| {
-        Err(TopicError::Unavailable(KafkaError::AdminOp(RDKafkaErrorCode::Fail)))
+        Err(TopicError::Unavailable(KafkaError::AdminOp(
+            RDKafkaErrorCode::Fail,
+        )))
     })?;
-    match refused.into_iter().find(|(topic, _)| !existing.contains(topic)) {
+    match refused
+        .into_iter()
+        .find(|(topic, _)| !existing.contains(topic))
+    {
         Some((topic, code)) => Err(TopicError::Refused { topic, code }),
         None => Ok(()),
     }
@@ -89,7 +99,9 @@ pub async fn ensure_topics(config: &KafkaConfig, topics: &[TopicSpec]) -> Result
 fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
     // Replication -1 is the broker's default (KIP-464).
     let topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(-1));
-    spec.config.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+    spec.config
+        .iter()
+        .fold(topic, |topic, (key, value)| topic.set(key, value))
 }
 
 /// Lists the topics by a consumer, whose metadata requests create none.
@@ -98,7 +110,12 @@ fn existing_topics(config: &KafkaConfig) -> Result<Vec<String>, TopicError> {
         .consumer("sluicegate-topics", &[])
         .create_with_context(config.quiet())
         .map_err(ConfigError::from)?;
-    let metadata =
-        consumer.fetch_metadata(None, CREATE_LIMIT).map_err(TopicError::Unavailable)?;
-    Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+    let metadata = consumer
+        .fetch_metadata(None, CREATE_LIMIT)
+        .map_err(TopicError::Unavailable)?;
+    Ok(metadata
+        .topics()
+        .iter()
+        .map(|topic| topic.name().to_owned())
+        .collect())
 }

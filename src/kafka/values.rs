@@ -44,9 +44,7 @@ pub enum ValueError {
     #[error("expected at least one topic")]
     NoTopic,
     /// A name of a cluster or instance that cannot be a part of a topic or group name.
-    #[error(
-        "name {name:?}: expected 1 to 200 letters, digits, dots, underscores and hyphens"
-    )]
+    #[error("name {name:?}: expected 1 to 200 letters, digits, dots, underscores and hyphens")]
     Name {
         /// The refused name.
         name: Box<str>,
@@ -74,11 +72,21 @@ impl BrokerList {
     }
 }
 
+impl BrokerList {
+    /// Returns the list of one broker.
+    pub(super) fn of(address: std::net::SocketAddr) -> Self {
+        Self(vec![address.to_string()])
+    }
+}
+
 impl FromStr for BrokerList {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        list_of(text).map(broker).collect::<Result<_, _>>().map(Self)
+        list_of(text)
+            .map(broker)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -103,7 +111,9 @@ impl fmt::Debug for Sasl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off => f.write_str("Off"),
-            Self::Login { mechanism, user, .. } => write!(f, "{mechanism}:{user}:***"),
+            Self::Login {
+                mechanism, user, ..
+            } => write!(f, "{mechanism}:{user}:***"),
         }
     }
 }
@@ -130,7 +140,11 @@ impl FromStr for Sasl {
         if user.is_empty() || password.is_empty() {
             return Err(ValueError::Sasl);
         }
-        Ok(Self::Login { mechanism, user: user.to_owned(), password: password.to_owned() })
+        Ok(Self::Login {
+            mechanism,
+            user: user.to_owned(),
+            password: password.to_owned(),
+        })
     }
 }
 
@@ -141,13 +155,17 @@ pub struct Properties(Vec<(String, String)>);
 impl Properties {
     /// Returns the properties in the order given.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 }
 
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(key, _)| key)).finish()
+        f.debug_list()
+            .entries(self.0.iter().map(|(key, _)| key))
+            .finish()
     }
 }
 
@@ -158,7 +176,10 @@ impl FromStr for Properties {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let hidden = text.replace("\\,", "\u{1}");
         let properties = list_of(&hidden).enumerate().map(|(index, property)| {
-            match property.split_once('=').map(|(key, value)| (key.trim(), value)) {
+            match property
+                .split_once('=')
+                .map(|(key, value)| (key.trim(), value))
+            {
                 Some((key, value)) if !key.is_empty() => {
                     Ok((key.to_owned(), value.replace('\u{1}', ",")))
                 }
@@ -212,14 +233,22 @@ impl FromStr for TopicList {
         let mut topics: Vec<String> = Vec::new();
         for topic in list_of(text) {
             if !is_name(topic, 249) || matches!(topic, "." | "..") {
-                return Err(ValueError::Topic { topic: topic.into() });
+                return Err(ValueError::Topic {
+                    topic: topic.into(),
+                });
             }
             if topics.iter().any(|known| known == topic) {
-                return Err(ValueError::TopicTwice { topic: topic.into() });
+                return Err(ValueError::TopicTwice {
+                    topic: topic.into(),
+                });
             }
             topics.push(topic.to_owned());
         }
-        if topics.is_empty() { Err(ValueError::NoTopic) } else { Ok(Self(topics)) }
+        if topics.is_empty() {
+            Err(ValueError::NoTopic)
+        } else {
+            Ok(Self(topics))
+        }
     }
 }
 
@@ -258,12 +287,16 @@ pub fn parse_timeout(text: &str) -> Result<Duration, ValueError> {
 
 /// Splits a list at its commas and drops what is empty.
 fn list_of(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|element| !element.is_empty())
+    text.split(',')
+        .map(str::trim)
+        .filter(|element| !element.is_empty())
 }
 
 /// Checks one `HOST:PORT`.
 fn broker(text: &str) -> Result<String, ValueError> {
-    let refused = || ValueError::Broker { broker: text.into() };
+    let refused = || ValueError::Broker {
+        broker: text.into(),
+    };
     let (host, port) = text.rsplit_once(':').ok_or_else(refused)?;
     let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
     let host_is_fine = !host.is_empty()
@@ -293,9 +326,22 @@ mod tests {
             ("kafka:9092", "kafka:9092"),
             (" a:1 , [::1]:9092,", "a:1,[::1]:9092"),
         ] {
-            assert_eq!(text.parse::<BrokerList>().unwrap().joined(), joined, "{text:?}");
+            assert_eq!(
+                text.parse::<BrokerList>().unwrap().joined(),
+                joined,
+                "{text:?}"
+            );
         }
-        for text in ["kafka", "kafka:", ":9092", "kafka:0", "kafka:65536", "::1:9092", "http://a:1", "[]:1"] {
+        for text in [
+            "kafka",
+            "kafka:",
+            ":9092",
+            "kafka:0",
+            "kafka:65536",
+            "::1:9092",
+            "http://a:1",
+            "[]:1",
+        ] {
             assert!(text.parse::<BrokerList>().is_err(), "{text:?}");
         }
     }
@@ -305,14 +351,21 @@ mod tests {
         let login = "plain:me:se:cret".parse::<Sasl>().unwrap();
         assert_eq!(
             login,
-            Sasl::Login { mechanism: "PLAIN", user: "me".to_owned(), password: "se:cret".to_owned() }
+            Sasl::Login {
+                mechanism: "PLAIN",
+                user: "me".to_owned(),
+                password: "se:cret".to_owned()
+            }
         );
         assert_eq!(format!("{login:?}"), "PLAIN:me:***");
         assert_eq!("".parse::<Sasl>().unwrap(), Sasl::Off);
-        for (text, name) in
-            [("SCRAM-SHA-256:u:p", "SCRAM-SHA-256"), ("scram-sha-512:u:p", "SCRAM-SHA-512")]
-        {
-            assert!(matches!(text.parse::<Sasl>().unwrap(), Sasl::Login { mechanism, .. } if mechanism == name));
+        for (text, name) in [
+            ("SCRAM-SHA-256:u:p", "SCRAM-SHA-256"),
+            ("scram-sha-512:u:p", "SCRAM-SHA-512"),
+        ] {
+            assert!(
+                matches!(text.parse::<Sasl>().unwrap(), Sasl::Login { mechanism, .. } if mechanism == name)
+            );
         }
         for text in ["plain", "plain:me", "plain::p", "plain:u:", "gssapi:u:p"] {
             let error = text.parse::<Sasl>().unwrap_err();
@@ -323,27 +376,64 @@ mod tests {
     #[test]
     fn properties_keep_values_with_escaped_commas_and_equal_signs() {
         let parsed = "a.b=c, d=x\\,y=z".parse::<Properties>().unwrap();
-        assert_eq!(parsed.iter().collect::<Vec<_>>(), [("a.b", "c"), ("d", "x,y=z")]);
+        assert_eq!(
+            parsed.iter().collect::<Vec<_>>(),
+            [("a.b", "c"), ("d", "x,y=z")]
+        );
         assert_eq!(format!("{parsed:?}"), "[\"a.b\", \"d\"]");
-        assert_eq!("a=1,b".parse::<Properties>().unwrap_err(), ValueError::Property { index: 2 });
+        assert_eq!(
+            "a=1,b".parse::<Properties>().unwrap_err(),
+            ValueError::Property { index: 2 }
+        );
         assert!("=1".parse::<Properties>().is_err());
     }
 
     #[test]
     fn topic_lists_are_what_kafka_allows_without_repeats() {
-        assert_eq!("rig, other.v1".parse::<TopicList>().unwrap().names(), ["rig", "other.v1"]);
+        assert_eq!(
+            "rig, other.v1".parse::<TopicList>().unwrap().names(),
+            ["rig", "other.v1"]
+        );
         let long = "x".repeat(250);
-        for text in ["", ",", "a b", "a/b", "é", ".", "..", "rig,rig", long.as_str()] {
+        for text in [
+            "",
+            ",",
+            "a b",
+            "a/b",
+            "é",
+            ".",
+            "..",
+            "rig,rig",
+            long.as_str(),
+        ] {
             assert!(text.parse::<TopicList>().is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn timeouts_have_units_and_a_range() {
-        for (text, time_ms) in [("10s", 10_000), ("500ms", 500), ("2m", 120_000), ("10000", 10_000)] {
-            assert_eq!(parse_timeout(text).unwrap(), Duration::from_millis(time_ms), "{text:?}");
+        for (text, time_ms) in [
+            ("10s", 10_000),
+            ("500ms", 500),
+            ("2m", 120_000),
+            ("10000", 10_000),
+        ] {
+            assert_eq!(
+                parse_timeout(text).unwrap(),
+                Duration::from_millis(time_ms),
+                "{text:?}"
+            );
         }
-        for text in ["", "s", "99", "1h", "-1s", "1.5s", "16m", "18446744073709551615m"] {
+        for text in [
+            "",
+            "s",
+            "99",
+            "1h",
+            "-1s",
+            "1.5s",
+            "16m",
+            "18446744073709551615m",
+        ] {
             assert!(parse_timeout(text).is_err(), "{text:?}");
         }
     }
@@ -358,6 +448,9 @@ mod tests {
 
     #[test]
     fn secrets_are_not_in_debug_output() {
-        assert_eq!(format!("{:?} {:?}", Secret::from("x"), Secret::default()), "*** none");
+        assert_eq!(
+            format!("{:?} {:?}", Secret::from("x"), Secret::default()),
+            "*** none"
+        );
     }
 }

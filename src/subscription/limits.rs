@@ -5,45 +5,40 @@
 pub struct SubscriptionLimits {
     /// Most subscriptions of one connection
     #[arg(
-        id = "max-subscriptions-per-connection",
+        id = "max_subscriptions_per_connection",
         long = "max-subscriptions-per-connection",
-        env = "MAX_SUBSCRIPTIONS_PER_CONNECTION",
         default_value_t = Self::DEFAULT.max_subscriptions,
         value_name = "COUNT"
     )]
     pub max_subscriptions: usize,
     /// Longest list of subscriptions, in bytes of JSON
     #[arg(
-        id = "max-subscription-bytes",
+        id = "max_subscription_bytes",
         long = "max-subscription-bytes",
-        env = "MAX_SUBSCRIPTION_BYTES",
         default_value_t = Self::DEFAULT.max_bytes,
         value_name = "BYTES"
     )]
     pub max_bytes: usize,
     /// Most pairs of field and value in the constraints of one connection
     #[arg(
-        id = "max-subscription-constraints",
+        id = "max_subscription_constraints",
         long = "max-subscription-constraints",
-        env = "MAX_SUBSCRIPTION_CONSTRAINTS",
         default_value_t = Self::DEFAULT.max_constraints,
         value_name = "COUNT"
     )]
     pub max_constraints: usize,
     /// Most filter expressions of one connection, counted with those inside of others
     #[arg(
-        id = "max-subscription-filters",
+        id = "max_subscription_filters",
         long = "max-subscription-filters",
-        env = "MAX_SUBSCRIPTION_FILTERS",
         default_value_t = Self::DEFAULT.max_filters,
         value_name = "COUNT"
     )]
     pub max_filters: usize,
     /// Deepest nesting of filter expressions
     #[arg(
-        id = "max-filter-depth",
+        id = "max_filter_depth",
         long = "max-filter-depth",
-        env = "MAX_FILTER_DEPTH",
         default_value_t = Self::DEFAULT.max_filter_depth,
         value_name = "LEVELS"
     )]

@@ -102,6 +102,9 @@ pub struct Metrics {
     pub delivered: IntCounterVec,
     /// `sluicegate_dropped_events_total{transport}`: events that a connection will not get.
     pub dropped: IntCounterVec,
+    /// `sluicegate_connections_behind_total{transport}`: connections that were too slow for live
+    /// events and read the replay log instead.
+    pub fell_behind: IntCounterVec,
     /// `sluicegate_delivery_age_seconds`: from the record's timestamp to the socket write.
     pub delivery_age: Histogram,
     /// `sluicegate_connections{transport}`: open connections.
@@ -140,6 +143,7 @@ impl Metrics {
     /// # Panics
     /// Never: the names are fixed, valid and distinct.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one entry for each metric")]
     pub fn new() -> Self {
         let registry = Registry::new();
         let make = Maker(&registry);
@@ -166,6 +170,11 @@ impl Metrics {
             dropped: make.counters(
                 "sluicegate_dropped_events_total",
                 "Events that a connection will not get",
+                &["transport"],
+            ),
+            fell_behind: make.counters(
+                "sluicegate_connections_behind_total",
+                "Connections that were too slow for live events",
                 &["transport"],
             ),
             delivery_age: make.seconds(
@@ -249,7 +258,12 @@ impl Metrics {
             self.rejected.with_label_values(&[reason.as_str()]);
         }
         for transport in Transport::ALL {
-            for counters in [&self.delivered, &self.dropped, &self.connections_opened] {
+            for counters in [
+                &self.delivered,
+                &self.dropped,
+                &self.fell_behind,
+                &self.connections_opened,
+            ] {
                 counters.with_label_values(&[transport.as_str()]);
             }
             self.connections.with_label_values(&[transport.as_str()]);

@@ -1,11 +1,17 @@
 //! What the operator sees: logs, metrics, readiness, and the named tasks of the process.
 
 mod limited;
+mod log_queue;
+mod logs;
 mod metrics;
 mod readiness;
 mod tasks;
+mod time;
 
 pub use limited::Limited;
+pub use log_queue::LogGuard;
+pub use logs::{LogError, LogFormat, LogLevel, init_logs};
 pub use metrics::{Age, Metrics, Rejection, Transport};
 pub use readiness::{Condition, Readiness};
 pub use tasks::Tasks;
+pub use time::now_ms;

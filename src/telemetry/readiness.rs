@@ -95,6 +95,17 @@ impl Readiness {
         self.missing().is_empty()
     }
 
+    /// Waits until a condition changes after this is called.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn changed(&self) {
+        // The sender lives in `self`, so the wait cannot fail.
+        if self.held.subscribe().changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits until all conditions hold.
     ///
     /// # Cancel safety

@@ -1,0 +1,75 @@
+//! A WebSocket client.
+
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::http::PATIENCE;
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub struct Ws {
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub protocol: Option<String>,
+}
+
+impl Ws {
+    pub async fn open(address: SocketAddr, query: &str, protocols: Option<&str>) -> Self {
+        let url = format!("ws://{address}/_rig/v1/connection/ws?{query}");
+        let mut request = url.into_client_request().unwrap();
+        if let Some(protocols) = protocols {
+            request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
+        }
+        let connecting = tokio_tungstenite::connect_async(request);
+        let (socket, response) =
+            tokio::time::timeout(PATIENCE, connecting).await.expect("in time").expect("opens");
+        let protocol = response.headers().get("sec-websocket-protocol");
+        let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
+        Self { socket, protocol }
+    }
+
+    /// Returns the next message, whatever it is.
+    pub async fn message(&mut self) -> Message {
+        let next = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("in time");
+        next.expect("the socket is open").expect("a message")
+    }
+
+    /// Returns the next event.
+    pub async fn event(&mut self) -> Value {
+        loop {
+            match self.message().await {
+                Message::Text(text) => return serde_json::from_str(text.as_str()).expect("JSON"),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("no event: {other:?}"),
+            }
+        }
+    }
+
+    /// Reads `rig.connection.create` and `rig.subscriptions_set`; returns the connection token.
+    pub async fn subscribed(&mut self) -> String {
+        let created = self.event().await;
+        assert_eq!(created["type"], "rig.connection.create");
+        assert_eq!(self.event().await["type"], "rig.subscriptions_set");
+        created["data"]["connection_token"].as_str().expect("a token").to_owned()
+    }
+
+    pub async fn send(&mut self, message: Message) {
+        self.socket.send(message).await.unwrap();
+    }
+
+    /// Returns the code with which the server closes, and its reason.
+    pub async fn close_code(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(frame) = self.message().await {
+                return frame
+                    .map(|frame| (u16::from(frame.code), frame.reason.as_str().to_owned()))
+                    .unwrap_or((1005, String::new()));
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Events that clients and backends submit over HTTP: they go to Kafka, and come back from there.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::event::{BatchError, CloudEvent, Submission, SubmissionError, decode_http};
+use crate::http::{Body, HttpError, Request};
+use crate::kafka::{OutgoingRecord, ProduceError, Producer};
+use crate::telemetry::Metrics;
+
+/// How events are submitted.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SubmissionConfig {
+    /// Topic that submitted events are written to; by default the first source topic
+    #[arg(long, value_name = "TOPIC", help_heading = "Submission")]
+    pub kafka_produce_topic: Option<String>,
+    /// Attribute whose value is the record's key
+    #[arg(
+        long,
+        value_name = "ATTRIBUTE",
+        default_value = "partitionkey",
+        help_heading = "Submission"
+    )]
+    pub kafka_produce_key: String,
+    /// Largest request body with events
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = crate::settings::bytes, help_heading = "Submission")]
+    pub max_submission_bytes: usize,
+}
+
+/// How long a caller should wait before it tries again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The most events in one batch.
+const MAX_BATCH_EVENTS: usize = 1000;
+/// Types of events that only Sluicegate itself makes.
+const RESERVED_PREFIX: &str = "rig.";
+
+const JSON_EVENT: (&str, &[u8]) = (
+    "content-type",
+    b"application/cloudevents+json; charset=UTF-8",
+);
+
+/// Takes events in.
+#[derive(Debug, Clone)]
+pub struct Submissions {
+    config: SubmissionConfig,
+    topic: String,
+    producer: Producer,
+    metrics: Metrics,
+}
+
+impl Submissions {
+    /// Writes to the configured topic, by default `default_topic`.
+    #[must_use]
+    pub fn new(
+        config: SubmissionConfig,
+        default_topic: &str,
+        producer: Producer,
+        metrics: Metrics,
+    ) -> Self {
+        let topic = config
+            .kafka_produce_topic
+            .clone()
+            .unwrap_or_else(|| default_topic.to_owned());
+        Self {
+            config,
+            topic,
+            producer,
+            metrics,
+        }
+    }
+
+    /// Answers 202 once Kafka has acknowledged all events of the request.
+    ///
+    /// One event is answered with itself, a batch with a list that has a result for each.
+    ///
+    /// # Errors
+    /// 400, 413 or 415 for what cannot be taken: then nothing was written. 503 or 504 while Kafka does
+    /// not acknowledge; for a batch, the answer says which events were written.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open which events are written.
+    pub async fn submit(&self, request: &mut Request) -> Result<Response<Body>, HttpError> {
+        let body = request.body(self.config.max_submission_bytes).await?;
+        let submission =
+            decode_http(&request.headers, body).map_err(|error| self.refused(&error))?;
+        match submission {
+            Submission::One(event) => {
+                check_type(&event)?;
+                self.write(&event).await.map_err(|error| failed(&error))?;
+                Ok(accepted(event.json().clone()))
+            }
+            Submission::Batch(events) => self.submit_batch(&events).await,
+        }
+    }
+
+    async fn submit_batch(&self, events: &[CloudEvent]) -> Result<Response<Body>, HttpError> {
+        if events.len() > MAX_BATCH_EVENTS {
+            return Err(HttpError::bad_request(
+                "batch_too_long",
+                format!(
+                    "A batch has at most {MAX_BATCH_EVENTS} events, this one has {}.",
+                    events.len()
+                ),
+            ));
+        }
+        for event in events {
+            check_type(event)?;
+        }
+        // All are polled in order at first, which is the order in which they go to Kafka.
+        let written = join_all(events.iter().map(|event| self.write(event))).await;
+        let results: Vec<Value> = events
+            .iter()
+            .zip(&written)
+            .map(|(event, written)| result(event, written))
+            .collect();
+        match written.into_iter().find_map(Result::err) {
+            None => Ok(accepted(Value::Array(results).to_string().into())),
+            Some(error) => Err(failed(&error).with_member("results", Value::Array(results))),
+        }
+    }
+
+    async fn write(&self, event: &CloudEvent) -> Result<(), ProduceError> {
+        let key = event.attribute(&self.config.kafka_produce_key);
+        let record = OutgoingRecord {
+            topic: &self.topic,
+            key: key.as_ref().map(|key| key.as_bytes()),
+            headers: &[JSON_EVENT],
+            payload: Some(event.json()),
+        };
+        let began = Instant::now();
+        let written = self.producer.produce(record).await;
+        self.metrics
+            .produce_duration
+            .observe(began.elapsed().as_secs_f64());
+        let outcome = match &written {
+            Ok(_) => "acknowledged",
+            Err(ProduceError::Unavailable | ProduceError::TimedOut) => "unavailable",
+            Err(ProduceError::TooLarge | ProduceError::Refused { .. }) => "refused",
+        };
+        self.metrics.produced.with_label_values(&[outcome]).inc();
+        written.map(|_| ())
+    }
+
+    fn refused(&self, error: &SubmissionError) -> HttpError {
+        self.metrics.produced.with_label_values(&["refused"]).inc();
+        match error {
+            SubmissionError::UnsupportedMediaType { .. }
+            | SubmissionError::UnsupportedEncoding { .. } => {
+                HttpError::unsupported_media_type(error.to_string())
+            }
+            SubmissionError::Batch(BatchError::Invalid { invalid, .. }) => {
+                let errors = invalid
+                    .iter()
+                    .map(|(index, fault)| json!({ "index": index, "detail": fault.to_string() }));
+                not_an_event(error).with_member("errors", errors.collect())
+            }
+            _ => not_an_event(error),
+        }
+    }
+}
+
+fn not_an_event(error: &SubmissionError) -> HttpError {
+    HttpError::bad_request(
+        "not_a_cloudevent",
+        format!("The request body does not look like a CloudEvent: {error}"),
+    )
+}
+
+/// Nobody may make clients believe that Sluicegate says something about their connections.
+fn check_type(event: &CloudEvent) -> Result<(), HttpError> {
+    if event.event_type().starts_with(RESERVED_PREFIX) {
+        return Err(HttpError::bad_request(
+            "reserved_type",
+            format!("Event types that start with {RESERVED_PREFIX} are reserved."),
+        ));
+    }
+    Ok(())
+}
+
+fn result(event: &CloudEvent, written: &Result<(), ProduceError>) -> Value {
+    let status = match written {
+        Ok(()) => StatusCode::ACCEPTED,
+        Err(error) => failed(error).status(),
+    };
+    let mut result =
+        json!({ "id": event.id(), "source": event.source(), "status": status.as_u16() });
+    if let (Err(error), Some(members)) = (written, result.as_object_mut()) {
+        members.insert("detail".to_owned(), Value::String(error.to_string()));
+    }
+    result
+}
+
+fn failed(error: &ProduceError) -> HttpError {
+    let cause = error.clone();
+    match error {
+        ProduceError::TooLarge => HttpError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "event_too_large",
+            "The event is larger than Kafka takes.",
+        ),
+        ProduceError::Unavailable => HttpError::unavailable(
+            "kafka_unavailable",
+            "Kafka cannot take the event now; nothing was written.",
+            RETRY_AFTER,
+        ),
+        ProduceError::TimedOut => HttpError::unavailable(
+            "kafka_timeout",
+            "Kafka did not acknowledge the event in time; send it again with the same id.",
+            RETRY_AFTER,
+        ),
+        ProduceError::Refused { .. } => HttpError::new(
+            StatusCode::BAD_GATEWAY,
+            "kafka_refused",
+            "Kafka refused the event.",
+        ),
+    }
+    .with_cause(cause)
+}
+
+fn accepted(body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,129 @@
+//! The internal port: what backends and operators reach.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::header::HOST;
+use http::{Method, Response, StatusCode};
+
+use super::events::Submissions;
+use super::health;
+use crate::http::{Body, Handler, HttpError, Reply, Request, Routed, Router};
+use crate::telemetry::{Metrics, Readiness};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    Page,
+    Started,
+    Live,
+    Ready,
+    Metrics,
+    Messages,
+}
+
+/// The page to try things out with.
+const PAGE: &str = include_str!("page.html");
+
+/// Answers the requests of the internal port.
+#[derive(Debug)]
+pub struct InternalApi {
+    router: Router<Endpoint>,
+    submissions: Arc<Submissions>,
+    readiness: Readiness,
+    is_started: Arc<AtomicBool>,
+    metrics: Metrics,
+}
+
+impl InternalApi {
+    /// Puts the endpoints together; `is_started` becomes true when the public port is open.
+    #[must_use]
+    pub fn new(
+        submissions: Arc<Submissions>,
+        readiness: Readiness,
+        is_started: Arc<AtomicBool>,
+        metrics: Metrics,
+    ) -> Self {
+        let mut router = Router::new();
+        router.add(Method::GET, "/", Endpoint::Page);
+        router.add(Method::GET, "/health", Endpoint::Started);
+        router.add(Method::GET, "/startupz", Endpoint::Started);
+        router.add(Method::GET, "/livez", Endpoint::Live);
+        router.add(Method::GET, "/readyz", Endpoint::Ready);
+        router.add(Method::GET, "/metrics", Endpoint::Metrics);
+        router.add(Method::POST, "/v3/messages", Endpoint::Messages);
+        router.add(Method::POST, "/v2/messages", Endpoint::Messages);
+        Self {
+            router,
+            submissions,
+            readiness,
+            is_started,
+            metrics,
+        }
+    }
+
+    async fn answer(&self, request: &mut Request) -> Result<Response<Body>, HttpError> {
+        let endpoint = match self.router.find(&request.method, request.path()) {
+            Routed::Found(endpoint, _) => endpoint,
+            Routed::NotFound => return Err(HttpError::not_found()),
+            Routed::MethodNotAllowed(allow) => return Err(HttpError::method_not_allowed(allow)),
+        };
+        refuse_foreign_pages(request)?;
+        Ok(match endpoint {
+            Endpoint::Page => {
+                health::with_type(StatusCode::OK, PAGE.into(), "text/html; charset=utf-8")
+            }
+            Endpoint::Started => health::started(self.is_started.load(Ordering::Acquire)),
+            Endpoint::Live => health::ok(),
+            Endpoint::Ready => health::ready(&self.readiness),
+            Endpoint::Metrics => health::with_type(
+                StatusCode::OK,
+                self.metrics.render().into(),
+                "text/plain; version=0.0.4; charset=utf-8",
+            ),
+            Endpoint::Messages => self.submissions.submit(request).await?,
+        })
+    }
+}
+
+/// Refuses what a browser sends for the page of somebody else: this port has no users with browsers
+/// but for its own page. A page that had its name pointed here (DNS rebinding) names itself in `Host`
+/// and `Origin`.
+fn refuse_foreign_pages(request: &Request) -> Result<(), HttpError> {
+    let Some(origin) = request.headers.get(http::header::ORIGIN) else {
+        return Ok(());
+    };
+    let host = request
+        .headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let is_own = origin
+        .to_str()
+        .is_ok_and(|origin| origin == format!("http://{host}"));
+    if is_own && is_local_name(host) {
+        return Ok(());
+    }
+    Err(HttpError::new(
+        StatusCode::FORBIDDEN,
+        "foreign_origin",
+        "This port does not answer pages of other origins.",
+    ))
+}
+
+fn is_local_name(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name == "localhost"
+        || name
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok()
+}
+
+impl Handler for InternalApi {
+    async fn handle(&self, mut request: Request) -> Reply {
+        match self.answer(&mut request).await {
+            Ok(response) => response.into(),
+            Err(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The two HTTP interfaces: which request leads where, and how errors are said.
+//!
+//! # Source
+//! RIG's paths and answers; CloudEvents HTTP binding; RFC 9457 for errors.
+
+mod events;
+mod health;
+mod internal;
+mod public;
+mod subscriptions;
+
+pub use events::{SubmissionConfig, Submissions};
+pub use internal::InternalApi;
+pub use public::PublicApi;

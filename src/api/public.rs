@@ -1,0 +1,121 @@
+//! The public port: what browsers and apps reach.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Response};
+
+use super::events::Submissions;
+use super::{health, subscriptions};
+use crate::http::{Body, Cors, Handler, HttpError, Params, Reply, Request, Routed, Router};
+use crate::transport::{Changes, LongPolling, Streams};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    Health,
+    Sse,
+    Ws,
+    LongPolling,
+    Subscriptions,
+    Events,
+}
+
+/// Answers the requests of the public port.
+#[derive(Debug)]
+pub struct PublicApi {
+    router: Router<Endpoint>,
+    /// Streams of server-sent events and WebSockets.
+    streams: Streams,
+    long_polling: LongPolling,
+    changes: Changes,
+    submissions: Arc<Submissions>,
+    max_subscription_bytes: usize,
+}
+
+impl PublicApi {
+    /// Puts the endpoints together.
+    #[must_use]
+    pub fn new(
+        streams: Streams,
+        long_polling: LongPolling,
+        changes: Changes,
+        submissions: Arc<Submissions>,
+    ) -> Self {
+        let mut router = Router::new();
+        router.add(Method::GET, "/_rig/health", Endpoint::Health);
+        router.add(Method::GET, "/_rig/v1/connection/sse", Endpoint::Sse);
+        router.add(Method::GET, "/_rig/v1/connection/ws", Endpoint::Ws);
+        router.add(
+            Method::GET,
+            "/_rig/v1/connection/longpolling",
+            Endpoint::LongPolling,
+        );
+        router.add(
+            Method::PUT,
+            "/_rig/v1/connection/{transport}/{token}/subscriptions",
+            Endpoint::Subscriptions,
+        );
+        router.add(Method::POST, "/_rig/v1/events", Endpoint::Events);
+        let max_subscription_bytes = streams.limits.max_bytes;
+        Self {
+            router,
+            streams,
+            long_polling,
+            changes,
+            submissions,
+            max_subscription_bytes,
+        }
+    }
+
+    fn cors(&self) -> &Cors {
+        &self.streams.cors
+    }
+
+    async fn answer(&self, request: &mut Request) -> Result<Reply, HttpError> {
+        let (endpoint, params) = match self.router.find(&request.method, request.path()) {
+            Routed::Found(endpoint, params) => (endpoint, params),
+            Routed::NotFound => return Err(HttpError::not_found()),
+            Routed::MethodNotAllowed(allow) if request.method == Method::OPTIONS => {
+                return Ok(self.cors().preflight(&request.headers, allow).into());
+            }
+            Routed::MethodNotAllowed(allow) => return Err(HttpError::method_not_allowed(allow)),
+        };
+        self.serve(endpoint, &params, request).await
+    }
+
+    async fn serve(
+        &self,
+        endpoint: Endpoint,
+        params: &Params,
+        request: &mut Request,
+    ) -> Result<Reply, HttpError> {
+        let response = match endpoint {
+            Endpoint::Sse => return self.streams.sse(request),
+            Endpoint::Ws => return self.streams.ws(request),
+            Endpoint::Health => health::ok(),
+            Endpoint::LongPolling => return Ok(self.long_polling.poll(request).await?.into()),
+            Endpoint::Subscriptions => {
+                let limit_bytes = self.max_subscription_bytes;
+                subscriptions::put(&self.changes, request, params, limit_bytes).await?
+            }
+            Endpoint::Events => self.submissions.submit(request).await?,
+        };
+        Ok(self.readable(&request.headers, response).into())
+    }
+
+    /// Lets pages of allowed origins read a response.
+    fn readable(&self, request: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
+        self.cors().apply(request, response.headers_mut());
+        response
+    }
+}
+
+impl Handler for PublicApi {
+    async fn handle(&self, mut request: Request) -> Reply {
+        match self.answer(&mut request).await {
+            Ok(reply) => reply,
+            Err(error) => self
+                .readable(&request.headers, error.into_response())
+                .into(),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The configuration: one definition for flags, environment variables and the file.
+//!
+//! ```text
+//! flags ─┐
+//! environment ─┼─ sources::merge ─▶ clap ─▶ Settings ─ checks ─▶ Config
+//! file ──┘
+//! ```
+//!
+//! # Invariants
+//! - Each room declares its own settings; here they are only put together.
+//! - The process environment is read in one function.
+//! - An unknown name or a bad value stops the start; secrets are never printed.
+
+mod process;
+mod program;
+mod sources;
+mod unsupported;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+
+pub use process::ProcessConfig;
+pub use program::{Program, read};
+pub use sources::Environment;
+
+use crate::api::SubmissionConfig;
+use crate::dispatch::DispatchConfig;
+use crate::http::{CorsConfig, HttpLimits};
+use crate::kafka::KafkaConfig;
+use crate::replay::ReplayConfig;
+use crate::shared::SharedConfig;
+use crate::source::SourceConfig;
+use crate::subscription::{Extractors, SubscriptionLimits};
+use crate::transport::LongPollConfig;
+use sources::{Merged, Origin, SECRETS};
+
+/// All settings, as they are given.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "sluicegate",
+    version,
+    about = "The bridge between Kafka and frontends",
+    after_help = "Commands:\n  check-config  Prints the settings in force and where each comes from\n  healthcheck   Asks the internal port of a running instance how it is",
+    args_override_self = true
+)]
+struct Settings {
+    /// File with settings, in TOML [env: SLUICEGATE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    process: ProcessConfig,
+    #[command(flatten)]
+    kafka: KafkaConfig,
+    #[command(flatten)]
+    shared: SharedConfig,
+    #[command(flatten)]
+    source: SourceConfig,
+    #[command(flatten)]
+    submission: SubmissionConfig,
+    #[command(flatten)]
+    subscription_limits: SubscriptionLimits,
+    #[command(flatten)]
+    dispatch: DispatchConfig,
+    #[command(flatten)]
+    replay: ReplayConfig,
+    #[command(flatten)]
+    long_poll: LongPollConfig,
+    #[command(flatten)]
+    http_limits: HttpLimits,
+    #[command(flatten)]
+    cors: CorsConfig,
+}
+
+/// All settings, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Ports, addresses, logs.
+    pub process: ProcessConfig,
+    /// How Kafka is reached.
+    pub kafka: KafkaConfig,
+    /// What all instances share beyond Kafka.
+    pub shared: SharedConfig,
+    /// What is read from it.
+    pub source: SourceConfig,
+    /// How events are submitted over HTTP.
+    pub submission: SubmissionConfig,
+    /// How much a client may subscribe to.
+    pub subscription_limits: SubscriptionLimits,
+    /// How connections are served.
+    pub dispatch: DispatchConfig,
+    /// How much is kept for those who come back.
+    pub replay: ReplayConfig,
+    /// How long polls are served.
+    pub long_poll: LongPollConfig,
+    /// How long requests may take.
+    pub http_limits: HttpLimits,
+    /// Which pages may read the answers.
+    pub cors: CorsConfig,
+    /// Which fields can be constrained.
+    pub extractors: Arc<Extractors>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A value is not what its setting expects.
+    #[error("{origin}: {value} is not valid: {expected}")]
+    BadValue {
+        /// Where the value stands.
+        origin: String,
+        /// The value, quoted; of a secret nothing.
+        value: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// The command line is wrong, or asks for help; `clap` says it.
+    #[error(transparent)]
+    CommandLine(#[from] clap::Error),
+    /// The file has a key that no setting has.
+    #[error("{path}: there is no setting {key}; did you mean {nearest}?", path = path.display())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The most similar setting.
+        nearest: String,
+    },
+    /// A value of the file is a table or a date.
+    #[error("{path}: {key} has to be a string, a number, a boolean or a list", path = path.display())]
+    NotAValue {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+    },
+    /// The file is not TOML.
+    #[error("{path}: not TOML: {reason}", path = path.display())]
+    NotToml {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {path}, which {named_by} names: {source}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The flag or variable that names it.
+        named_by: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A secret is given twice.
+    #[error("{name} and {file_name} are both set; set one of them")]
+    Both {
+        /// The variable.
+        name: String,
+        /// Its variant that names a file.
+        file_name: String,
+    },
+    /// A variable of RIG asks for protection that this version does not give.
+    #[error(
+        "{name} is set, but this version does not support it; unset it only if you can do without"
+    )]
+    Unsupported {
+        /// The variable.
+        name: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads the settings from variables alone, as tests do.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the setting.
+    pub fn from_environment<'a>(
+        variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, ConfigError> {
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let environment = variables.into_iter().map(owned).collect();
+        Self::load(Vec::new(), &environment).map(|(config, _)| config)
+    }
+
+    /// Reads the settings from flags, the environment and the file that these name.
+    fn load(
+        flags: Vec<OsString>,
+        environment: &Environment,
+    ) -> Result<(Self, Merged), ConfigError> {
+        unsupported::refuse(environment)?;
+        let command = sources::with_variables_in_help(Settings::command());
+        let merged = sources::merge(&command, flags, environment)?;
+        let settings = command
+            .try_get_matches_from(&merged.arguments)
+            .and_then(|matches| Settings::from_arg_matches(&matches))
+            .map_err(|error| explain(error, &merged))?;
+        Ok((settings.checked(&merged)?, merged))
+    }
+
+    /// Returns the address of the public port.
+    #[must_use]
+    pub const fn public_address(&self) -> SocketAddr {
+        SocketAddr::new(self.process.inbound_bind_address, self.process.inbound_port)
+    }
+
+    /// Returns the address of the internal port.
+    #[must_use]
+    pub const fn internal_address(&self) -> SocketAddr {
+        SocketAddr::new(self.process.api_bind_address, self.process.api_http_port)
+    }
+}
+
+impl Settings {
+    fn checked(self, merged: &Merged) -> Result<Config, ConfigError> {
+        let bad = |id: &str, value: &str, expected: String| ConfigError::BadValue {
+            origin: merged
+                .origins
+                .get(id)
+                .unwrap_or(&Origin::Default)
+                .to_string(),
+            value: format!("{value:?}"),
+            expected,
+        };
+        let extractors = match &self.process.extractors {
+            None => Extractors::none(),
+            Some(text) if text.trim_start().starts_with('{') => Extractors::parse(text)
+                .map_err(|error| bad("extractors", text, error.to_string()))?,
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| error.to_string())
+                .and_then(|text| Extractors::parse(&text).map_err(|error| error.to_string()))
+                .map_err(|error| bad("extractors", path, error))?,
+        };
+        if let Err(error) = self.kafka.check() {
+            return Err(bad("kafka_properties", "", error.to_string()));
+        }
+        let outbox_bytes = self.dispatch.outbox_bytes;
+        if self.replay.replay_ring_bytes < outbox_bytes {
+            let expected = format!("expected at least OUTBOX_BYTES, which is {outbox_bytes}");
+            let value = self.replay.replay_ring_bytes.to_string();
+            return Err(bad("replay_ring_bytes", &value, expected));
+        }
+        Ok(Config {
+            process: self.process,
+            kafka: self.kafka,
+            shared: self.shared,
+            source: self.source,
+            submission: self.submission,
+            subscription_limits: self.subscription_limits,
+            dispatch: self.dispatch,
+            replay: self.replay,
+            long_poll: self.long_poll,
+            http_limits: self.http_limits,
+            cors: self.cors,
+            extractors: Arc::new(extractors),
+        })
+    }
+}
+
+/// Says of a bad value where it stands, instead of naming a flag that nobody gave.
+fn explain(error: clap::Error, merged: &Merged) -> ConfigError {
+    if !matches!(
+        error.kind(),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue
+    ) {
+        return error.into();
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let flag = text(ContextKind::InvalidArg);
+    let id = flag
+        .split(' ')
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches('-')
+        .replace('-', "_");
+    let value = if SECRETS.contains(&id.as_str()) {
+        "the secret".to_owned()
+    } else {
+        format!("{:?}", text(ContextKind::InvalidValue))
+    };
+    let expected = match (
+        std::error::Error::source(&error),
+        error.get(ContextKind::ValidValue),
+    ) {
+        (Some(source), _) => source.to_string(),
+        (None, Some(ContextValue::Strings(valid))) => format!("expected {}", valid.join(", ")),
+        (None, _) => "not what was expected".to_owned(),
+    };
+    let origin = merged.origins.get(&id).map_or(flag, ToString::to_string);
+    ConfigError::BadValue {
+        origin,
+        value,
+        expected,
+    }
+}
+
+#[cfg(test)]
+mod tests;

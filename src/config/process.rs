@@ -1,0 +1,91 @@
+//! The settings that belong to no room: ports, addresses, logs, the end.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::settings;
+use crate::telemetry::{LogFormat, LogLevel};
+
+/// The settings of the process as a whole.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ProcessConfig {
+    /// Public port
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 4000,
+        help_heading = "Listeners"
+    )]
+    pub inbound_port: u16,
+    /// Address of the public port
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "0.0.0.0",
+        help_heading = "Listeners"
+    )]
+    pub inbound_bind_address: IpAddr,
+    /// Internal port: metrics, health, backends
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 4010,
+        help_heading = "Listeners"
+    )]
+    pub api_http_port: u16,
+    /// Address of the internal port; it asks nobody who they are
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1",
+        help_heading = "Listeners"
+    )]
+    pub api_bind_address: IpAddr,
+    /// Connections that may be opened a minute; 0 for any number
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 100_000,
+        help_heading = "Listeners"
+    )]
+    pub max_connections_per_minute: u32,
+    /// Time over which a shutdown spreads the closing of connections
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = settings::duration, help_heading = "Listeners")]
+    pub shutdown_grace: Duration,
+    /// Folder of the embedded broker, which is used when there are no KAFKA_BROKERS
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "./data",
+        help_heading = "Embedded broker"
+    )]
+    pub data_dir: PathBuf,
+    /// Port of the embedded broker, on loopback
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 9092,
+        help_heading = "Embedded broker"
+    )]
+    pub embedded_kafka_port: u16,
+    /// Fields that subscriptions can constrain: a JSON file, or the JSON itself
+    #[arg(long, value_name = "JSON", help_heading = "Subscriptions")]
+    pub extractors: Option<String>,
+    /// Least important log lines that are written: error, warn, info, debug or trace
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        help_heading = "Logs"
+    )]
+    pub log_level: LogLevel,
+    /// Form of log lines: text or json
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Logs"
+    )]
+    pub log_fmt: LogFormat,
+}

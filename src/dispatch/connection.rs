@@ -1,0 +1,131 @@
+//! One connection as its shard holds it.
+
+use std::collections::VecDeque;
+
+use mio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::outbox::Outbox;
+use super::wire::{CloseReason, Format, Input};
+use crate::event::{Cursor, Positions};
+use crate::replay::Sequence;
+use crate::subscription::Subscriptions;
+
+/// Where a connection begins to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With the first event after the connection is in force.
+    #[default]
+    Live,
+    /// After everything that a client with this cursor has seen.
+    After(Cursor),
+}
+
+/// The answer to a poll.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Polled {
+    /// The events that matched, as JSON, oldest first.
+    pub events: Vec<Vec<u8>>,
+    /// Where the client stands once it has seen them.
+    pub cursor: String,
+}
+
+/// Where the frames of a connection go.
+#[derive(Debug)]
+pub(super) enum Sink {
+    /// To a socket that the shard owns.
+    Socket(TcpStream),
+    /// To somebody who waits for the first events, once.
+    Poll(Option<oneshot::Sender<Polled>>),
+}
+
+/// How far the life of a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It gets events.
+    Open,
+    /// It gets what its outbox holds, then its end.
+    Closing(CloseReason),
+    /// Everything was written; until the tick, the client may close first.
+    Lingering(CloseReason, u32),
+}
+
+/// A connection that reads the log itself, because it resumes or was too slow for live events.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// The next event to look at.
+    pub(super) next: Sequence,
+    /// Where the client stands; events before that are skipped.
+    pub(super) position: Positions,
+    /// Subscriptions that were replaced meanwhile, each with the first event they no longer apply to.
+    pub(super) earlier: VecDeque<(Sequence, Subscriptions)>,
+    /// The tick since which the position is ahead of the shard, although the log is read.
+    pub(super) ahead_since: Option<u32>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sink: Sink,
+    pub(super) format: Format,
+    pub(super) life: Life,
+    pub(super) outbox: Outbox,
+    pub(super) subscriptions: Subscriptions,
+    /// Set until the shard is open: where to start then.
+    pub(super) waiting: Option<Box<Start>>,
+    pub(super) replay: Option<Box<Replay>>,
+    pub(super) input: Option<Box<Input>>,
+    /// In the shard's list of connections to flush.
+    pub(super) is_dirty: bool,
+    /// In the shard's list of connections that catch up.
+    pub(super) is_catching_up: bool,
+    /// The socket took less than it was given; it will say when it takes more.
+    pub(super) is_blocked: bool,
+    /// A heartbeat was sent that the client has to answer.
+    pub(super) awaits_answer: bool,
+    /// The tick of the last progress: a frame written whole, or the first to wait.
+    pub(super) progress_tick: u32,
+}
+
+impl Connection {
+    pub(super) fn new(sink: Sink, format: Format, subscriptions: Subscriptions) -> Self {
+        Self {
+            sink,
+            format,
+            life: Life::Open,
+            outbox: Outbox::default(),
+            subscriptions,
+            waiting: None,
+            replay: None,
+            input: None,
+            is_dirty: false,
+            is_catching_up: false,
+            is_blocked: false,
+            awaits_answer: false,
+            progress_tick: 0,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.life == Life::Open
+    }
+}
+
+impl Replay {
+    pub(super) fn new(next: Sequence, position: Positions) -> Self {
+        Self {
+            next,
+            position,
+            earlier: VecDeque::new(),
+            ahead_since: None,
+        }
+    }
+
+    /// Returns the replaced subscriptions that still apply to the event with number `sequence`.
+    pub(super) fn wanted_at(&self, sequence: Sequence) -> Option<&Subscriptions> {
+        self.earlier
+            .iter()
+            .find(|(until, _)| sequence < *until)
+            .map(|(_, earlier)| earlier)
+    }
+}

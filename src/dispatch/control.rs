@@ -1,0 +1,91 @@
+//! The events that Sluicegate itself sends to a client; their names start with `rig.`.
+
+use serde_json::{Value, json};
+
+/// An event about the connection itself, as CloudEvent 1.0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControlEvent {
+    event_type: &'static str,
+    data: Value,
+}
+
+impl ControlEvent {
+    /// `rig.connection.create`: the first event; its token names the connection in requests.
+    #[must_use]
+    pub fn connection_created(connection_token: &str) -> Self {
+        Self {
+            event_type: "rig.connection.create",
+            data: json!({ "connection_token": connection_token }),
+        }
+    }
+
+    /// `rig.subscriptions_set`: from here on, whatever matches `subscriptions` (JSON) is delivered.
+    #[must_use]
+    pub fn subscriptions_set(subscriptions: &str) -> Self {
+        let data = serde_json::from_str(subscriptions).unwrap_or(Value::Null);
+        Self {
+            event_type: "rig.subscriptions_set",
+            data,
+        }
+    }
+
+    /// `rig.subscriptions_refused`: a change asked for on the connection itself was not made.
+    #[must_use]
+    pub const fn subscriptions_refused(problem: Value) -> Self {
+        Self {
+            event_type: "rig.subscriptions_refused",
+            data: problem,
+        }
+    }
+
+    /// `rig.resume_gap`: records from..to of these partitions are gone, given as (topic, partition,
+    /// from, to).
+    #[must_use]
+    pub fn resume_gap<'a>(missed: impl Iterator<Item = (&'a str, u32, i64, i64)>) -> Self {
+        let partitions: Vec<Value> = missed
+            .map(|(topic, partition, from, to)| {
+                json!({ "topic": topic, "partition": partition, "from": from, "to": to })
+            })
+            .collect();
+        Self {
+            event_type: "rig.resume_gap",
+            data: json!({ "partitions": partitions }),
+        }
+    }
+
+    /// Returns the type, such as `rig.connection.create`.
+    #[must_use]
+    pub const fn event_type(&self) -> &'static str {
+        self.event_type
+    }
+
+    /// Returns the event as JSON, with a random id and the time `now_ms` in Unix milliseconds.
+    #[must_use]
+    pub fn to_json(&self, now_ms: i64) -> Vec<u8> {
+        let time = jiff::Timestamp::from_millisecond(now_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let event = json!({
+            "specversion": "1.0",
+            "type": self.event_type,
+            "source": "rig",
+            "id": uuid::Uuid::new_v4(),
+            "time": time.to_string(),
+            "data": self.data,
+        });
+        event.to_string().into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_a_cloud_event_of_version_1_with_its_data() {
+        let event = ControlEvent::connection_created("abc").to_json(1_000);
+        let event: Value = serde_json::from_slice(&event).unwrap();
+        assert_eq!(event["specversion"], "1.0");
+        assert_eq!(event["type"], "rig.connection.create");
+        assert_eq!(event["time"], "1970-01-01T00:00:01Z");
+        assert_eq!(event["data"], json!({ "connection_token": "abc" }));
+    }
+}

@@ -1,0 +1,326 @@
+//! The shards from outside: what the other rooms ask of them.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mio::{Poll, Waker};
+use tokio::sync::{mpsc, oneshot};
+
+use super::config::DispatchConfig;
+use super::connection::{Polled, Start};
+use super::control::ControlEvent;
+use super::shard::{Feed, Inbox, Request, Setup, Shard, WAKER};
+use super::token::{ConnectionId, Incarnation, TokenKey};
+use super::wire::{Format, Wire};
+use crate::event::Positions;
+use crate::replay::{Batch, ReplayLog};
+use crate::subscription::Subscriptions;
+use crate::telemetry::Metrics;
+
+/// How many batches may wait for a shard before ingest waits for it.
+const FEED_CAPACITY: usize = 64;
+/// How many requests may wait for a shard before those who ask wait for it.
+const REQUESTS_CAPACITY: usize = 1024;
+/// How many texts of clients may wait to be read; a client that sends into a full queue is closed.
+const TEXTS_CAPACITY: usize = 4096;
+
+/// What streams need before they can begin.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Seals connection tokens.
+    pub token_key: TokenKey,
+    /// Where the instance stands in Kafka.
+    pub positions: Positions,
+}
+
+/// Where the events of a connection go.
+#[derive(Debug)]
+pub enum Outlet {
+    /// To a non-blocking socket that the shard owns from now on.
+    Socket {
+        /// The socket.
+        stream: TcpStream,
+        /// The first bytes to write: the head of the HTTP response.
+        head: Vec<u8>,
+        /// What the client sent after its request.
+        already_read: Vec<u8>,
+    },
+    /// To somebody who waits for the first events that match.
+    Poll(oneshot::Sender<Polled>),
+}
+
+/// A connection for the shards.
+#[derive(Debug)]
+pub struct Attach {
+    /// Where its events go.
+    pub outlet: Outlet,
+    /// How they are written.
+    pub format: Format,
+    /// Which of them it wants.
+    pub subscriptions: Subscriptions,
+    /// From where on.
+    pub start: Start,
+}
+
+/// A text message that a client sent on its connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientText {
+    /// Who sent it.
+    pub connection: ConnectionId,
+    /// What it says.
+    pub text: String,
+}
+
+/// The connection is not there any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection no longer exists")]
+pub struct Gone;
+
+/// Why the shards could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The operating system gave no poller, waker or thread.
+    #[error("shard {number}: could not start its thread")]
+    Shard {
+        /// Which shard.
+        number: u16,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+/// What the dispatcher needs of the rooms around it.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// This life of the instance.
+    pub incarnation: Incarnation,
+    /// The source topics in their configured order.
+    pub topics: Arc<[String]>,
+    /// The wire formats; [`Format`] is an index into them.
+    pub formats: &'static [&'static dyn Wire],
+    /// The replay log that the batches were appended to.
+    pub log: Arc<ReplayLog>,
+    /// Where to count.
+    pub metrics: Metrics,
+}
+
+/// Hands batches to all shards, and requests to the one that is meant. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Dispatcher {
+    shards: Arc<[ShardHandle]>,
+    turn: Arc<AtomicUsize>,
+    incarnation: Incarnation,
+}
+
+#[derive(Debug)]
+struct ShardHandle {
+    feed: std_mpsc::SyncSender<Feed>,
+    requests: mpsc::Sender<Request>,
+    notified: Arc<AtomicBool>,
+    waker: Waker,
+    thread: parking_lot::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Dispatcher {
+    /// Starts one thread for each shard.
+    ///
+    /// Also returns the queue of what clients say on their connections.
+    ///
+    /// # Errors
+    /// [`StartError`] when the operating system refuses a thread or a poller.
+    pub fn start(
+        config: &DispatchConfig,
+        surroundings: &Surroundings,
+    ) -> Result<(Self, mpsc::Receiver<ClientText>), StartError> {
+        let (texts, incoming) = mpsc::channel(TEXTS_CAPACITY);
+        let incarnation = surroundings.incarnation;
+        let shards: Result<Vec<ShardHandle>, StartError> = (0..config.shard_count())
+            .map(|number| {
+                start_shard(number, config, surroundings, texts.clone())
+                    .map_err(|source| StartError::Shard { number, source })
+            })
+            .collect();
+        let dispatcher = Self {
+            shards: shards?.into(),
+            turn: Arc::new(AtomicUsize::new(0)),
+            incarnation,
+        };
+        Ok((dispatcher, incoming))
+    }
+
+    /// Returns which life of the instance this is.
+    #[must_use]
+    pub const fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Hands a batch to every shard; blocks while one is [`FEED_CAPACITY`] batches behind.
+    pub fn dispatch(&self, batch: &Arc<Batch>) {
+        self.feed(&Feed::Batch(Arc::clone(batch)));
+    }
+
+    /// Lets streams begin after everything that was dispatched before; blocks like
+    /// [`Dispatcher::dispatch`].
+    pub fn open(&self, opening: Opening) {
+        self.feed(&Feed::Open(opening));
+    }
+
+    fn feed(&self, feed: &Feed) {
+        for shard in &*self.shards {
+            if shard.feed.send(feed.clone()).is_err() {
+                tracing::debug!("a shard has ended; it gets no more events");
+            }
+            shard.wake();
+        }
+    }
+
+    /// Gives a connection to a shard, in turn.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it is ready drops the connection.
+    pub async fn attach(&self, attach: Attach) {
+        self.send_attach(attach, None).await;
+    }
+
+    /// Like [`Dispatcher::attach`], and returns the id under which to end a poll.
+    ///
+    /// # Errors
+    /// [`Gone`] while the shards end.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the poll.
+    pub async fn attach_poll(&self, attach: Attach) -> Result<ConnectionId, Gone> {
+        let (reply, id) = oneshot::channel();
+        self.send_attach(attach, Some(reply)).await;
+        id.await.map_err(|_| Gone)
+    }
+
+    async fn send_attach(&self, attach: Attach, reply: Option<oneshot::Sender<ConnectionId>>) {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1);
+        if let Some(shard) = self.shards.get(turn) {
+            shard.ask(Request::Attach(Box::new(attach), reply)).await;
+        }
+    }
+
+    /// Replaces the subscriptions of a connection; when this returns, they are in force.
+    ///
+    /// # Errors
+    /// [`Gone`] when the connection has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the change is made.
+    pub async fn replace(
+        &self,
+        connection: ConnectionId,
+        subscriptions: Subscriptions,
+    ) -> Result<(), Gone> {
+        let shard = self.shards.get(usize::from(connection.shard)).ok_or(Gone)?;
+        let (reply, result) = oneshot::channel();
+        shard
+            .ask(Request::Replace(connection, subscriptions, reply))
+            .await;
+        result.await.unwrap_or(Err(Gone))
+    }
+
+    /// Sends an event about itself to a connection; nothing happens when it has ended.
+    pub async fn tell(&self, connection: ConnectionId, event: ControlEvent) {
+        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
+            shard.ask(Request::Tell(connection, event)).await;
+        }
+    }
+
+    /// Has a poll answered with what there is; nothing happens when it was answered already.
+    pub async fn end_poll(&self, connection: ConnectionId) {
+        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
+            shard.ask(Request::EndPoll(connection)).await;
+        }
+    }
+
+    /// Closes all connections, spread over `grace`, and ends the shards.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop the drain.
+    pub async fn drain(&self, grace: Duration) {
+        let until = Instant::now() + grace;
+        let mut drained = Vec::new();
+        for shard in &*self.shards {
+            let (done, wait) = oneshot::channel();
+            shard.ask(Request::Drain(until, done)).await;
+            drained.push(wait);
+        }
+        for wait in drained {
+            if wait.await.is_err() {
+                tracing::debug!("a shard ended before its drain was complete");
+            }
+        }
+        for shard in &*self.shards {
+            let thread = shard.thread.lock().take();
+            if thread.is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!("a shard ended by a panic");
+            }
+        }
+    }
+}
+
+impl ShardHandle {
+    async fn ask(&self, request: Request) {
+        if self.requests.send(request).await.is_err() {
+            tracing::debug!("a shard has ended; it takes no more requests");
+        }
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if !self.notified.swap(true, Ordering::SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "could not wake a shard");
+        }
+    }
+}
+
+fn start_shard(
+    number: u16,
+    config: &DispatchConfig,
+    surroundings: &Surroundings,
+    texts: mpsc::Sender<ClientText>,
+) -> std::io::Result<ShardHandle> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), WAKER)?;
+    let (feed, batches) = std_mpsc::sync_channel(FEED_CAPACITY);
+    let (requests, asked) = mpsc::channel(REQUESTS_CAPACITY);
+    let notified = Arc::new(AtomicBool::new(false));
+    let setup = Setup {
+        number,
+        incarnation: surroundings.incarnation,
+        config: config.clone(),
+        topics: Arc::clone(&surroundings.topics),
+        formats: surroundings.formats,
+        log: Arc::clone(&surroundings.log),
+        texts,
+        metrics: surroundings.metrics.clone(),
+    };
+    let inbox = Inbox {
+        feed: batches,
+        requests: asked,
+        notified: Arc::clone(&notified),
+    };
+    let thread = std::thread::Builder::new()
+        .name(format!("shard-{number}"))
+        .spawn(move || {
+            if let Err(error) = Shard::new(setup, poll, inbox).run() {
+                tracing::error!(%error, number, "a shard ended: its poller failed");
+            }
+        })?;
+    Ok(ShardHandle {
+        feed,
+        requests,
+        notified,
+        waker,
+        thread: parking_lot::Mutex::new(Some(thread)),
+    })
+}

@@ -1,0 +1,369 @@
+//! How connections come to a shard, begin, change what they want, and go.
+
+use mio::Interest;
+use tokio::sync::oneshot;
+
+use super::connection::{Connection, Life, Polled, Replay, Sink, Start};
+use super::control::ControlEvent;
+use super::dispatcher::{Attach, Gone, Opening, Outlet};
+use super::outbox::{Bytes, Content, Frame};
+use super::shard::{Shard, Slot};
+use super::token::{ConnectionId, Token};
+use super::wire::{CloseReason, Input, Outgoing};
+use crate::event::Positions;
+use crate::subscription::Subscriptions;
+
+/// How many changes of subscriptions a connection may make while it catches up.
+const MAX_EARLIER_SUBSCRIPTIONS: usize = 16;
+
+impl Shard {
+    pub(super) fn attach(&mut self, attach: Attach, reply: Option<oneshot::Sender<ConnectionId>>) {
+        let Attach {
+            outlet,
+            format,
+            subscriptions,
+            start,
+        } = attach;
+        let transport = self.wire(format).transport();
+        let (sink, head, already_read) = match outlet {
+            Outlet::Poll(answer) => (Sink::Poll(Some(answer)), Vec::new(), Vec::new()),
+            Outlet::Socket {
+                stream,
+                head,
+                already_read,
+            } => {
+                let stream = mio::net::TcpStream::from_std(stream);
+                (Sink::Socket(stream), head, already_read)
+            }
+        };
+        let entry = self.connections.vacant_entry();
+        let Ok(slot) = Slot::try_from(entry.key()) else {
+            return;
+        };
+        entry.insert(Connection::new(sink, format, subscriptions));
+        if self.generations.len() <= slot as usize {
+            self.generations.resize(slot as usize + 1, 0);
+        }
+        let metrics = &self.setup.metrics;
+        metrics
+            .connections
+            .with_label_values(&[transport.as_str()])
+            .inc();
+        metrics
+            .connections_opened
+            .with_label_values(&[transport.as_str()])
+            .inc();
+        if !self.register(slot) {
+            return self.remove(slot, CloseReason::ByClient);
+        }
+        if let Some(reply) = reply
+            && reply.send(self.id_of(slot)).is_err()
+        {
+            return self.remove(slot, CloseReason::ByClient);
+        }
+        if !head.is_empty() {
+            self.push(
+                slot,
+                Frame {
+                    bytes: Bytes::Own(head.into()),
+                    content: Content::Control,
+                },
+            );
+        }
+        if self.opening.is_some() {
+            self.begin(slot, start);
+        } else if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.waiting = Some(Box::new(start));
+        }
+        if !already_read.is_empty() {
+            self.on_input(slot, already_read);
+        }
+    }
+
+    fn register(&mut self, slot: Slot) -> bool {
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return false;
+        };
+        let Sink::Socket(stream) = &mut connection.sink else {
+            return true;
+        };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered = self
+            .poll
+            .registry()
+            .register(stream, mio::Token(slot as usize), interest);
+        if let Err(error) = &registered {
+            tracing::warn!(%error, "could not watch a socket; its connection is closed");
+        }
+        registered.is_ok()
+    }
+
+    /// Lets the streams begin that wait for the shard to be open.
+    pub(super) fn open(&mut self, opening: Opening) {
+        self.positions = opening.positions.clone();
+        self.opening = Some(opening);
+        let waiting: Vec<(Slot, Start)> = self
+            .connections
+            .iter_mut()
+            .filter_map(|(slot, connection)| {
+                let start = connection.waiting.take()?;
+                Some((Slot::try_from(slot).ok()?, *start))
+            })
+            .collect();
+        for (slot, start) in waiting {
+            self.begin(slot, start);
+        }
+    }
+
+    /// Puts a connection in force: its first events, its place in the index, its replay.
+    fn begin(&mut self, slot: Slot, start: Start) {
+        let Some(connection) = self.connections.get(slot as usize) else {
+            return;
+        };
+        if connection.life != Life::Open {
+            return;
+        }
+        let is_stream = matches!(connection.sink, Sink::Socket(_));
+        let subscriptions = connection.subscriptions.clone();
+        let missed = self.set_position(slot, start);
+        if is_stream && let Some(opening) = &self.opening {
+            let token = Token::Connection(self.setup.incarnation, self.id_of(slot));
+            let token = opening.token_key.seal(token);
+            self.tell(slot, &ControlEvent::connection_created(&token));
+            self.tell(
+                slot,
+                &ControlEvent::subscriptions_set(&subscriptions.to_json()),
+            );
+        }
+        if !missed.is_empty() {
+            self.tell_gap(slot, &missed);
+        }
+        self.index.insert(slot, &subscriptions);
+        self.count_subscriptions(0, subscriptions.len());
+        self.mark_catching_up(slot);
+        self.mark_dirty(slot);
+    }
+
+    /// Finds out from where the connection reads; returns what of it is gone.
+    fn set_position(&mut self, slot: Slot, start: Start) -> Vec<(u16, u32, i64, i64)> {
+        let Start::After(cursor) = start else {
+            return Vec::new();
+        };
+        let mut position = self.positions.resolve(&cursor);
+        let metrics = &self.setup.metrics;
+        metrics.resumes.with_label_values(&["ring"]).inc();
+        if position == self.positions {
+            return Vec::new();
+        }
+        let found = self.setup.log.find(&position, &self.positions);
+        for (topic, partition, _, kept_from) in &found.missed {
+            position.set(*topic, *partition, *kept_from);
+        }
+        let replay = Replay::new(found.sequence.min(self.next), position);
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.replay = Some(Box::new(replay));
+        }
+        found.missed
+    }
+
+    pub(super) fn tell_gap(&mut self, slot: Slot, missed: &[(u16, u32, i64, i64)]) {
+        let topics = self.setup.topics.clone();
+        let named = missed.iter().filter_map(|(topic, partition, from, to)| {
+            Some((
+                topics.get(usize::from(*topic))?.as_str(),
+                *partition,
+                *from,
+                *to,
+            ))
+        });
+        let gap = ControlEvent::resume_gap(named);
+        self.setup.metrics.resume_gaps.inc();
+        self.tell(slot, &gap);
+    }
+
+    /// Replaces what a connection wants, from the next event on.
+    pub(super) fn replace(&mut self, id: ConnectionId, wanted: &Subscriptions) -> Result<(), Gone> {
+        let slot = self.slot_of(id).ok_or(Gone)?;
+        let next = self.next;
+        let connection = self.connections.get_mut(slot as usize).ok_or(Gone)?;
+        let before = std::mem::replace(&mut connection.subscriptions, wanted.clone());
+        if connection.waiting.is_some() {
+            return Ok(());
+        }
+        let count_before = before.len();
+        if let Some(replay) = &mut connection.replay {
+            replay.earlier.push_back((next, before));
+            if replay.earlier.len() > MAX_EARLIER_SUBSCRIPTIONS {
+                self.close(slot, CloseReason::Flooding);
+                return Err(Gone);
+            }
+        }
+        self.index.remove(slot);
+        self.index.insert(slot, wanted);
+        self.count_subscriptions(count_before, wanted.len());
+        self.tell(slot, &ControlEvent::subscriptions_set(&wanted.to_json()));
+        Ok(())
+    }
+
+    fn count_subscriptions(&self, before: usize, after: usize) {
+        let difference = i64::try_from(after).unwrap_or(0) - i64::try_from(before).unwrap_or(0);
+        self.setup.metrics.subscriptions.add(difference);
+    }
+
+    /// Sends an event about the connection itself; it never overtakes another frame.
+    pub(super) fn tell(&mut self, slot: Slot, event: &ControlEvent) {
+        let Some(connection) = self.connections.get(slot as usize) else {
+            return;
+        };
+        let cursor = self.position_of(connection).encode();
+        let json = event.to_json(self.now_ms);
+        let mut frame = Vec::with_capacity(json.len() + 160);
+        let outgoing = Outgoing {
+            event_type: event.event_type(),
+            json: &json,
+            cursor: &cursor,
+        };
+        self.wire(connection.format).encode(outgoing, &mut frame);
+        self.push(
+            slot,
+            Frame {
+                bytes: Bytes::Own(frame.into()),
+                content: Content::Control,
+            },
+        );
+    }
+
+    /// Returns where the client will stand when it has read its outbox.
+    pub(super) fn position_of<'a>(&'a self, connection: &'a Connection) -> &'a Positions {
+        connection
+            .replay
+            .as_ref()
+            .map_or(&self.positions, |replay| &replay.position)
+    }
+
+    /// Queues a frame and sees to it that it is written.
+    pub(super) fn push(&mut self, slot: Slot, frame: Frame) {
+        let tick = self.tick;
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        if connection.outbox.is_empty() {
+            connection.progress_tick = tick;
+        }
+        connection.outbox.push(frame);
+        self.mark_dirty(slot);
+    }
+
+    /// Answers a poll with what its outbox holds, and forgets it.
+    pub(super) fn answer_poll(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        let Sink::Poll(answer) = &mut connection.sink else {
+            return;
+        };
+        let Some(answer) = answer.take() else { return };
+        let format = connection.format;
+        let events: Vec<Vec<u8>> = connection
+            .outbox
+            .take()
+            .map(|frame| frame.bytes.as_slice().to_vec())
+            .collect();
+        let count = events.len() as u64;
+        let cursor = match self.connections.get(slot as usize) {
+            Some(connection) => self.position_of(connection).encode(),
+            None => return,
+        };
+        if answer.send(Polled { events, cursor }).is_ok() {
+            let transport = self.wire(format).transport();
+            let delivered = &self.setup.metrics.delivered;
+            delivered
+                .with_label_values(&[transport.as_str()])
+                .inc_by(count);
+        }
+        self.remove(slot, CloseReason::Answered);
+    }
+
+    /// Ends a connection: no more events, what waits is written, then the farewell.
+    pub(super) fn close(&mut self, slot: Slot, reason: CloseReason) {
+        let Some(connection) = self.connections.get(slot as usize) else {
+            return;
+        };
+        if !connection.is_open() {
+            return;
+        }
+        if matches!(connection.sink, Sink::Poll(_)) {
+            return self.answer_poll(slot);
+        }
+        let farewell = self.wire(connection.format).farewell(reason);
+        self.close_with(slot, reason, farewell);
+    }
+
+    /// Ends a connection with these last bytes.
+    pub(super) fn close_with(&mut self, slot: Slot, reason: CloseReason, farewell: Vec<u8>) {
+        self.leave_index(slot);
+        let tick = self.tick;
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        connection.life = Life::Closing(reason);
+        connection.replay = None;
+        connection.input = None;
+        connection.progress_tick = tick;
+        if !farewell.is_empty() {
+            let bytes = Bytes::Own(farewell.into());
+            connection.outbox.push(Frame {
+                bytes,
+                content: Content::Control,
+            });
+        }
+        self.mark_dirty(slot);
+    }
+
+    fn leave_index(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        if connection.life == Life::Open && connection.waiting.is_none() {
+            let count = connection.subscriptions.len();
+            self.index.remove(slot);
+            self.count_subscriptions(count, 0);
+        }
+    }
+
+    /// Forgets a connection at once; whatever still waits for it is lost to it.
+    pub(super) fn remove(&mut self, slot: Slot, reason: CloseReason) {
+        self.leave_index(slot);
+        let Some(mut connection) = self.connections.try_remove(slot as usize) else {
+            return;
+        };
+        if let Sink::Socket(stream) = &mut connection.sink
+            && let Err(error) = self.poll.registry().deregister(stream)
+        {
+            tracing::debug!(%error, "could not stop watching a socket");
+        }
+        if let Some(generation) = self.generations.get_mut(slot as usize) {
+            *generation = generation.wrapping_add(1);
+        }
+        let reason = match connection.life {
+            Life::Closing(reason) | Life::Lingering(reason, _) => reason,
+            Life::Open => reason,
+        };
+        let metrics = &self.setup.metrics;
+        let transport = self.wire(connection.format).transport();
+        metrics
+            .connections
+            .with_label_values(&[transport.as_str()])
+            .dec();
+        metrics
+            .connections_closed
+            .with_label_values(&[reason.as_str()])
+            .inc();
+    }
+
+    /// Returns what the client has sent so far, to be read on.
+    pub(super) fn input_of(&mut self, slot: Slot) -> Option<Box<Input>> {
+        let connection = self.connections.get_mut(slot as usize)?;
+        Some(connection.input.take().unwrap_or_default())
+    }
+}

@@ -1,0 +1,185 @@
+//! The connection as a client sees it: raw bytes over real sockets.
+
+mod answers;
+mod patience;
+mod refusals;
+mod takeover;
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use super::{Body, Handler, HttpLimits, Listener, Reply, Request, Serving};
+use crate::telemetry::{Metrics, Tasks};
+
+/// Answers by path; what a test needs.
+struct Paths;
+
+impl Handler for Paths {
+    async fn handle(&self, mut request: Request) -> Reply {
+        let path = request.path().to_owned();
+        match path.as_str() {
+            "/echo" => match request.body(1_000).await {
+                Ok(body) => ok(body).into(),
+                Err(error) => error.into(),
+            },
+            "/refuse" => {
+                let mut response = ok(Bytes::from_static(b"no"));
+                *response.status_mut() = StatusCode::FORBIDDEN;
+                response.into()
+            }
+            "/large" => ok(Bytes::from(vec![b'x'; 8 << 20])).into(),
+            "/slow" => {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                ok(Bytes::from_static(b"slow")).into()
+            }
+            "/take" => Reply::TakeOver(Box::new(|taken| {
+                let mut stream = taken.stream;
+                let _thread = std::thread::spawn(move || {
+                    stream.set_nonblocking(false).unwrap();
+                    write!(
+                        stream,
+                        "TAKEN[{}]",
+                        String::from_utf8_lossy(&taken.already_read)
+                    )
+                    .unwrap();
+                    let mut rest = Vec::new();
+                    stream.read_to_end(&mut rest).unwrap();
+                    write!(stream, "REST[{}]", String::from_utf8_lossy(&rest)).unwrap();
+                });
+            })),
+            path => ok(Bytes::from(format!("{} {path}", request.method))).into(),
+        }
+    }
+}
+
+fn ok(body: Bytes) -> Response<Body> {
+    Response::new(Body::new(body))
+}
+
+/// A listener in a runtime of its own.
+struct Server {
+    address: SocketAddr,
+    tasks: Tasks,
+    metrics: Metrics,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Server {
+    fn start(limits: HttpLimits) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (tasks, metrics) = (Tasks::new(), Metrics::new());
+        let entered = runtime.enter();
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr();
+        let serving = Serving {
+            name: "test",
+            limits,
+            tasks: tasks.clone(),
+            metrics: metrics.clone(),
+        };
+        listener.serve(Paths, serving);
+        drop(entered);
+        Self {
+            address,
+            tasks,
+            metrics,
+            runtime: Some(runtime),
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    /// Sends `bytes`, closes the sending side, and returns all that comes back.
+    fn exchange(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        stream.write_all(bytes).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        read_all(&mut stream)
+    }
+
+    /// Sends `bytes` and returns all that comes back until the server closes.
+    fn closes_after(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        stream.write_all(bytes).unwrap();
+        read_all(&mut stream)
+    }
+
+    fn refused(&self, reason: &str) -> u64 {
+        self.metrics.http_refused.with_label_values(&[reason]).get()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn read_all(stream: &mut TcpStream) -> String {
+    let mut received = Vec::new();
+    match stream.read_to_end(&mut received) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}"),
+    }
+    String::from_utf8_lossy(&received).into_owned()
+}
+
+fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut received = Vec::new();
+    let mut byte = [0];
+    while !received.ends_with(end.as_bytes()) {
+        assert_ne!(
+            stream.read(&mut byte).unwrap(),
+            0,
+            "closed after {}",
+            String::from_utf8_lossy(&received)
+        );
+        received.push(byte[0]);
+    }
+    String::from_utf8(received).unwrap()
+}
+
+fn short() -> HttpLimits {
+    HttpLimits {
+        http_first_byte_timeout: Duration::from_millis(200),
+        http_header_timeout: Duration::from_millis(200),
+        http_body_timeout: Duration::from_millis(200),
+        http_idle_timeout: Duration::from_millis(200),
+        http_write_timeout: Duration::from_millis(500),
+        ..HttpLimits::default()
+    }
+}
+
+const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+
+fn status(answer: &str) -> &str {
+    answer.get(9..12).unwrap_or(answer)
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "waited in vain"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,432 @@
+//! The state that all instances share: a compacted topic, held in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::{broadcast, watch};
+
+use super::follower::{Follow, FollowError, Follower, From};
+use crate::kafka::{KafkaConfig, OutgoingRecord, ProduceError, Producer, TopicSpec};
+use crate::telemetry::{Condition, Readiness};
+
+/// Changes that a slow subscriber may be behind before it is told that it missed some.
+const CHANGES_LIMIT: usize = 1024;
+/// How long the own reader may take to pass an acknowledged record.
+const SEEN_LIMIT: Duration = Duration::from_secs(10);
+
+/// An entry that was set or removed, by any instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The key of the entry.
+    pub key: Arc<str>,
+    /// The new value; `None` when the entry was removed.
+    pub value: Option<Bytes>,
+}
+
+/// Why the state could not be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StateError {
+    /// Kafka did not take the record; see there whether it may have been written.
+    #[error("the shared state could not be written")]
+    Write(#[from] ProduceError),
+    /// Kafka has the record, but it was not read back in time.
+    #[error("the shared state was written but not read back in time")]
+    NotSeen,
+}
+
+/// The entries as this instance has read them.
+#[derive(Debug)]
+struct Entries {
+    by_kind: HashMap<Box<str>, HashMap<Arc<str>, Entry>>,
+    changes: HashMap<Box<str>, broadcast::Sender<Change>>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    /// The value written last: the entry's value.
+    last: Bytes,
+    /// The value written first, see [`StateLog::agree`].
+    first: Bytes,
+}
+
+/// How far the log was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Read {
+    next_offset: i64,
+    is_loaded: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    entries: Mutex<Entries>,
+    read: watch::Sender<Read>,
+    readiness: Readiness,
+}
+
+/// The shared state of the cluster: entries by kind and key, the same on all instances.
+///
+/// Dropping it stops its thread.
+#[derive(Debug)]
+pub struct StateLog {
+    held: Arc<Held>,
+    producer: Producer,
+    topic: String,
+    follower: Follower,
+}
+
+impl StateLog {
+    /// Starts to read the topic `<CLUSTER_NAME>.state`, which is created if it is missing.
+    ///
+    /// Sets [`Condition::StateLoaded`] when it was read to its end. Waits for Kafka if need be.
+    ///
+    /// # Errors
+    /// [`FollowError`] when the settings are refused. Not when Kafka is away.
+    pub fn start(
+        config: &KafkaConfig,
+        producer: Producer,
+        readiness: Readiness,
+    ) -> Result<Self, FollowError> {
+        let topic = format!("{}.state", config.cluster_name);
+        let entries = Entries {
+            by_kind: HashMap::new(),
+            changes: HashMap::new(),
+        };
+        let held = Arc::new(Held {
+            entries: Mutex::new(entries),
+            read: watch::Sender::new(Read::default()),
+            readiness,
+        });
+        let spec = TopicSpec {
+            name: topic.clone(),
+            partitions: 1,
+            config: vec![("cleanup.policy", "compact".to_owned())],
+        };
+        let follower = Follower::start(config, spec, From::Beginning, Reader(Arc::clone(&held)))?;
+        Ok(Self {
+            held,
+            producer,
+            topic,
+            follower,
+        })
+    }
+
+    /// Waits until the state was read to the end it had at start.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn loaded(&self) {
+        let mut read = self.held.read.subscribe();
+        // The sender lives in `self`, so the wait cannot fail.
+        if read.wait_for(|read| read.is_loaded).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Returns the value of an entry.
+    #[must_use]
+    pub fn get(&self, kind: &str, key: &str) -> Option<Bytes> {
+        let entries = self.held.entries.lock();
+        Some(entries.by_kind.get(kind)?.get(key)?.last.clone())
+    }
+
+    /// Returns how many entries of a kind there are.
+    #[must_use]
+    pub fn count(&self, kind: &str) -> usize {
+        self.held
+            .entries
+            .lock()
+            .by_kind
+            .get(kind)
+            .map_or(0, HashMap::len)
+    }
+
+    /// Calls `visit` with the key and value of each entry of a kind, in no order.
+    pub fn for_each(&self, kind: &str, mut visit: impl FnMut(&str, &Bytes)) {
+        // Copied, so that `visit` may use the state.
+        let entries: Vec<_> = match self.held.entries.lock().by_kind.get(kind) {
+            Some(entries) => entries
+                .iter()
+                .map(|(key, entry)| (Arc::clone(key), entry.last.clone()))
+                .collect(),
+            None => Vec::new(),
+        };
+        for (key, value) in &entries {
+            visit(key, value);
+        }
+    }
+
+    /// Returns the changes of a kind from now on, in the order of the log, those of this instance too.
+    ///
+    /// A receiver more than 1024 changes behind gets an error that says so; it must then look at
+    /// [`for_each`](Self::for_each) again.
+    #[must_use]
+    pub fn changes(&self, kind: &str) -> broadcast::Receiver<Change> {
+        let mut entries = self.held.entries.lock();
+        let sender = entries.changes.entry(kind.into());
+        sender
+            .or_insert_with(|| broadcast::Sender::new(CHANGES_LIMIT))
+            .subscribe()
+    }
+
+    /// Sets an entry. Returns when Kafka has acknowledged it and [`get`](Self::get) shows it, or what
+    /// another instance wrote after it.
+    ///
+    /// `kind` must not contain a slash.
+    ///
+    /// # Errors
+    /// [`StateError`], when Kafka did not take it or it was not read back in time.
+    ///
+    /// # Cancel safety
+    /// Once polled, the record is on its way: dropping the future gives up the answer only.
+    pub async fn put(&self, kind: &str, key: &str, value: &[u8]) -> Result<(), StateError> {
+        self.write(kind, key, Some(value)).await
+    }
+
+    /// Removes an entry, as [`put`](Self::put) sets one. It is no error when there is none.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    ///
+    /// # Cancel safety
+    /// As [`put`](Self::put).
+    pub async fn remove(&self, kind: &str, key: &str) -> Result<(), StateError> {
+        self.write(kind, key, None).await
+    }
+
+    /// Returns the value that all instances agree on: the one first written, `proposal` if none was.
+    ///
+    /// When another instance was faster, its value is written again, so that it is also the last one
+    /// and survives compaction. Waits until the state is loaded.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    ///
+    /// # Cancel safety
+    /// As [`put`](Self::put).
+    pub async fn agree(&self, kind: &str, key: &str, proposal: &[u8]) -> Result<Bytes, StateError> {
+        self.loaded().await;
+        if self.entry(kind, key).is_none() {
+            self.put(kind, key, proposal).await?;
+        }
+        let entry = self.entry(kind, key).ok_or(StateError::NotSeen)?;
+        if entry.first != entry.last {
+            self.put(kind, key, &entry.first).await?;
+        }
+        Ok(entry.first)
+    }
+
+    /// Stops reading and waits for the thread's end, at most some seconds. Blocks.
+    pub fn stop(self) {
+        self.follower.stop();
+    }
+
+    fn entry(&self, kind: &str, key: &str) -> Option<Entry> {
+        self.held
+            .entries
+            .lock()
+            .by_kind
+            .get(kind)?
+            .get(key)
+            .cloned()
+    }
+
+    async fn write(&self, kind: &str, key: &str, value: Option<&[u8]>) -> Result<(), StateError> {
+        debug_assert!(!kind.contains('/'), "a kind is a plain word");
+        let key = format!("{kind}/{key}");
+        let record = OutgoingRecord {
+            topic: &self.topic,
+            key: Some(key.as_bytes()),
+            headers: &[],
+            payload: value,
+        };
+        let delivered = self.producer.produce(record).await?;
+        let mut read = self.held.read.subscribe();
+        let seen = read.wait_for(|read| read.next_offset > delivered.offset);
+        match tokio::time::timeout(SEEN_LIMIT, seen).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(StateError::NotSeen),
+        }
+    }
+}
+
+/// Applies the records of the log, in order.
+struct Reader(Arc<Held>);
+
+impl Follow for Reader {
+    fn restarted(&mut self) {
+        let mut entries = self.0.entries.lock();
+        let lost = std::mem::take(&mut entries.by_kind);
+        for (kind, lost) in lost {
+            for key in lost.into_keys() {
+                entries.announce(&kind, Change { key, value: None });
+            }
+        }
+        drop(entries);
+        self.0.read.send_modify(|read| read.next_offset = 0);
+    }
+
+    fn record(&mut self, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let name = key.and_then(|key| std::str::from_utf8(key).ok());
+        match name.and_then(|name| name.split_once('/')) {
+            Some((kind, key)) => {
+                self.0
+                    .entries
+                    .lock()
+                    .apply(kind, key, value.map(Bytes::copy_from_slice));
+            }
+            None => tracing::warn!(
+                offset,
+                "a record of the state topic has no known key, ignored"
+            ),
+        }
+        self.0
+            .read
+            .send_modify(|read| read.next_offset = offset + 1);
+    }
+
+    fn caught_up(&mut self) {
+        let was_new = self
+            .0
+            .read
+            .send_if_modified(|read| !std::mem::replace(&mut read.is_loaded, true));
+        if was_new {
+            tracing::info!("the shared state is loaded");
+            self.0.readiness.set(Condition::StateLoaded, true);
+        }
+    }
+}
+
+impl Entries {
+    fn apply(&mut self, kind: &str, key: &str, value: Option<Bytes>) {
+        let key: Arc<str> = key.into();
+        let entries = self.by_kind.entry(kind.into()).or_default();
+        match &value {
+            Some(value) => {
+                let new = Entry {
+                    last: value.clone(),
+                    first: value.clone(),
+                };
+                entries
+                    .entry(Arc::clone(&key))
+                    .and_modify(|entry| entry.last = value.clone())
+                    .or_insert(new);
+            }
+            None => {
+                entries.remove(&key);
+            }
+        }
+        self.announce(kind, Change { key, value });
+    }
+
+    fn announce(&self, kind: &str, change: Change) {
+        if let Some(sender) = self.changes.get(kind) {
+            // An error means that nobody listens.
+            sender.send(change).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader() -> (Reader, Arc<Held>) {
+        let entries = Entries {
+            by_kind: HashMap::new(),
+            changes: HashMap::new(),
+        };
+        let held = Arc::new(Held {
+            entries: Mutex::new(entries),
+            read: watch::Sender::new(Read::default()),
+            readiness: Readiness::new(),
+        });
+        (Reader(Arc::clone(&held)), held)
+    }
+
+    fn value(held: &Held, kind: &str, key: &str) -> Option<(Bytes, Bytes)> {
+        let entries = held.entries.lock();
+        let entry = entries.by_kind.get(kind)?.get(key)?;
+        Some((entry.first.clone(), entry.last.clone()))
+    }
+
+    #[test]
+    fn the_last_record_is_the_value_and_the_first_is_remembered() {
+        let (mut reader, held) = reader();
+        for (offset, text) in [(0, "a"), (1, "b"), (5, "c")] {
+            reader.record(offset, Some(b"kind/a/key"), Some(text.as_bytes()));
+        }
+        assert_eq!(
+            value(&held, "kind", "a/key"),
+            Some(("a".into(), "c".into()))
+        );
+        assert_eq!(held.read.borrow().next_offset, 6);
+        reader.record(6, Some(b"kind/a/key"), None);
+        assert_eq!(value(&held, "kind", "a/key"), None);
+        reader.record(7, Some(b"kind/a/key"), Some(b"d"));
+        assert_eq!(
+            value(&held, "kind", "a/key"),
+            Some(("d".into(), "d".into()))
+        );
+    }
+
+    #[test]
+    fn foreign_records_are_passed_over() {
+        let (mut reader, held) = reader();
+        for (offset, key) in [(0, None), (1, Some(&b"no-slash"[..])), (2, Some(b"\xff/x"))] {
+            reader.record(offset, key, Some(b"x"));
+        }
+        assert!(held.entries.lock().by_kind.is_empty());
+        assert_eq!(held.read.borrow().next_offset, 3);
+    }
+
+    #[test]
+    fn changes_are_announced_to_the_subscribers_of_their_kind() {
+        let (mut reader, held) = reader();
+        let sender = broadcast::Sender::new(4);
+        let mut changes = sender.subscribe();
+        held.entries.lock().changes.insert("kind".into(), sender);
+        reader.record(0, Some(b"kind/x"), Some(b"1"));
+        reader.record(1, Some(b"other/x"), Some(b"1"));
+        reader.record(2, Some(b"kind/x"), None);
+        let change = |value: Option<&'static str>| Change {
+            key: "x".into(),
+            value: value.map(Bytes::from),
+        };
+        assert_eq!(changes.try_recv().unwrap(), change(Some("1")));
+        assert_eq!(changes.try_recv().unwrap(), change(None));
+        assert!(changes.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_topic_made_anew_removes_what_it_does_not_have() {
+        let (mut reader, held) = reader();
+        reader.record(8, Some(b"kind/x"), Some(b"1"));
+        let sender = broadcast::Sender::new(4);
+        let mut changes = sender.subscribe();
+        held.entries.lock().changes.insert("kind".into(), sender);
+        reader.restarted();
+        assert_eq!(value(&held, "kind", "x"), None);
+        assert_eq!(
+            changes.try_recv().unwrap(),
+            Change {
+                key: "x".into(),
+                value: None
+            }
+        );
+        assert_eq!(held.read.borrow().next_offset, 0);
+    }
+
+    #[test]
+    fn being_caught_up_is_the_condition_for_readiness() {
+        let (mut reader, held) = reader();
+        assert!(!held.readiness.holds(Condition::StateLoaded));
+        reader.caught_up();
+        reader.caught_up();
+        assert!(held.readiness.holds(Condition::StateLoaded));
+        assert!(held.read.borrow().is_loaded);
+    }
+}

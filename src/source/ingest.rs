@@ -1,0 +1,204 @@
+//! The one door in: records become events, get their fields and their place in the log, and go to
+//! the shards.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::dispatch::{Dispatcher, Opening, TokenKey};
+use crate::event::{DecodeError, Positions, decode_kafka};
+use crate::replay::{LoggedEvent, ReplayLog};
+use crate::subscription::Extractors;
+use crate::telemetry::{Limited, Metrics, Rejection};
+
+/// A record as a source read it.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceRecord<'a> {
+    /// The topic's index in the configured order.
+    pub topic: u16,
+    /// The partition of the topic.
+    pub partition: u32,
+    /// The record's offset in the partition.
+    pub offset: i64,
+    /// The record's timestamp, in Unix milliseconds.
+    pub timestamp_ms: i64,
+    /// The headers, in order.
+    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
+    /// The value; `None` for a record without one.
+    pub value: Option<&'a [u8]>,
+}
+
+/// What ingest needs of the rooms below.
+#[derive(Debug, Clone)]
+pub struct IngestParts {
+    /// The source topics in their configured order.
+    pub topics: Arc<[String]>,
+    /// Which fields of which events can be constrained.
+    pub extractors: Arc<Extractors>,
+    /// The largest record taken, in bytes of its value.
+    pub max_event_bytes: usize,
+    /// Where the events are appended.
+    pub log: Arc<ReplayLog>,
+    /// Whom they are handed to.
+    pub dispatcher: Dispatcher,
+    /// Has the key of connection tokens, once it is known.
+    pub token_key: Arc<OnceLock<TokenKey>>,
+    /// Where to count.
+    pub metrics: Metrics,
+}
+
+/// Takes records in the order in which everybody will see them.
+///
+/// Owned by the one thread that reads: the order of [`Ingest::accept`] is the order of the log.
+#[derive(Debug)]
+pub struct Ingest {
+    parts: IngestParts,
+    /// Where every partition stands, without the records that are not flushed.
+    flushed: Positions,
+    /// Where every partition stands.
+    positions: Positions,
+    events: Vec<LoggedEvent>,
+    rejections: Limited,
+}
+
+impl Ingest {
+    /// Starts with no partition assigned.
+    #[must_use]
+    pub fn new(parts: IngestParts) -> Self {
+        let positions = Positions::of_topics(parts.topics.iter().map(String::as_str));
+        Self {
+            parts,
+            flushed: positions.clone(),
+            positions,
+            events: Vec::new(),
+            rejections: Limited::new(Duration::from_secs(1)),
+        }
+    }
+
+    /// Sets where a partition is read from; before its first record, or when it begins anew.
+    pub fn assign(&mut self, topic: u16, partition: u32, next_offset: i64) {
+        self.flush();
+        self.positions.set(topic, partition, next_offset);
+        self.flushed.set(topic, partition, next_offset);
+    }
+
+    /// Decodes a record and keeps its event until the next [`Ingest::flush`].
+    ///
+    /// A record that is no event is counted by its reason, logged at a limited rate, and skipped.
+    pub fn accept(&mut self, record: SourceRecord<'_>) {
+        self.count(record.topic);
+        match self.decode(record) {
+            Ok(event) => self.events.push(event),
+            Err(rejected) => self.reject(record, &rejected),
+        }
+        self.positions
+            .set(record.topic, record.partition, record.offset + 1);
+    }
+
+    /// Appends what was accepted to the log and hands it to the shards.
+    ///
+    /// Blocks while a shard is a full queue behind.
+    pub fn flush(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
+        let start = std::mem::replace(&mut self.flushed, self.positions.clone());
+        let (batch, bytes) = self
+            .parts
+            .log
+            .append(start, std::mem::take(&mut self.events));
+        self.parts
+            .metrics
+            .ring_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.parts.dispatcher.dispatch(&batch);
+    }
+
+    /// Lets streams begin, after everything that was accepted so far.
+    ///
+    /// Returns false while the key of connection tokens is not known; then the caller asks again.
+    pub fn open(&mut self) -> bool {
+        let Some(token_key) = self.parts.token_key.get().cloned() else {
+            return false;
+        };
+        self.flush();
+        self.parts.dispatcher.open(Opening {
+            token_key,
+            positions: self.positions.clone(),
+        });
+        true
+    }
+
+    fn decode(&self, record: SourceRecord<'_>) -> Result<LoggedEvent, Rejected> {
+        let size_bytes = record.value.map_or(0, <[u8]>::len);
+        if size_bytes > self.parts.max_event_bytes {
+            return Err(Rejected::TooLarge {
+                size_bytes,
+                limit_bytes: self.parts.max_event_bytes,
+            });
+        }
+        let event = decode_kafka(record.headers, record.value)?;
+        let fields = self.parts.extractors.extract(&event);
+        Ok(LoggedEvent {
+            event,
+            fields,
+            topic: record.topic,
+            partition: record.partition,
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+        })
+    }
+
+    fn count(&self, topic: u16) {
+        if let Some(topic) = self.parts.topics.get(usize::from(topic)) {
+            self.parts
+                .metrics
+                .consumed
+                .with_label_values(&[topic.as_str()])
+                .inc();
+        }
+    }
+
+    fn reject(&self, record: SourceRecord<'_>, rejected: &Rejected) {
+        let reason = rejected.reason();
+        self.parts.metrics.reject(reason);
+        if let Some(suppressed) = self.rejections.admit(reason.as_str(), Instant::now()) {
+            tracing::warn!(
+                topic = self.parts.topics.get(usize::from(record.topic)).map(String::as_str),
+                partition = record.partition,
+                offset = record.offset,
+                reason = reason.as_str(),
+                error = ?rejected.to_string(),
+                suppressed,
+                "skipped a record that is not an event"
+            );
+        }
+    }
+}
+
+/// Why a record is not an event.
+#[derive(Debug, thiserror::Error)]
+enum Rejected {
+    #[error("the value has {size_bytes} bytes, more than the {limit_bytes} allowed")]
+    TooLarge {
+        size_bytes: usize,
+        limit_bytes: usize,
+    },
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl Rejected {
+    const fn reason(&self) -> Rejection {
+        match self {
+            Self::TooLarge { .. } => Rejection::TooLarge,
+            Self::Decode(error) => match error {
+                DecodeError::NullValue => Rejection::NullValue,
+                DecodeError::NotJson { .. } => Rejection::NotJson,
+                DecodeError::NotACloudEvent { .. } => Rejection::NotACloudEvent,
+                DecodeError::UnknownVersion { .. } => Rejection::UnknownVersion,
+                DecodeError::UnsupportedFormat { .. } => Rejection::UnsupportedFormat,
+                DecodeError::TooDeep { .. } => Rejection::TooDeep,
+            },
+        }
+    }
+}

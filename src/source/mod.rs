@@ -1,0 +1,31 @@
+//! Reads the source topics and hands every record to ingest, in the order of each partition.
+//!
+//! ```text
+//! discovery thread ── metadata, committed offsets, ends ──▶ polling thread ──▶ Ingest ─▶ log, shards
+//!   every 2 s: new topics and partitions                      batches; offsets stored after each
+//! ```
+//!
+//! # Invariants
+//! - Every instance reads all partitions. It assigns them to itself, so nothing is ever rebalanced.
+//! - A partition that exists at start is read from the group's committed offset, else from the end
+//!   seen at start, as a number: what is produced after that is seen. One that appears later is read
+//!   from its beginning.
+//! - An offset is committed only after the batch with its record was handed on.
+//! - Kafka being away stops nothing but the flow; it goes on by itself.
+//!
+//! # Backpressure
+//! [`Ingest::flush`] blocks while a receiver is behind. Then nothing is polled, and the client's
+//! fetch queue (16 MiB) fills up. Partitions are never paused: that throws their queues away.
+
+mod config;
+mod context;
+mod discovery;
+mod ingest;
+mod kafka;
+mod poller;
+mod progress;
+mod start;
+
+pub use config::SourceConfig;
+pub use ingest::{Ingest, IngestParts, SourceRecord};
+pub use kafka::{KafkaSource, SourceError};

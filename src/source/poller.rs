@@ -1,0 +1,283 @@
+//! The thread that polls: records into ingest, offsets to the group.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::context::{SourceContext, Statistics};
+use super::discovery::News;
+use super::ingest::{Ingest, SourceRecord};
+use super::progress::{PartitionId, Progress, Step};
+use super::start::Kept;
+use crate::kafka::ClientLog;
+use crate::telemetry::{Condition, Metrics, Readiness};
+
+/// How long a poll waits while nothing is there; what else there is to do waits as long.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// After so many records a batch is handed on.
+const BATCH_RECORDS: usize = 512;
+/// After so many bytes of values a batch is handed on.
+const BATCH_BYTES: usize = 1_048_576;
+
+/// The state of the polling thread.
+pub(super) struct Poller {
+    pub(super) consumer: Arc<BaseConsumer<SourceContext>>,
+    pub(super) ingest: Ingest,
+    pub(super) topics: Vec<String>,
+    pub(super) progress: Progress,
+    pub(super) news: Receiver<News>,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) log: ClientLog,
+    pub(super) metrics: Metrics,
+    pub(super) readiness: Readiness,
+    pub(super) phase: Phase,
+}
+
+/// How far the start has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not all partitions that existed at start are known.
+    Finding,
+    /// All are known; not all are read up to the ends seen at start.
+    CatchingUp,
+    /// The intake is open.
+    Live,
+}
+
+impl Poller {
+    /// Polls until told to stop, then commits.
+    pub(super) fn run(mut self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            self.hear_news();
+            self.take_batch();
+            self.read_statistics();
+            self.open_when_caught_up();
+            self.store_offsets();
+        }
+        self.commit();
+    }
+
+    /// Waits for a record, then takes all that are there, up to the size of a batch.
+    fn take_batch(&mut self) {
+        let consumer = Arc::clone(&self.consumer);
+        let (mut records, mut bytes, mut wait) = (0, 0, POLL_WAIT);
+        while records < BATCH_RECORDS && bytes < BATCH_BYTES {
+            match consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => {
+                    records += 1;
+                    bytes += message.payload_len();
+                    self.take(&message);
+                    wait = Duration::ZERO;
+                }
+                Some(Err(error)) => {
+                    self.note(&error);
+                    break;
+                }
+            }
+        }
+        if records > 0 {
+            self.ingest.flush();
+        }
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
+        let name = message.topic();
+        let index = self.topics.iter().position(|topic| topic == name);
+        let Some(topic) = index.and_then(|index| u16::try_from(index).ok()) else {
+            return;
+        };
+        let id = (topic, message.partition());
+        let Ok(partition) = u32::try_from(id.1) else {
+            return;
+        };
+        match self.progress.step(id, message.offset()) {
+            Step::Forward => {}
+            Step::Repeated => return,
+            Step::Restarted => {
+                self.restart(id, message.offset());
+                self.progress.step(id, message.offset());
+            }
+        }
+        let headers = readable_headers(message);
+        self.ingest.accept(SourceRecord {
+            topic,
+            partition,
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(0).max(0),
+            headers: &headers,
+            value: message.payload(),
+        });
+    }
+
+    /// The topic was made anew: its records are not those read before.
+    fn restart(&mut self, id: PartitionId, offset: i64) {
+        let topic = self
+            .topics
+            .get(usize::from(id.0))
+            .map_or("", String::as_str);
+        let expected = self.progress.next(id);
+        tracing::warn!(
+            topic,
+            partition = id.1,
+            offset,
+            expected,
+            "the partition began anew, reading it from its beginning"
+        );
+        self.place(id, offset, None);
+    }
+
+    /// Tells ingest where a partition goes on.
+    fn place(&mut self, id: PartitionId, next: i64, end: Option<i64>) {
+        // What was accepted of the old log is handed on before the new one begins.
+        self.ingest.flush();
+        self.progress.place(id, next, end);
+        if let Ok(partition) = u32::try_from(id.1) {
+            self.ingest.assign(id.0, partition, next);
+        }
+    }
+
+    fn hear_news(&mut self) {
+        let mut is_changed = false;
+        while let Ok(news) = self.news.try_recv() {
+            match news {
+                News::Partition { id, start, end } => {
+                    self.place(id, start, end);
+                    is_changed = true;
+                }
+                News::AllFound => self.phase = Phase::CatchingUp,
+                News::Kept { id, kept } => is_changed |= self.began_anew(id, kept),
+            }
+        }
+        if is_changed {
+            self.assign();
+        }
+    }
+
+    /// Goes back when a partition of the embedded broker ends before what was read of it.
+    fn began_anew(&mut self, id: PartitionId, kept: Kept) -> bool {
+        let is_anew = kept.end > 0 && self.progress.next(id).is_some_and(|next| next > kept.end);
+        if is_anew {
+            self.restart(id, kept.first);
+        }
+        is_anew
+    }
+
+    /// Assigns all partitions anew, each at its next offset.
+    fn assign(&mut self) {
+        let list = self.offsets(self.progress.all());
+        if let Err(error) = self.consumer.assign(&list) {
+            tracing::error!(%error, "the source's partitions cannot be assigned");
+        }
+        self.progress.forget_stored();
+    }
+
+    /// Stores the offsets of what was handed on; the client commits them each second.
+    fn store_offsets(&mut self) {
+        let unstored: Vec<_> = self.progress.unstored().collect();
+        if unstored.is_empty() {
+            return;
+        }
+        // Fails for a moment after an assignment, until the client has taken it up.
+        if self
+            .consumer
+            .store_offsets(&self.offsets(unstored.iter().copied()))
+            .is_ok()
+        {
+            for (id, offset) in unstored {
+                self.progress.stored(id, offset);
+            }
+        }
+    }
+
+    fn offsets(&self, positions: impl Iterator<Item = (PartitionId, i64)>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), offset) in positions {
+            let added = match self.topics.get(usize::from(topic)) {
+                Some(name) => list.add_partition_offset(name, partition, Offset::Offset(offset)),
+                None => Ok(()),
+            };
+            if let Err(error) = added {
+                tracing::error!(%error, partition, offset, "an offset is not one");
+            }
+        }
+        list
+    }
+
+    fn read_statistics(&mut self) {
+        let Some(statistics) = self.consumer.context().statistics.lock().take() else {
+            return;
+        };
+        let positions: Vec<_> = self.progress.all().collect();
+        let lag = positions
+            .into_iter()
+            .map(|(id, next)| self.lag_of(&statistics, id, next))
+            .sum();
+        self.metrics.consumer_lag.set(lag);
+    }
+
+    /// Returns how many records of a partition are not yet read.
+    fn lag_of(&mut self, statistics: &Statistics, id: PartitionId, next: i64) -> i64 {
+        let topic = self
+            .topics
+            .get(usize::from(id.0))
+            .map_or("", String::as_str);
+        let Some(partition) = statistics.of(topic, id.1) else {
+            return 0;
+        };
+        if partition.fetchq_cnt == 0 {
+            self.progress.reached(id, partition.next_offset);
+        }
+        (partition.hi_offset - next).max(0)
+    }
+
+    fn open_when_caught_up(&mut self) {
+        let is_due = self.phase == Phase::CatchingUp && self.progress.has_caught_up();
+        if is_due && self.ingest.open() {
+            self.phase = Phase::Live;
+            self.readiness.set(Condition::SourceCaughtUp, true);
+            tracing::info!("the source topics are read up to the ends seen at start");
+        }
+    }
+
+    fn note(&self, error: &KafkaError) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.log
+                .warn(format_args!("reading the source topics: {error}"));
+        }
+    }
+
+    /// Commits what was handed on. Waits for Kafka, so the caller bounds the time.
+    fn commit(&mut self) {
+        self.store_offsets();
+        match self.consumer.commit_consumer_state(CommitMode::Sync) {
+            Ok(()) => {}
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => {}
+            Err(error) => tracing::warn!(%error, "the last offsets could not be committed"),
+        }
+    }
+}
+
+/// Returns the headers of a message without those whose name is not UTF-8.
+///
+/// The client library panics on such a name, and has no other way to ask.
+fn readable_headers<'a>(message: &'a BorrowedMessage<'_>) -> Vec<(&'a str, Option<&'a [u8]>)> {
+    let Some(headers) = message.headers() else {
+        return Vec::new();
+    };
+    (0..headers.count())
+        .filter_map(|index| {
+            catch_unwind(AssertUnwindSafe(|| headers.try_get(index)))
+                .ok()
+                .flatten()
+        })
+        .map(|header| (header.key, header.value))
+        .collect()
+}

@@ -1,0 +1,557 @@
+//! Long polling, with RIG's cookies and bodies, and without a session that one instance holds.
+//!
+//! ```text
+//! 1st GET ─▶ session record in the shared state ─▶ "ok" + cookies
+//! next GET ─▶ record (what?) + cookie last_event_id (from where?) ─▶ a shard, for one answer
+//! ```
+//!
+//! The record says which events a client wants, the cookie how far it is. So any instance can answer
+//! any poll, and between polls nobody holds anything.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderValue, SET_COOKIE};
+use http::{HeaderMap, Response, StatusCode};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::LONG_POLL;
+use super::streams::{Streams, start};
+use crate::dispatch::{
+    Attach, CloseReason, ConnectionId, ControlEvent, Incoming, Input, Outgoing, Outlet, Polled,
+    Start, Token, TokenKey, Wire,
+};
+use crate::event::Cursor;
+use crate::http::{Body, HttpError, Request};
+use crate::shared::{StateError, StateLog};
+use crate::subscription::Subscriptions;
+use crate::telemetry::{Transport, now_ms};
+
+/// The kind of the session records in the shared state.
+pub const STATE_KIND: &str = "longpoll";
+
+/// For how long another instance's write may take to arrive here.
+const STATE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long after its end a session of a dead instance is removed by the others.
+const OTHERS_PATIENCE_MS: i64 = 600_000;
+/// What a client has in its cookie `last_event_id` before its first events.
+const FIRST_EVENT: &str = "first_event";
+
+/// The limits of long polling.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LongPollConfig {
+    /// Time that a poll waits for an event before it is answered with none
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = crate::settings::duration, help_heading = "Long polling")]
+    pub longpoll_timeout: Duration,
+    /// Time that a session lives after its last poll
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = crate::settings::duration, help_heading = "Long polling")]
+    pub longpoll_session_ttl: Duration,
+    /// Long-poll sessions that there may be in the cluster
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 100_000,
+        help_heading = "Long polling"
+    )]
+    pub max_longpoll_sessions: usize,
+}
+
+/// Events as the elements of a JSON list.
+#[derive(Debug)]
+pub(super) struct LongPoll;
+
+impl Wire for LongPoll {
+    fn transport(&self) -> Transport {
+        Transport::LongPolling
+    }
+
+    fn encode(&self, event: Outgoing<'_>, frame: &mut Vec<u8>) {
+        frame.extend_from_slice(event.json);
+    }
+
+    fn heartbeat(&self, _cursor: Option<&str>, _frame: &mut Vec<u8>) {}
+
+    fn farewell(&self, _reason: CloseReason) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn read(&self, input: &mut Input, _incoming: &mut Vec<Incoming>) {
+        input.unread.clear();
+    }
+}
+
+/// What all instances know of a session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Session {
+    subscriptions: serde_json::Value,
+    /// Counts the changes of the subscriptions, from 1.
+    revision: u64,
+    /// Where the session began.
+    start: String,
+    expires_ms: i64,
+    /// The incarnation that made the session and removes it at its end.
+    made_by: u64,
+}
+
+type SessionId = [u8; 16];
+
+/// Answers polls.
+#[derive(Debug, Clone)]
+pub struct LongPolling {
+    streams: Streams,
+    state: Arc<StateLog>,
+    config: LongPollConfig,
+    /// The polls that wait here, by session; told when the session's subscriptions change.
+    waiting: Arc<Mutex<HashMap<SessionId, Vec<ConnectionId>>>>,
+}
+
+impl LongPolling {
+    /// Starts with no poll waiting.
+    #[must_use]
+    pub fn new(streams: Streams, state: Arc<StateLog>, config: LongPollConfig) -> Self {
+        Self {
+            streams,
+            state,
+            config,
+            waiting: Arc::default(),
+        }
+    }
+
+    /// Answers one poll: at once when there is something new, else when there is or after the timeout.
+    ///
+    /// # Errors
+    /// 400 for bad parameters or cookies, 429 over a limit, 503 while the shared state is not there.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the poll; the client asks for the same events again.
+    pub async fn poll(&self, request: &Request) -> Result<Response<Body>, HttpError> {
+        let key = self.token_key()?;
+        let token = cookie(&request.headers, "connection_token").unwrap_or_default();
+        let mut response = match key.open(token) {
+            Ok(Token::LongPoll(id)) => match self.session(id).await {
+                Some(session) => self.next(id, session, token, request).await?,
+                None => self.first(&key, request).await?,
+            },
+            _ => self.first(&key, request).await?,
+        };
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        self.streams
+            .cors
+            .apply_with_credentials(&request.headers, headers);
+        Ok(response)
+    }
+
+    /// Replaces what a session wants; in force on every instance, for the next poll at the latest.
+    ///
+    /// # Errors
+    /// 410 when the session has ended, 503 when Kafka does not take the change.
+    pub async fn replace(&self, id: SessionId, wanted: &Subscriptions) -> Result<(), HttpError> {
+        let mut session = self.session(id).await.ok_or_else(gone)?;
+        session.subscriptions = as_json(wanted);
+        session.revision += 1;
+        self.keep(id, &session).await
+    }
+
+    /// Has the polls of a session answered, because its subscriptions have changed.
+    pub async fn on_change(&self, key: &str) {
+        let Some(id) = session_id(key) else { return };
+        let waiting = self.waiting.lock().get(&id).cloned().unwrap_or_default();
+        for connection in waiting {
+            self.streams.dispatcher.end_poll(connection).await;
+        }
+    }
+
+    /// Has all waiting polls answered, because it is not known which sessions have changed.
+    pub async fn on_any_change(&self) {
+        let waiting: Vec<ConnectionId> = self.waiting.lock().values().flatten().copied().collect();
+        for connection in waiting {
+            self.streams.dispatcher.end_poll(connection).await;
+        }
+    }
+
+    /// Removes the sessions that have ended; to be called now and then.
+    pub async fn remove_ended(&self) {
+        let now_ms = now_ms();
+        let own = self.streams.dispatcher.incarnation().0;
+        let mut ended = Vec::new();
+        self.state.for_each(STATE_KIND, |key, value| {
+            let Ok(session) = serde_json::from_slice::<Session>(value) else {
+                return;
+            };
+            let patience_ms = if session.made_by == own {
+                0
+            } else {
+                OTHERS_PATIENCE_MS
+            };
+            if session.expires_ms + patience_ms < now_ms {
+                ended.push(key.to_owned());
+            }
+        });
+        for key in ended {
+            if let Err(error) = self.state.remove(STATE_KIND, &key).await {
+                tracing::warn!(%error, "could not remove a long-poll session that has ended");
+                return;
+            }
+        }
+    }
+
+    fn token_key(&self) -> Result<TokenKey, HttpError> {
+        self.streams.token_key.get().cloned().ok_or_else(|| {
+            HttpError::unavailable(
+                "not_ready",
+                "The shared state is being read.",
+                Duration::from_secs(1),
+            )
+        })
+    }
+
+    async fn first(&self, key: &TokenKey, request: &Request) -> Result<Response<Body>, HttpError> {
+        let query = request.query()?;
+        let subscriptions = self.streams.subscriptions(&query)?;
+        let start = start(&request.headers, &query)?;
+        self.streams.admit()?;
+        if self.state.count(STATE_KIND) >= self.config.max_longpoll_sessions {
+            return Err(HttpError::too_many_requests(
+                "too_many_sessions",
+                "There are too many long-poll sessions.",
+                Duration::from_secs(60),
+            ));
+        }
+        let start = match start {
+            Start::After(cursor) => cursor.to_string(),
+            Start::Live => self.here().await?,
+        };
+        let id = *uuid::Uuid::new_v4().as_bytes();
+        let session = Session {
+            subscriptions: as_json(&subscriptions),
+            revision: 1,
+            start,
+            expires_ms: self.expiry(),
+            made_by: self.streams.dispatcher.incarnation().0,
+        };
+        self.keep(id, &session).await?;
+        let mut response = json(Bytes::from_static(b"\"ok\""), "application/json");
+        set_cookies(
+            response.headers_mut(),
+            &key.seal(Token::LongPoll(id)),
+            FIRST_EVENT,
+        )?;
+        Ok(response)
+    }
+
+    async fn next(
+        &self,
+        id: SessionId,
+        session: Session,
+        token: &str,
+        request: &Request,
+    ) -> Result<Response<Body>, HttpError> {
+        let query = request.query()?;
+        let last = cookie(&request.headers, "last_event_id").map(|value| value.trim_matches('"'));
+        let last = last
+            .or_else(|| query.get("last_event_id"))
+            .unwrap_or(FIRST_EVENT);
+        let seen = Seen::parse(last, &session)?;
+        self.prolong(id, &session);
+        let (events, last) = if seen.revision < session.revision {
+            (
+                announcements(&seen, &session, token),
+                seen.at(session.revision),
+            )
+        } else {
+            let polled = self.wait(id, &session, &seen).await?;
+            self.after_wait(id, polled, &seen).await
+        };
+        let mut body = format!("{{\"last_event_id\":\"{last}\",\"events\":[").into_bytes();
+        body.extend_from_slice(&events.join(&b','));
+        body.extend_from_slice(b"]}");
+        let mut response = json(body.into(), "application/json; charset=utf-8");
+        set_cookies(response.headers_mut(), token, &last)?;
+        Ok(response)
+    }
+
+    /// Adds what has changed of the session while its poll waited.
+    async fn after_wait(
+        &self,
+        id: SessionId,
+        polled: Polled,
+        seen: &Seen,
+    ) -> (Vec<Vec<u8>>, String) {
+        let mut events = polled.events;
+        let mut revision = seen.revision;
+        if let Some(session) = self.session(id).await
+            && session.revision > revision
+        {
+            revision = session.revision;
+            events.extend(announcements(seen, &session, ""));
+        }
+        (events, format!("{}.{revision}", polled.cursor))
+    }
+
+    /// Waits at a shard for the first events after what the client has seen.
+    async fn wait(
+        &self,
+        id: SessionId,
+        session: &Session,
+        seen: &Seen,
+    ) -> Result<Polled, HttpError> {
+        let subscriptions = Subscriptions::parse(
+            session.subscriptions.to_string().as_bytes(),
+            &self.streams.extractors,
+            &self.streams.limits,
+        )
+        .map_err(|error| super::streams::bad_subscriptions(&error))?;
+        let (answer, polled) = oneshot::channel();
+        let attach = Attach {
+            outlet: Outlet::Poll(answer),
+            format: LONG_POLL,
+            subscriptions,
+            start: Start::After(seen.cursor.clone()),
+        };
+        let connection = self
+            .streams
+            .dispatcher
+            .attach_poll(attach)
+            .await
+            .map_err(|_| shutting_down())?;
+        let _registered = Registered::new(&self.waiting, id, connection);
+        let mut polled = std::pin::pin!(polled);
+        let in_time = tokio::time::timeout(self.config.longpoll_timeout, polled.as_mut()).await;
+        let result = match in_time {
+            Ok(result) => result,
+            Err(_) => {
+                self.streams.dispatcher.end_poll(connection).await;
+                polled.await
+            }
+        };
+        result.map_err(|_| shutting_down())
+    }
+
+    /// Returns the cursor of somebody who has seen everything so far.
+    async fn here(&self) -> Result<String, HttpError> {
+        let (answer, polled) = oneshot::channel();
+        let attach = Attach {
+            outlet: Outlet::Poll(answer),
+            format: LONG_POLL,
+            subscriptions: Subscriptions::none(),
+            start: Start::Live,
+        };
+        let dispatcher = &self.streams.dispatcher;
+        let connection = dispatcher
+            .attach_poll(attach)
+            .await
+            .map_err(|_| shutting_down())?;
+        dispatcher.end_poll(connection).await;
+        polled
+            .await
+            .map(|polled| polled.cursor)
+            .map_err(|_| shutting_down())
+    }
+
+    /// Returns a session that lives; waits a little for one that another instance has just made.
+    async fn session(&self, id: SessionId) -> Option<Session> {
+        let key = state_key(id);
+        let found = tokio::time::timeout(STATE_PATIENCE, async {
+            loop {
+                if let Some(value) = self.state.get(STATE_KIND, &key) {
+                    return value;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let session: Session = serde_json::from_slice(&found.await.ok()?).ok()?;
+        (session.expires_ms > now_ms()).then_some(session)
+    }
+
+    /// Moves the end of a session on, once half of its life is over; the poll does not wait for it.
+    fn prolong(&self, id: SessionId, session: &Session) {
+        let expires_ms = self.expiry();
+        let half_ms = i64::try_from(self.config.longpoll_session_ttl.as_millis() / 2).unwrap_or(0);
+        if session.expires_ms > expires_ms - half_ms {
+            return;
+        }
+        let prolonged = Session {
+            expires_ms,
+            ..session.clone()
+        };
+        let this = self.clone();
+        self.streams.tasks.spawn("longpoll.prolong", async move {
+            if let Err(error) = this.keep(id, &prolonged).await {
+                tracing::debug!(
+                    error = error.public(),
+                    "could not prolong a long-poll session"
+                );
+            }
+        });
+    }
+
+    async fn keep(&self, id: SessionId, session: &Session) -> Result<(), HttpError> {
+        let value = serde_json::to_vec(session).map_err(HttpError::internal)?;
+        self.state
+            .put(STATE_KIND, &state_key(id), &value)
+            .await
+            .map_err(unavailable)
+    }
+
+    fn expiry(&self) -> i64 {
+        let ttl_ms = i64::try_from(self.config.longpoll_session_ttl.as_millis());
+        now_ms().saturating_add(ttl_ms.unwrap_or(i64::MAX))
+    }
+}
+
+/// What a client has seen, as its `last_event_id` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    cursor: Cursor,
+    /// The last change of subscriptions that it was told; 0 before its first events.
+    revision: u64,
+}
+
+impl Seen {
+    fn parse(text: &str, session: &Session) -> Result<Self, HttpError> {
+        let malformed = || {
+            HttpError::bad_request(
+                "invalid_cursor",
+                "The cookie last_event_id is not one of ours.",
+            )
+        };
+        let (cursor, revision) = match text {
+            FIRST_EVENT => (session.start.as_str(), 0),
+            text => {
+                let (cursor, revision) = text.rsplit_once('.').ok_or_else(malformed)?;
+                (cursor, revision.parse().map_err(|_| malformed())?)
+            }
+        };
+        Ok(Self {
+            cursor: cursor.parse().map_err(|_| malformed())?,
+            revision,
+        })
+    }
+
+    fn at(&self, revision: u64) -> String {
+        format!("{}.{revision}", self.cursor)
+    }
+}
+
+/// Returns the control events that tell a client what it does not know of its session.
+fn announcements(seen: &Seen, session: &Session, token: &str) -> Vec<Vec<u8>> {
+    let mut events = Vec::new();
+    if seen.revision == 0 {
+        events.push(ControlEvent::connection_created(token).to_json(now_ms()));
+    }
+    let subscriptions = session.subscriptions.to_string();
+    events.push(ControlEvent::subscriptions_set(&subscriptions).to_json(now_ms()));
+    events
+}
+
+/// A poll in the list of those that wait; leaves it when dropped.
+struct Registered<'a> {
+    waiting: &'a Mutex<HashMap<SessionId, Vec<ConnectionId>>>,
+    id: SessionId,
+    connection: ConnectionId,
+}
+
+impl<'a> Registered<'a> {
+    fn new(
+        waiting: &'a Mutex<HashMap<SessionId, Vec<ConnectionId>>>,
+        id: SessionId,
+        connection: ConnectionId,
+    ) -> Self {
+        waiting.lock().entry(id).or_default().push(connection);
+        Self {
+            waiting,
+            id,
+            connection,
+        }
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.waiting.lock();
+        if let Some(connections) = waiting.get_mut(&self.id) {
+            connections.retain(|connection| *connection != self.connection);
+            if connections.is_empty() {
+                waiting.remove(&self.id);
+            }
+        }
+    }
+}
+
+fn as_json(subscriptions: &Subscriptions) -> serde_json::Value {
+    serde_json::from_str(&subscriptions.to_json()).unwrap_or_default()
+}
+
+fn state_key(id: SessionId) -> String {
+    uuid::Uuid::from_bytes(id).simple().to_string()
+}
+
+fn session_id(key: &str) -> Option<SessionId> {
+    uuid::Uuid::parse_str(key).ok().map(|id| *id.as_bytes())
+}
+
+/// Returns the value of a cookie (RFC 6265, 4.2.1); of several the first.
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(|header| header.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value)
+}
+
+/// Sets both cookies; their values are base64url, digits and dots, so nothing has to be escaped.
+fn set_cookies(headers: &mut HeaderMap, token: &str, last: &str) -> Result<(), HttpError> {
+    let token = format!("connection_token={token}; Path=/; HttpOnly");
+    let last = format!("last_event_id=\"{last}\"; Path=/; HttpOnly");
+    for cookie in [token, last] {
+        headers.append(
+            SET_COOKIE,
+            HeaderValue::try_from(cookie).map_err(HttpError::internal)?,
+        );
+    }
+    Ok(())
+}
+
+fn json(body: Bytes, content_type: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = StatusCode::OK;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// The answer to a request about a connection that has ended, as in RIG.
+#[must_use]
+pub fn gone() -> HttpError {
+    HttpError::new(
+        StatusCode::GONE,
+        "connection_gone",
+        "Connection no longer exists.",
+    )
+}
+
+fn shutting_down() -> HttpError {
+    HttpError::unavailable(
+        "shutting_down",
+        "The server is going away.",
+        Duration::from_secs(1),
+    )
+}
+
+fn unavailable(error: StateError) -> HttpError {
+    HttpError::unavailable(
+        "kafka_unavailable",
+        "Kafka cannot be reached.",
+        Duration::from_secs(5),
+    )
+    .with_cause(error)
+}

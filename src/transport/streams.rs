@@ -1,0 +1,298 @@
+//! How a request becomes a stream: what it asks for, and the hand-over of its socket to a shard.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, Method, Response, StatusCode};
+
+use super::admission::Admission;
+use super::{SSE, WS, WS_WITH_CURSORS, sse};
+use crate::dispatch::{Attach, Dispatcher, Format, Outlet, Start, TokenKey};
+use crate::event::Cursor;
+use crate::http::{Body, Cors, HttpError, Query, Reply, Request, TakenSocket};
+use crate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
+use crate::telemetry::{Tasks, now_ms};
+
+/// After how long without an acknowledgement the kernel gives a client up (RFC 5482).
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What all transports need to open connections. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    /// Who takes the connections.
+    pub dispatcher: Dispatcher,
+    /// Which fields can be constrained.
+    pub extractors: Arc<Extractors>,
+    /// How much a client may subscribe to.
+    pub limits: SubscriptionLimits,
+    /// Which pages may read the answers.
+    pub cors: Cors,
+    /// How many connections may be opened.
+    pub admission: Arc<Admission>,
+    /// Has the key of connection tokens, once it is known.
+    pub token_key: Arc<OnceLock<TokenKey>>,
+    /// Runs the hand-overs.
+    pub tasks: Tasks,
+}
+
+impl Streams {
+    /// Opens a stream of server-sent events.
+    ///
+    /// # Errors
+    /// 400 for bad parameters, 429 over the limit of connections.
+    pub fn sse(&self, request: &Request) -> Result<Reply, HttpError> {
+        let query = request.query()?;
+        let subscriptions = self.subscriptions(&query)?;
+        let start = start(&request.headers, &query)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream; charset=utf-8"),
+        );
+        headers.insert(
+            CACHE_CONTROL,
+            HeaderValue::from_static("no-cache, no-transform"),
+        );
+        headers.insert(
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        );
+        self.cors
+            .apply_with_credentials(&request.headers, &mut headers);
+        if request.method == Method::HEAD {
+            return Ok(empty(StatusCode::OK, headers).into());
+        }
+        self.admit()?;
+        // The body ends with the connection (RFC 9112, 6.3, rule 8), so that a frame is the same
+        // bytes for every client, whatever its version of HTTP.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        let mut first = head(StatusCode::OK, &mut headers);
+        first.extend_from_slice(format!("retry: {}\n\n", sse::RETRY_MS).as_bytes());
+        Ok(self.hand_over(SSE, subscriptions, start, first))
+    }
+
+    /// Opens a WebSocket.
+    ///
+    /// # Errors
+    /// 426 without a WebSocket handshake of version 13, else as [`Streams::sse`].
+    pub fn ws(&self, request: &Request) -> Result<Reply, HttpError> {
+        let accept = accept_key(&request.headers)?;
+        let query = request.query()?;
+        let subscriptions = self.subscriptions(&query)?;
+        let start = start(&request.headers, &query)?;
+        let format = if query.get("cursors") == Some("true") {
+            WS_WITH_CURSORS
+        } else {
+            WS
+        };
+        self.admit()?;
+        let mut headers = HeaderMap::new();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        if offers(&request.headers, &SEC_WEBSOCKET_PROTOCOL, CLOUD_EVENTS_JSON) {
+            headers.insert(
+                SEC_WEBSOCKET_PROTOCOL,
+                HeaderValue::from_static(CLOUD_EVENTS_JSON),
+            );
+        }
+        let head = head(StatusCode::SWITCHING_PROTOCOLS, &mut headers);
+        Ok(self.hand_over(format, subscriptions, start, head))
+    }
+
+    /// Reads the query parameter `subscriptions`; an empty one counts as none, as in RIG.
+    ///
+    /// # Errors
+    /// 400 that says what is wrong with them.
+    pub fn subscriptions(&self, query: &Query) -> Result<Subscriptions, HttpError> {
+        match query.get("subscriptions").filter(|text| !text.is_empty()) {
+            None => Ok(Subscriptions::none()),
+            Some(text) => Subscriptions::parse(text.as_bytes(), &self.extractors, &self.limits)
+                .map_err(|error| bad_subscriptions(&error)),
+        }
+    }
+
+    /// Admits one more connection.
+    ///
+    /// # Errors
+    /// 429 with the time to wait.
+    pub fn admit(&self) -> Result<(), HttpError> {
+        self.admission.admit(Instant::now()).map_err(|wait| {
+            HttpError::too_many_requests(
+                "too_many_connections",
+                "Reached maximum number of connections per minute.",
+                wait,
+            )
+        })
+    }
+
+    fn hand_over(
+        &self,
+        format: Format,
+        subscriptions: Subscriptions,
+        start: Start,
+        head: Vec<u8>,
+    ) -> Reply {
+        let dispatcher = self.dispatcher.clone();
+        let tasks = self.tasks.clone();
+        Reply::TakeOver(Box::new(move |socket: TakenSocket| {
+            notice_vanished_peers(&socket);
+            let outlet = Outlet::Socket {
+                stream: socket.stream,
+                head,
+                already_read: socket.already_read.to_vec(),
+            };
+            let attach = Attach {
+                outlet,
+                format,
+                subscriptions,
+                start,
+            };
+            tasks.spawn(
+                "stream.attach",
+                async move { dispatcher.attach(attach).await },
+            );
+        }))
+    }
+}
+
+/// Returns the 400 for subscriptions that were refused.
+pub(super) fn bad_subscriptions(error: &crate::subscription::SubscriptionError) -> HttpError {
+    HttpError::bad_request(
+        "invalid_subscriptions",
+        format!("could not parse subscriptions: {error}"),
+    )
+}
+
+/// Returns where a client begins: the header `Last-Event-ID`, else the query parameter
+/// `last_event_id` or `lastEventId`, else live.
+///
+/// # Errors
+/// 400 for what is not a cursor.
+pub(super) fn start(headers: &HeaderMap, query: &Query) -> Result<Start, HttpError> {
+    let not_a_cursor = |why: String| {
+        HttpError::bad_request("invalid_cursor", format!("invalid last event id: {why}"))
+    };
+    let header = headers
+        .get("last-event-id")
+        .map(|value| {
+            value
+                .to_str()
+                .map_err(|_| not_a_cursor("it is not ASCII".to_owned()))
+        })
+        .transpose()?;
+    let text = header
+        .filter(|text| !text.is_empty())
+        .or_else(|| query.get("last_event_id"))
+        .or_else(|| query.get("lastEventId"))
+        .filter(|text| !text.is_empty());
+    match text {
+        None => Ok(Start::Live),
+        Some(text) => text
+            .parse::<Cursor>()
+            .map(Start::After)
+            .map_err(|error| not_a_cursor(error.to_string())),
+    }
+}
+
+const CLOUD_EVENTS_JSON: &str = "cloudevents.json";
+
+/// Checks the handshake (RFC 6455, 4.2.1) and returns its `Sec-WebSocket-Accept`.
+fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, HttpError> {
+    if !offers(headers, &UPGRADE, "websocket") || !offers(headers, &CONNECTION, "upgrade") {
+        return Err(upgrade_required(
+            "This endpoint speaks WebSocket: send an upgrade request.",
+        ));
+    }
+    if headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
+        return Err(upgrade_required(
+            "This endpoint speaks version 13 of WebSocket.",
+        ));
+    }
+    let key = headers
+        .get(SEC_WEBSOCKET_KEY)
+        .filter(|key| is_websocket_key(key.as_bytes()))
+        .ok_or_else(|| {
+            HttpError::bad_request(
+                "invalid_handshake",
+                "Sec-WebSocket-Key has to be 16 bytes in base64.",
+            )
+        })?;
+    let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
+    HeaderValue::try_from(accept).map_err(HttpError::internal)
+}
+
+fn upgrade_required(public: &str) -> HttpError {
+    HttpError::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", public)
+        .with_header(UPGRADE, HeaderValue::from_static("websocket"))
+        .with_header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+}
+
+fn is_websocket_key(key: &[u8]) -> bool {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD
+        .decode(key)
+        .is_ok_and(|bytes| bytes.len() == 16)
+}
+
+/// Returns whether a header's comma-separated list has `token`, whatever its case.
+fn offers(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|offered| offered.trim().eq_ignore_ascii_case(token))
+}
+
+/// Writes the head of a response that hyper no longer writes.
+fn head(status: StatusCode, headers: &mut HeaderMap) -> Vec<u8> {
+    if let Ok(date) = HeaderValue::try_from(http_date()) {
+        headers.insert(DATE, date);
+    }
+    let mut bytes = Vec::with_capacity(512);
+    let reason = status.canonical_reason().unwrap_or_default();
+    bytes.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
+    for (name, value) in &*headers {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}
+
+/// Returns the time as RFC 9110, 5.6.7 wants it in `Date`.
+fn http_date() -> String {
+    let now = jiff::Timestamp::from_millisecond(now_ms()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    jiff::fmt::rfc2822::DateTimePrinter::new()
+        .timestamp_to_rfc9110_string(&now)
+        .unwrap_or_default()
+}
+
+fn empty(status: StatusCode, headers: HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Lets the kernel find out that a client is gone without a word, also while nothing is written.
+fn notice_vanished_peers(socket: &TakenSocket) {
+    let options = socket2::SockRef::from(&socket.stream);
+    let keepalive = socket2::TcpKeepalive::new().with_time(USER_TIMEOUT);
+    let set = options
+        .set_tcp_user_timeout(Some(USER_TIMEOUT))
+        .and_then(|()| options.set_tcp_keepalive(&keepalive));
+    if let Err(error) = set {
+        tracing::debug!(%error, "could not set the timeouts of a socket");
+    }
+}
