@@ -1,7 +1,10 @@
 //! What it costs to write an event once, as every shard does for each wire format in use.
 //!
 //! Unit: nanoseconds per frame of a 300-byte event, the cursor of 12 partitions included.
-#![allow(missing_docs, reason = "the macros of criterion write functions without docs")]
+#![allow(
+    missing_docs,
+    reason = "the macros of criterion write functions without docs"
+)]
 
 use std::hint::black_box;
 
@@ -16,7 +19,10 @@ const PARTITIONS: u32 = 12;
 fn event() -> String {
     let head = r#"{"specversion":"1.0","id":"1","source":"/bench","type":"greeting","data":""#;
     let tail = r#""}"#;
-    format!("{head}{}{tail}", "x".repeat(EVENT_BYTES - head.len() - tail.len()))
+    format!(
+        "{head}{}{tail}",
+        "x".repeat(EVENT_BYTES - head.len() - tail.len())
+    )
 }
 
 fn positions() -> Positions {
@@ -31,7 +37,12 @@ fn encode(criterion: &mut Criterion) {
     let (json, positions) = (event(), positions());
     let formats: [(&str, &dyn Wire); 3] = [
         ("sse", &Sse),
-        ("ws", &Ws { with_cursors: false }),
+        (
+            "ws",
+            &Ws {
+                with_cursors: false,
+            },
+        ),
         ("ws_with_cursors", &Ws { with_cursors: true }),
     ];
     let mut group = criterion.benchmark_group("encoding/ns_per_frame");
@@ -42,7 +53,14 @@ fn encode(criterion: &mut Criterion) {
                 frame.clear();
                 let cursor = black_box(&positions).encode();
                 let json = black_box(json.as_bytes());
-                wire.encode(Outgoing { event_type: "greeting", json, cursor: &cursor }, &mut frame);
+                wire.encode(
+                    Outgoing {
+                        event_type: "greeting",
+                        json,
+                        cursor: &cursor,
+                    },
+                    &mut frame,
+                );
                 black_box(frame.len())
             });
         });

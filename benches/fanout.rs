@@ -2,7 +2,10 @@
 //!
 //! Unit: nanoseconds per receiver of one event, from [`Dispatcher::dispatch`] until the last client
 //! has read it. The reading clients are part of it: both ends run on the same machine.
-#![allow(missing_docs, reason = "the macros of criterion write functions without docs")]
+#![allow(
+    missing_docs,
+    reason = "the macros of criterion write functions without docs"
+)]
 
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
@@ -60,14 +63,27 @@ impl Rig {
         let mut positions = Positions::of_topics([TOPIC]);
         positions.set(0, 0, 0);
         let token_key = TokenKey::new(&[7; 32]);
-        dispatcher.open(Opening { token_key, positions: positions.clone() });
-        let clients = (0..RECEIVERS).map(|_| runtime.block_on(connect(&dispatcher))).collect();
+        dispatcher.open(Opening {
+            token_key,
+            positions: positions.clone(),
+        });
+        let clients = (0..RECEIVERS)
+            .map(|_| runtime.block_on(connect(&dispatcher)))
+            .collect();
         let json = format!(
             r#"{{"specversion":"1.0","id":"1","source":"/bench","type":"greeting","data":"{}"}}"#,
             "x".repeat(120)
         );
         let event = CloudEvent::from_structured(Bytes::from(json)).expect("an event");
-        Self { dispatcher, log, clients, event, positions, offset: 0, buffer: vec![0; 64 * 1024] }
+        Self {
+            dispatcher,
+            log,
+            clients,
+            event,
+            positions,
+            offset: 0,
+            buffer: vec![0; 64 * 1024],
+        }
     }
 
     /// Dispatches `count` events at once and reads them from every socket; returns the time it took.
@@ -107,11 +123,25 @@ async fn connect(dispatcher: &Dispatcher) -> TcpStream {
     stream.set_nonblocking(true).expect("a socket");
     stream.set_nodelay(true).expect("a socket");
     let limits = SubscriptionLimits::default();
-    let subscriptions =
-        Subscriptions::parse(br#"[{"eventType":"greeting"}]"#, &Extractors::none(), &limits)
-            .expect("subscriptions");
-    let outlet = Outlet::Socket { stream, head: b"\n\n".to_vec(), already_read: Vec::new() };
-    dispatcher.attach(Attach { outlet, format: SSE, subscriptions, start: Start::Live }).await;
+    let subscriptions = Subscriptions::parse(
+        br#"[{"eventType":"greeting"}]"#,
+        &Extractors::none(),
+        &limits,
+    )
+    .expect("subscriptions");
+    let outlet = Outlet::Socket {
+        stream,
+        head: b"\n\n".to_vec(),
+        already_read: Vec::new(),
+    };
+    dispatcher
+        .attach(Attach {
+            outlet,
+            format: SSE,
+            subscriptions,
+            start: Start::Live,
+        })
+        .await;
     // The head, `rig.connection.create`, `rig.subscriptions_set`.
     read_blocks(&mut client, 3, &mut vec![0; 64 * 1024]);
     client
@@ -133,7 +163,9 @@ fn read_blocks(client: &mut TcpStream, count: u32, buffer: &mut [u8]) {
 }
 
 fn fan_out(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     let mut rig = Rig::start(&runtime);
     let mut group = criterion.benchmark_group("fanout/sse/ns_per_receiver");
     group.throughput(Throughput::Elements(1));

@@ -52,7 +52,10 @@ impl Clients {
                 async move {
                     let client = tokio::time::timeout(PATIENCE, opening).await;
                     let client = client.context("not in time").and_then(|opened| opened);
-                    anyhow::Ok((number, client.with_context(|| format!("connection {number}"))?))
+                    anyhow::Ok((
+                        number,
+                        client.with_context(|| format!("connection {number}"))?,
+                    ))
                 }
             })
             .buffer_unordered(OPENING)
@@ -108,7 +111,11 @@ impl Client {
             "GET /_rig/v1/connection/{path}?subscriptions={query} HTTP/1.1\r\nhost: {server}\r\n{headers}\r\n"
         );
         socket.write_all(request.as_bytes()).await?;
-        let mut client = Self { transport, socket, unread: Vec::new() };
+        let mut client = Self {
+            transport,
+            socket,
+            unread: Vec::new(),
+        };
         client.read_head(status).await?;
         client.read_until_subscribed().await?;
         client.unread.shrink_to_fit();
@@ -117,13 +124,21 @@ impl Client {
 
     async fn read_head(&mut self, status: &str) -> anyhow::Result<()> {
         let end = loop {
-            if let Some(at) = self.unread.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            if let Some(at) = self
+                .unread
+                .windows(4)
+                .position(|bytes| bytes == b"\r\n\r\n")
+            {
                 break at + 4;
             }
             self.read_more().await?;
         };
         let is_expected = self.unread.starts_with(status.as_bytes());
-        ensure!(is_expected, "refused: {}", String::from_utf8_lossy(&self.unread));
+        ensure!(
+            is_expected,
+            "refused: {}",
+            String::from_utf8_lossy(&self.unread)
+        );
         self.unread.drain(..end);
         Ok(())
     }
@@ -209,12 +224,19 @@ impl<'a> Frame<'a> {
         match transport {
             Transport::Sse => {
                 let end = bytes.windows(2).position(|pair| pair == b"\n\n")?;
-                Some(Self { payload: bytes.get(..end)?, length: end + 2, is_ping: false })
+                Some(Self {
+                    payload: bytes.get(..end)?,
+                    length: end + 2,
+                    is_ping: false,
+                })
             }
             Transport::Ws => {
                 let (head, short) = (*bytes.first()?, *bytes.get(1)?);
-                let (start, size) = match short {
-                    126 => (4, usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?))),
+                let (start, size): (usize, usize) = match short {
+                    126 => (
+                        4,
+                        usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)),
+                    ),
                     127 => {
                         let size = u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?);
                         (10, usize::try_from(size).ok()?)
@@ -222,7 +244,11 @@ impl<'a> Frame<'a> {
                     size => (2, usize::from(size)),
                 };
                 let payload = bytes.get(start..start.checked_add(size)?)?;
-                Some(Self { payload, length: start + size, is_ping: head == 0x89 })
+                Some(Self {
+                    payload,
+                    length: start + size,
+                    is_ping: head == 0x89,
+                })
             }
         }
     }

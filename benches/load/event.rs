@@ -11,7 +11,8 @@ pub(crate) const FOR_ALL: &str = "bench.all";
 /// The type of the events that one client gets.
 pub(crate) const FOR_ONE: &str = "bench.one";
 /// Declares the field that says which client an event of type [`FOR_ONE`] is for.
-pub(crate) const EXTRACTORS: &str = r#"{"bench.one":{"to":{"stable_field_index":0,"event":{"json_pointer":"/data/to"}}}}"#;
+pub(crate) const EXTRACTORS: &str =
+    r#"{"bench.one":{"to":{"stable_field_index":0,"event":{"json_pointer":"/data/to"}}}}"#;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -46,7 +47,10 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// Returns the event for client `to`.
     pub(crate) fn event(self, event_type: &str, to: u64) -> String {
-        let Self { number, due: Moment(due) } = self;
+        let Self {
+            number,
+            due: Moment(due),
+        } = self;
         let id = format!("{due}-{number}");
         let head = format!(
             r#"{{"specversion":"1.0","id":"{id}","source":"/bench","type":"{event_type}","data":{{"to":"{to}","pad":""#
@@ -60,12 +64,19 @@ impl Stamp {
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let (rest, due) = number_at_end(bytes.strip_suffix(b"}}")?)?;
         let (_, number) = number_at_end(rest.strip_suffix(b",\"t\":")?)?;
-        Some(Self { number, due: Moment(due) })
+        Some(Self {
+            number,
+            due: Moment(due),
+        })
     }
 }
 
 fn number_at_end(bytes: &[u8]) -> Option<(&[u8], u64)> {
-    let digits = bytes.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = bytes
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
     let (rest, digits) = bytes.split_at_checked(bytes.len() - digits)?;
     Some((rest, std::str::from_utf8(digits).ok()?.parse().ok()?))
 }

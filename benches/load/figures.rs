@@ -53,12 +53,19 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new(is_embedded: bool) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let broker = if is_embedded { "embedded" } else { "outside of the process" };
+        let broker = if is_embedded {
+            "embedded"
+        } else {
+            "outside of the process"
+        };
         let machine = format!(
             "{cores} cores, shared with the load generator; broker {broker}; 200-byte events; \
              CPU in seconds per million deliveries or opens"
         );
-        Self { machine, rows: Vec::new() }
+        Self {
+            machine,
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a line, and says on standard error that it is there.

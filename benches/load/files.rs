@@ -24,7 +24,10 @@ pub(crate) fn allow(connections: usize) -> anyhow::Result<()> {
     );
     // The shell is there only to call setrlimit; after it the soft limit is high enough.
     let failed = Command::new("sh")
-        .args(["-c", &format!("ulimit -S -n {needed} && exec \"$0\" \"$@\"")])
+        .args([
+            "-c",
+            &format!("ulimit -S -n {needed} && exec \"$0\" \"$@\""),
+        ])
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .exec();
@@ -33,7 +36,9 @@ pub(crate) fn allow(connections: usize) -> anyhow::Result<()> {
 
 /// Reads the soft and the hard limit of open files.
 fn parse(limits: &str) -> Option<(usize, usize)> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
     let mut values = line.split_whitespace().map(|value| match value {
         "unlimited" => Some(usize::MAX),
         number => number.parse().ok(),

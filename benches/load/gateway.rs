@@ -30,7 +30,12 @@ impl Setup {
         let dir = std::env::temp_dir().join(&name);
         std::fs::create_dir(&dir).with_context(|| dir.display().to_string())?;
         let kafka = kafka.map(str::to_owned);
-        Ok(Self { dir, name, kafka, started: std::cell::Cell::new(0) })
+        Ok(Self {
+            dir,
+            name,
+            kafka,
+            started: std::cell::Cell::new(0),
+        })
     }
 
     /// Returns the topic that the events go to.
@@ -40,7 +45,11 @@ impl Setup {
 
     /// Returns the topics that instances have made.
     pub(crate) fn topics(&self) -> [String; 3] {
-        [self.topic(), format!("{}.state", self.name), format!("{}.commands", self.name)]
+        [
+            self.topic(),
+            format!("{}.state", self.name),
+            format!("{}.commands", self.name),
+        ]
     }
 }
 
@@ -95,7 +104,13 @@ impl Gateway {
         }
         let child = command.spawn().context("could not start the binary")?;
         let brokers = setup.kafka.clone().unwrap_or_else(|| broker.to_string());
-        let mut gateway = Self { child, public, internal, brokers, log };
+        let mut gateway = Self {
+            child,
+            public,
+            internal,
+            brokers,
+            log,
+        };
         gateway.wait_until_ready().await?;
         Ok(gateway)
     }
@@ -178,5 +193,8 @@ fn is_ok(server: SocketAddr, path: &str) -> std::io::Result<bool> {
 fn tail(log: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(log)?;
     let lines: Vec<&str> = text.lines().collect();
-    Ok(lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n"))
+    Ok(lines
+        .get(lines.len().saturating_sub(20)..)
+        .unwrap_or_default()
+        .join("\n"))
 }

@@ -13,7 +13,11 @@
 //! Latency counts from when an event was due (at a rate) or sent (in a window) to when a client has
 //! read it whole. CPU is that of the binary, the embedded broker included, per million deliveries or
 //! opened connections; "of it shards" and "of it broker" are the threads of these names.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is the output")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the table is the output"
+)]
 
 mod clients;
 mod event;
@@ -63,7 +67,9 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     files::allow(options.connections.max(options.subscribers as usize))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let local = tokio::task::LocalSet::new();
     let table = local.block_on(&runtime, async {
         tokio::select! {
@@ -83,8 +89,7 @@ fn main() -> anyhow::Result<()> {
 
 /// Waits for a signal to end, so that the child is stopped then, too.
 async fn interrupted() -> std::io::Result<()> {
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         result = tokio::signal::ctrl_c() => result,
         _ = terminate.recv() => Ok(()),

@@ -66,7 +66,10 @@ impl Producer {
             // Keeps the order whatever is sent again.
             .set("enable.idempotence", "true")
             .create_with_context(Failures::default())?;
-        Ok(Self { client: Arc::new(client), topic: topic.to_owned() })
+        Ok(Self {
+            client: Arc::new(client),
+            topic: topic.to_owned(),
+        })
     }
 
     /// Sends what `plan` says and waits for the acknowledgements; returns how many events were sent.
@@ -96,7 +99,9 @@ impl Producer {
             self.send(Stamp { number, due }, plan.audience)?;
             number += 1;
         }
-        self.client.flush(PATIENCE).context("the broker did not acknowledge in time")?;
+        self.client
+            .flush(PATIENCE)
+            .context("the broker did not acknowledge in time")?;
         let failures = self.client.context().0.load(Ordering::Relaxed);
         ensure!(failures == 0, "the broker did not take {failures} events");
         Ok(number)
@@ -109,13 +114,18 @@ impl Producer {
             Audience::One(_) => FOR_ONE,
         };
         let (key, event) = (to.to_string(), stamp.event(event_type, to));
-        let content_type =
-            Header { key: "content-type", value: Some("application/cloudevents+json") };
+        let content_type = Header {
+            key: "content-type",
+            value: Some("application/cloudevents+json"),
+        };
         let record = BaseRecord::to(&self.topic)
             .key(&key)
             .payload(&event)
             .headers(OwnedHeaders::new().insert(content_type));
-        self.client.send(record).map_err(|(error, _)| error).context("the queue is full")
+        self.client
+            .send(record)
+            .map_err(|(error, _)| error)
+            .context("the queue is full")
     }
 }
 
@@ -133,6 +143,8 @@ pub(crate) async fn delete(brokers: &str, topics: &[&str]) -> anyhow::Result<()>
 
 fn config(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers).set("allow.auto.create.topics", "false");
+    config
+        .set("bootstrap.servers", brokers)
+        .set("allow.auto.create.topics", "false");
     config
 }

@@ -44,21 +44,38 @@ async fn measure(options: &Options, setup: &Setup, table: &mut Table) -> anyhow:
     let duration = Duration::from_secs(u64::from(options.seconds));
     let load = Load::start(setup, duration).await?;
     let all = Audience::All(subscribers);
-    let clients =
-        Clients::open(load.gateway.public(), Transport::Sse, subscribers, |_| wants_all()).await?;
-    for (speed, name) in [(Speed::PerSecond(20), "20 events/s"), (Speed::Window(8), "8 in flight")] {
+    let clients = Clients::open(load.gateway.public(), Transport::Sse, subscribers, |_| {
+        wants_all()
+    })
+    .await?;
+    for (speed, name) in [
+        (Speed::PerSecond(20), "20 events/s"),
+        (Speed::Window(8), "8 in flight"),
+    ] {
         let figures = load.deliver(&clients, all, speed).await?;
-        table.add(format!("fan-out to {subscribers} SSE, {name}"), Row::Deliveries(figures));
+        table.add(
+            format!("fan-out to {subscribers} SSE, {name}"),
+            Row::Deliveries(figures),
+        );
     }
     drop(clients);
     let own = Audience::One(subscribers);
-    let clients =
-        Clients::open(load.gateway.public(), Transport::Sse, subscribers, wants_own).await?;
-    for (speed, name) in
-        [(Speed::PerSecond(1_000), "1000 events/s"), (Speed::Window(64), "64 in flight")]
-    {
+    let clients = Clients::open(
+        load.gateway.public(),
+        Transport::Sse,
+        subscribers,
+        wants_own,
+    )
+    .await?;
+    for (speed, name) in [
+        (Speed::PerSecond(1_000), "1000 events/s"),
+        (Speed::Window(64), "64 in flight"),
+    ] {
         let figures = load.deliver(&clients, own, speed).await?;
-        table.add(format!("unicast among {subscribers} SSE, {name}"), Row::Deliveries(figures));
+        table.add(
+            format!("unicast among {subscribers} SSE, {name}"),
+            Row::Deliveries(figures),
+        );
     }
     Ok(())
 }
@@ -110,7 +127,11 @@ impl Load {
     async fn start(setup: &Setup, duration: Duration) -> anyhow::Result<Self> {
         let gateway = Gateway::start(setup).await?;
         let producer = Producer::new(gateway.brokers(), &setup.topic())?;
-        Ok(Self { gateway, producer, duration })
+        Ok(Self {
+            gateway,
+            producer,
+            duration,
+        })
     }
 
     /// Sends at `speed` for the duration, after a second that does not count.
@@ -120,8 +141,15 @@ impl Load {
         audience: Audience,
         speed: Speed,
     ) -> anyhow::Result<Deliveries> {
-        self.deliver_for(clients, audience, Speed::PerSecond(20), Duration::from_secs(1)).await?;
-        self.deliver_for(clients, audience, speed, self.duration).await
+        self.deliver_for(
+            clients,
+            audience,
+            Speed::PerSecond(20),
+            Duration::from_secs(1),
+        )
+        .await?;
+        self.deliver_for(clients, audience, speed, self.duration)
+            .await
     }
 
     async fn deliver_for(
@@ -144,14 +172,25 @@ impl Load {
         clients.tally().borrow_mut().begin(audience, permits);
         let began = Moment::now();
         let before = Usage::now(self.gateway.id())?;
-        let (producer, plan) = (self.producer.clone(), Plan { audience, pace, duration });
+        let (producer, plan) = (
+            self.producer.clone(),
+            Plan {
+                audience,
+                pace,
+                duration,
+            },
+        );
         let sent = tokio::task::spawn_blocking(move || producer.run(&plan)).await??;
         let expected = sent * audience.size();
         wait_for(clients, expected).await;
         let after = Usage::now(self.gateway.id())?;
         let until = Moment::now();
         let mut tally = clients.tally().borrow_mut();
-        ensure!(tally.closed == 0, "the server closed {} connections under load", tally.closed);
+        ensure!(
+            tally.closed == 0,
+            "the server closed {} connections under load",
+            tally.closed
+        );
         Ok(Deliveries {
             elapsed: tally.last.unwrap_or(until).since(began),
             received: tally.received,

@@ -86,7 +86,11 @@ impl Tally {
             holders: Vec::new(),
             permits,
         };
-        *self = Self { load: Some(load), closed: self.closed, ..Self::default() };
+        *self = Self {
+            load: Some(load),
+            closed: self.closed,
+            ..Self::default()
+        };
     }
 
     /// Counts an event that a client has read whole.
@@ -97,9 +101,10 @@ impl Tally {
         if stamp.due < load.began {
             return;
         }
-        let (Some(place), Some(seen)) =
-            (load.audience.place(client, stamp.number), load.seen.get_mut(client))
-        else {
+        let (Some(place), Some(seen)) = (
+            load.audience.place(client, stamp.number),
+            load.seen.get_mut(client),
+        ) else {
             self.misdirected += 1;
             return;
         };
@@ -112,7 +117,8 @@ impl Tally {
             Arrival::Next => self.received += 1,
         }
         let latency = now.since(stamp.due);
-        self.latencies_us.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+        self.latencies_us
+            .push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
         self.last = Some(now);
         load.count_holder(stamp.number);
     }
@@ -139,11 +145,15 @@ impl Tally {
 
 impl Load {
     fn count_holder(&mut self, number: u64) {
-        let Ok(index) = usize::try_from(number) else { return };
+        let Ok(index) = usize::try_from(number) else {
+            return;
+        };
         if self.holders.len() <= index {
             self.holders.resize(index + 1, 0);
         }
-        let Some(holders) = self.holders.get_mut(index) else { return };
+        let Some(holders) = self.holders.get_mut(index) else {
+            return;
+        };
         *holders += 1;
         if u64::from(*holders) == self.audience.size()
             && let Some(permits) = &self.permits
@@ -173,11 +183,15 @@ enum Arrival {
 
 impl Seen {
     fn add(&mut self, place: u64) -> Arrival {
-        let Ok(word) = usize::try_from(place / 64) else { return Arrival::Again };
+        let Ok(word) = usize::try_from(place / 64) else {
+            return Arrival::Again;
+        };
         if self.bits.len() <= word {
             self.bits.resize(word + 1, 0);
         }
-        let Some(bits) = self.bits.get_mut(word) else { return Arrival::Again };
+        let Some(bits) = self.bits.get_mut(word) else {
+            return Arrival::Again;
+        };
         let bit = 1_u64 << (place % 64);
         if *bits & bit != 0 {
             return Arrival::Again;

@@ -32,7 +32,10 @@ impl std::ops::Sub for Cpu {
 
 /// Returns the processor time of a process.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<Cpu> {
-    let mut cpu = Cpu { all: times(&format!("/proc/{pid}/stat"))?.1, ..Cpu::default() };
+    let mut cpu = Cpu {
+        all: times(&format!("/proc/{pid}/stat"))?.1,
+        ..Cpu::default()
+    };
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end while we look.
         let Ok((name, seconds)) = times(&format!("{}/stat", thread?.path().display())) else {
@@ -51,9 +54,16 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Cpu> {
 fn times(path: &str) -> anyhow::Result<(String, f64)> {
     let stat = fs::read_to_string(path).with_context(|| path.to_owned())?;
     let (before, after) = stat.rsplit_once(')').context("stat has no name")?;
-    let name = before.split_once('(').map_or("", |(_, name)| name).to_owned();
+    let name = before
+        .split_once('(')
+        .map_or("", |(_, name)| name)
+        .to_owned();
     // The fields utime and stime are the 12th and 13th after the name.
-    let ticks = after.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    let ticks = after
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse::<f64>);
     let ticks: f64 = ticks.sum::<Result<f64, _>>().context("stat has no times")?;
     Ok((name, ticks / TICKS_PER_SECOND))
 }
@@ -61,7 +71,10 @@ fn times(path: &str) -> anyhow::Result<(String, f64)> {
 /// Returns the resident memory of a process in bytes, summed over its mappings and so exact.
 pub(crate) fn rss_bytes(pid: u32) -> anyhow::Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).context("no Rss")?;
+    let line = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Rss:"))
+        .context("no Rss")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib * 1024)
 }
@@ -76,7 +89,11 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(crate) fn now(server: u32) -> anyhow::Result<Self> {
-        Ok(Self { server: cpu(server)?, generator: times("/proc/self/stat")?.1, machine: busy()? })
+        Ok(Self {
+            server: cpu(server)?,
+            generator: times("/proc/self/stat")?.1,
+            machine: busy()?,
+        })
     }
 
     /// Returns what all other processes used since `earlier`, as a part of one core.
@@ -97,6 +114,9 @@ fn busy() -> anyhow::Result<f64> {
         .skip(1)
         .map_while(|field| field.parse().ok())
         .collect();
-    let ticks: f64 = [0, 1, 2, 5, 6].iter().filter_map(|field| fields.get(*field)).sum();
+    let ticks: f64 = [0, 1, 2, 5, 6]
+        .iter()
+        .filter_map(|field| fields.get(*field))
+        .sum();
     Ok(ticks / TICKS_PER_SECOND)
 }
