@@ -68,6 +68,20 @@ impl Table {
         }
     }
 
+    /// Returns whether every client got every event that it should get, once and in order.
+    pub(crate) fn is_faultless(&self) -> bool {
+        self.rows.iter().all(|(_, row)| match row {
+            Row::Idle(_) => true,
+            Row::Deliveries(Deliveries {
+                lost,
+                duplicates,
+                out_of_order,
+                misdirected,
+                ..
+            }) => [lost, duplicates, out_of_order, misdirected] == [&0; 4],
+        })
+    }
+
     /// Adds a line, and says on standard error that it is there.
     pub(crate) fn add(&mut self, name: String, row: Row) {
         eprintln!("measured: {name}");

@@ -84,6 +84,10 @@ fn main() -> anyhow::Result<()> {
         }
     })?;
     println!("\n{table}");
+    anyhow::ensure!(
+        table.is_faultless(),
+        "not everybody got every event once and in order"
+    );
     Ok(())
 }
 

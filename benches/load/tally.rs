@@ -60,7 +60,7 @@ pub(crate) struct Tally {
     pub(crate) misdirected: u64,
     /// Connections that the server closed.
     pub(crate) closed: u64,
-    /// In the order of arrival, in microseconds.
+    /// Of each event that a client saw for the first time, in microseconds.
     pub(crate) latencies_us: Vec<u32>,
     pub(crate) last: Option<Moment>,
 }
@@ -109,13 +109,14 @@ impl Tally {
             return;
         };
         match seen.add(place) {
-            Arrival::Again => self.duplicates += 1,
-            Arrival::Late => {
-                self.out_of_order += 1;
-                self.received += 1;
+            Arrival::Again => {
+                self.duplicates += 1;
+                return;
             }
-            Arrival::Next => self.received += 1,
+            Arrival::Late => self.out_of_order += 1,
+            Arrival::Next => {}
         }
+        self.received += 1;
         let latency = now.since(stamp.due);
         self.latencies_us
             .push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
