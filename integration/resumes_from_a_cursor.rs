@@ -88,7 +88,7 @@ pub async fn a_malformed_cursor_is_refused(kafka: &Kafka) {
 }
 
 pub async fn what_the_log_has_dropped_is_told_and_the_rest_follows(kafka: &Kafka) {
-    let settings = Settings::new(kafka).with("REPLAY_RING_BYTES", "200KiB");
+    let settings = Settings::new(kafka).with("REPLAY_RING_BYTES", "200KiB").with("OUTBOX_BYTES", "64KiB");
     let gateway = Gateway::with(settings).await;
     let wanted = json!([{ "eventType": "t" }]);
     let mut stream = gateway.subscribe(wanted.clone()).await;

@@ -93,7 +93,7 @@ pub async fn that_kafka_is_away_and_heals_by_itself(kafka: &Kafka) {
     })
     .await;
     next_but_refused(&mut waiting, "1").await;
-    own.stop().await;
+    own.kill().await;
     eventually("readiness fails", async || {
         http::request(gateway.internal(), "GET", "/readyz", &[], b"").await.status == 503
     })
@@ -106,7 +106,7 @@ pub async fn that_kafka_is_away_and_heals_by_itself(kafka: &Kafka) {
     .await;
     next_but_refused(&mut waiting, "2").await;
     gateway.stop().await;
-    own.stop().await;
+    own.kill().await;
 }
 
 /// Reads up to the event with `id`. An event that was answered with 503 may have been written.

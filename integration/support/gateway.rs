@@ -10,7 +10,7 @@ use sluicegate::app::App;
 use sluicegate::config::Config;
 
 use super::http::{self, Answer, PATIENCE, encode};
-use super::kafka::Kafka;
+use super::kafka::{Backend, Kafka};
 use super::sse::Sse;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -23,14 +23,17 @@ pub fn unique(what: &str) -> String {
 
 /// Variables for one or more instances of a cluster.
 #[derive(Debug, Clone)]
-pub struct Settings(BTreeMap<String, String>);
+pub struct Settings {
+    variables: BTreeMap<String, String>,
+    backend: Backend,
+}
 
 impl Settings {
     /// Topics and a cluster of their own, on free ports.
     pub fn new(kafka: &Kafka) -> Self {
-        let mut settings = Self(BTreeMap::new());
+        let mut settings = Self { variables: BTreeMap::new(), backend: kafka.backend() };
         for (name, value) in [
-            ("KAFKA_BROKERS", kafka.brokers().to_owned()),
+            ("KAFKA_BROKERS", kafka.brokers()),
             ("KAFKA_SOURCE_TOPICS", unique("events")),
             ("KAFKATOFILTER_KAFKA_GROUP_ID", unique("group")),
             ("CLUSTER_NAME", unique("cluster")),
@@ -39,22 +42,22 @@ impl Settings {
             ("SHUTDOWN_GRACE", "1s".to_owned()),
             ("SHARDS", "2".to_owned()),
         ] {
-            settings.0.insert(name.to_owned(), value);
+            settings.variables.insert(name.to_owned(), value);
         }
         settings
     }
 
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.0.insert(name.to_owned(), value.into());
+        self.variables.insert(name.to_owned(), value.into());
         self
     }
 
     pub fn get(&self, name: &str) -> &str {
-        &self.0[name]
+        &self.variables[name]
     }
 
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     pub fn topic(&self) -> &str {
@@ -85,7 +88,13 @@ impl Gateway {
     /// Starts an instance and does not wait.
     pub async fn unready(settings: Settings) -> Self {
         let settings = settings.with("INSTANCE_ID", unique("instance"));
-        let config = Config::from_environment(settings.pairs()).expect("the settings are valid");
+        let mut config =
+            Config::from_environment(settings.pairs()).expect("the settings are valid");
+        if settings.backend == Backend::Embedded {
+            // It runs in another process here, but it is as slow to answer a fetch.
+            let address = settings.get("KAFKA_BROKERS").parse().expect("an address");
+            config.kafka = config.kafka.with_embedded(address);
+        }
         let app = App::start(config).await.expect("the instance starts");
         Self { app, settings }
     }

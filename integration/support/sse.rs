@@ -130,12 +130,15 @@ impl Sse {
 
     /// Returns the next event, without comments, `retry:` and blocks of only an id.
     pub async fn event(&mut self) -> Block {
-        loop {
-            let block = self.block().await.expect("the stream goes on");
-            if block.data.is_some() {
-                return block;
+        let next = async {
+            loop {
+                let block = self.block().await.expect("the stream goes on");
+                if block.data.is_some() {
+                    return block;
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, next).await.expect("an event in time")
     }
 
     /// Returns the next event that is not of Sluicegate itself.
@@ -171,10 +174,5 @@ impl Sse {
         if let Ok(event) = tokio::time::timeout(duration, self.event()).await {
             panic!("an event that nobody asked for: {event:?}");
         }
-    }
-
-    /// Returns how many bytes the socket takes from the server at once; for slow readers.
-    pub fn socket(&self) -> &TcpStream {
-        &self.socket
     }
 }

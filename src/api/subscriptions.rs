@@ -23,7 +23,9 @@ pub(super) async fn put(
     check_accept(request)?;
     check_content_type(request)?;
     let body = request.body(limit_bytes).await?;
-    let token = changes.open_token(params.get("token").unwrap_or_default()).map_err(refused)?;
+    let token = changes
+        .open_token(params.get("token").unwrap_or_default())
+        .map_err(refused)?;
     let wanted = changes.parse(&body).map_err(refused)?;
     changes.replace(token, wanted).await.map_err(refused)?;
     let mut response = Response::new(Body::new(Bytes::new()));

@@ -172,6 +172,7 @@ impl KafkaConfig {
             ("fetch.error.backoff.ms", "100"),
             ("queued.max.messages.kbytes", "16384"),
             ("message.max.bytes", "4194304"),
+            ("fetch.max.bytes", "8388608"),
         ];
         settings.extend_from_slice(own);
         self.client_with(&settings)

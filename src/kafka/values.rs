@@ -300,7 +300,7 @@ fn broker(text: &str) -> Result<String, ValueError> {
     let (host, port) = text.rsplit_once(':').ok_or_else(refused)?;
     let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
     let host_is_fine = !host.is_empty()
-        && (bracketed || !host.contains(':'))
+        && (bracketed || !host.contains([':', '[', ']']))
         && !host.contains(|letter: char| letter.is_whitespace() || letter == '/');
     match port.parse::<u16>() {
         Ok(1..) if host_is_fine => Ok(text.to_owned()),

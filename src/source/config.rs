@@ -25,6 +25,10 @@ pub struct SourceConfig {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=1000), value_name = "NUMBER")]
     pub kafka_source_partitions: i32,
 
+    /// Records of each partition that are read again at start, so that clients can resume from before it
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(i64).range(0..), value_name = "RECORDS")]
+    pub kafka_source_rewind: i64,
+
     /// Largest event in bytes; larger records are skipped and counted
     #[arg(long, default_value = "1MiB", value_parser = event_size, value_name = "SIZE")]
     pub max_event_bytes: usize,

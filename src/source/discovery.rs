@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::SourceConfig;
 use super::context::{Reach, SourceContext};
 use super::progress::PartitionId;
 use super::start::{Found, Kept, Moved, Start};
@@ -63,6 +64,8 @@ pub(super) struct Discovery {
     config: KafkaConfig,
     /// The number of partitions of a missing topic; `None` when topics are not to be created.
     create: Option<i32>,
+    /// How many records of each partition are read again at start.
+    rewind: i64,
     topics: Vec<Topic>,
     news: SyncSender<News>,
     all_found: bool,
@@ -76,21 +79,22 @@ impl Discovery {
         consumer: Arc<BaseConsumer<SourceContext>>,
         reach: Arc<Reach>,
         config: KafkaConfig,
-        create: Option<i32>,
-        topics: &[String],
+        source: &SourceConfig,
         news: SyncSender<News>,
     ) -> Self {
+        let create = source.kafka_create_topics.then_some(source.kafka_source_partitions);
         let topic = |name: &String| Topic {
             name: name.clone(),
             at_start: None,
             told: BTreeSet::new(),
         };
-        let topics = topics.iter().map(topic).collect();
+        let topics = source.topics().iter().map(topic).collect();
         Self {
             consumer,
             reach,
             config,
             create,
+            rewind: source.kafka_source_rewind,
             topics,
             news,
             all_found: false,
@@ -188,7 +192,7 @@ impl Discovery {
             };
             let is_old = topic.at_start.is_some_and(|at_start| number < at_start);
             let found = if is_old { Found::AtStart } else { Found::Later };
-            let start = Start::new(committed, kept, found);
+            let start = Start::new(committed, kept, found, self.rewind);
             log_start(&topic.name, number, start, committed, kept);
             let end = (!self.all_found).then_some(kept.end);
             let id = (u16::try_from(index).unwrap_or(u16::MAX), number);

@@ -60,7 +60,7 @@ impl KafkaSource {
     ) -> Result<Self, SourceError> {
         let reach = Arc::new(Reach::new(metrics.clone(), readiness.clone()));
         let consumer = Arc::new(connect(kafka, source, &reach)?);
-        let topics = source.kafka_source_topics.names();
+        let topics = source.topics();
         let (news_sender, news) = sync_channel(NEWS_LIMIT);
         let (stop_discovery, discovery_stopped) = sync_channel(1);
         let is_stopping = Arc::new(AtomicBool::new(false));
@@ -71,8 +71,7 @@ impl KafkaSource {
             Arc::clone(&consumer),
             reach,
             kafka.clone(),
-            create,
-            topics,
+            source,
             news_sender,
         );
         let poller = Poller {

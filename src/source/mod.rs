@@ -7,9 +7,9 @@
 //!
 //! # Invariants
 //! - Every instance reads all partitions. It assigns them to itself, so nothing is ever rebalanced.
-//! - A partition that exists at start is read from the group's committed offset, else from the end
-//!   seen at start, as a number: what is produced after that is seen. One that appears later is read
-//!   from its beginning.
+//! - A partition that exists at start is read from a fixed number of records before the end seen then,
+//!   so that the replay log reaches back; streams begin after that end. What is produced later is seen.
+//!   A partition that appears later is read from its beginning.
 //! - An offset is committed only after the batch with its record was handed on.
 //! - Kafka being away stops nothing but the flow; it goes on by itself.
 //!

@@ -19,7 +19,7 @@ pub(super) enum Found {
 /// Why a partition is not read from where the group left it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moved {
-    /// Kafka has deleted the records in between.
+    /// The records in between are deleted, or older than what the replay log is filled with.
     Expired,
     /// The topic was made anew and is shorter.
     MadeAnew,
@@ -35,16 +35,27 @@ pub(super) struct Start {
 impl Start {
     /// Decides where to read from.
     ///
+    /// What existed at start is read from `rewind` records before its end, whatever was read before:
+    /// that fills the replay log. Where the group stands decides only for what appears later.
+    ///
     /// A committed offset over an end of 0 is kept: the embedded broker gives that end also for a
     /// partition whose records have all expired, and Kafka itself would refuse the offset.
-    pub(super) const fn new(committed: Option<i64>, kept: Kept, found: Found) -> Self {
+    pub(super) fn new(committed: Option<i64>, kept: Kept, found: Found, rewind: i64) -> Self {
+        let edge = kept.first.max(kept.end - rewind);
         let (offset, moved) = match (committed, found) {
-            (Some(committed), _) if committed < kept.first => (kept.first, Some(Moved::Expired)),
-            (Some(committed), _) if committed > kept.end && kept.end > 0 => {
+            (Some(committed), _) if committed > 0 && kept.end == 0 => (committed, None),
+            (Some(committed), Found::AtStart) if committed > kept.end => {
+                (edge, Some(Moved::MadeAnew))
+            }
+            (Some(committed), Found::AtStart) if committed < edge => (edge, Some(Moved::Expired)),
+            (_, Found::AtStart) => (edge, None),
+            (Some(committed), Found::Later) if committed > kept.end => {
                 (kept.first, Some(Moved::MadeAnew))
             }
-            (Some(committed), _) => (committed, None),
-            (None, Found::AtStart) => (kept.end, None),
+            (Some(committed), Found::Later) if committed < kept.first => {
+                (kept.first, Some(Moved::Expired))
+            }
+            (Some(committed), Found::Later) => (committed, None),
             (None, Found::Later) => (kept.first, None),
         };
         Self { offset, moved }
@@ -56,28 +67,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_start_is_the_committed_offset_if_the_log_has_it() {
+    fn what_existed_is_read_from_the_edge_of_the_window_and_what_appears_from_its_beginning() {
         use Found::{AtStart, Later};
         use Moved::{Expired, MadeAnew};
         for (committed, first, end, found, offset, moved) in [
             (None, 0, 0, AtStart, 0, None),
-            (None, 3, 9, AtStart, 9, None),
+            (None, 3, 9, AtStart, 3, None),
+            (None, 3, 90, AtStart, 80, None),
             (None, 3, 9, Later, 3, None),
             (None, 0, 0, Later, 0, None),
-            (Some(3), 3, 9, AtStart, 3, None),
-            (Some(9), 3, 9, AtStart, 9, None),
-            (Some(5), 3, 9, Later, 5, None),
+            (Some(85), 3, 90, AtStart, 80, None),
+            (Some(90), 3, 90, AtStart, 80, None),
+            (Some(50), 3, 90, AtStart, 80, Some(Expired)),
+            (Some(5), 3, 90, Later, 5, None),
             (Some(2), 3, 9, AtStart, 3, Some(Expired)),
             (Some(10), 3, 9, AtStart, 3, Some(MadeAnew)),
             (Some(10), 0, 0, AtStart, 10, None),
             (Some(2), 9, 9, Later, 9, Some(Expired)),
         ] {
-            let start = Start::new(committed, Kept { first, end }, found);
-            assert_eq!(
-                start,
-                Start { offset, moved },
-                "{committed:?} in {first}..{end}"
-            );
+            let start = Start::new(committed, Kept { first, end }, found, 10);
+            assert_eq!(start, Start { offset, moved }, "{committed:?} in {first}..{end}");
         }
     }
 }

@@ -121,7 +121,9 @@ impl Changes {
                     .request(&incarnation.to_string(), body, REMOTE_TIMEOUT)
                     .await;
                 match answer {
-                    Ok(answer) if answer.get("result").is_some_and(|result| result == "done") => Ok(()),
+                    Ok(answer) if answer.get("result").is_some_and(|result| result == "done") => {
+                        Ok(())
+                    }
                     Ok(_) | Err(CommandError::Gone) => Err(ChangeError::Gone),
                     Err(error) => Err(ChangeError::Unreachable(error)),
                 }

@@ -1,0 +1,143 @@
+//! The integration tests: each behaviour on the embedded broker and on a real Apache Kafka.
+//!
+//! `cargo test --test integration -- sse` runs those with `sse` in their names. Without Java and
+//! Maven, and without `SLUICEGATE_TEST_KAFKA`, the half on Apache Kafka is reported as ignored.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cognitive_complexity,
+    clippy::too_many_lines,
+    clippy::disallowed_methods,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+mod answers_long_polls;
+mod changes_subscriptions;
+mod delivers_matching_events;
+mod layers;
+mod produces_over_http;
+mod refuses_bad_input;
+mod resumes_from_a_cursor;
+mod speaks_websocket;
+mod support;
+mod survives;
+mod tells_the_operator;
+
+use std::future::Future;
+
+use libtest_mimic::{Arguments, Trial};
+use support::kafka::{Backend, Kafka, Unavailable, of_run, serve_if_asked};
+
+/// Makes a trial of each behaviour, for one broker.
+macro_rules! behaviours {
+    ($backend:expr, $is_there:expr, [$($room:ident :: $name:ident),* $(,)?]) => {
+        vec![$(
+            Trial::test(
+                format!("{}::{}::{}", $backend.name(), stringify!($room), stringify!($name)),
+                move || on($backend, |kafka| $room::$name(kafka)),
+            )
+            .with_ignored_flag(!$is_there),
+        )*]
+    };
+}
+
+fn main() {
+    serve_if_asked();
+    let mut trials = vec![Trial::test("layers::imports_only_go_down", || {
+        layers::imports_only_go_down();
+        Ok(())
+    })];
+    for backend in [Backend::Embedded, Backend::Apache] {
+        let missing = backend.missing();
+        if let Some(missing) = &missing {
+            eprintln!("the tests on Apache Kafka are ignored: {missing}");
+        }
+        trials.extend(behaviours!(
+            backend,
+            missing.is_none(),
+            [
+                delivers_matching_events::the_first_frames_are_byte_for_byte_what_rig_sends,
+                delivers_matching_events::each_client_gets_just_what_its_constraints_ask_for,
+                delivers_matching_events::prefixes_and_the_star_match_types,
+                delivers_matching_events::a_constraint_on_an_undeclared_field_is_refused_by_its_name,
+                delivers_matching_events::every_version_and_mode_of_cloud_events_arrives,
+                delivers_matching_events::poison_records_are_skipped_and_counted_and_the_next_event_arrives,
+                delivers_matching_events::several_topics_and_new_partitions_are_read,
+                resumes_from_a_cursor::after_last_event_id_without_gap_or_duplicate,
+                resumes_from_a_cursor::at_another_instance,
+                resumes_from_a_cursor::a_quiet_stream_gets_its_cursor_moved,
+                resumes_from_a_cursor::a_malformed_cursor_is_refused,
+                resumes_from_a_cursor::what_the_log_has_dropped_is_told_and_the_rest_follows,
+                resumes_from_a_cursor::a_client_that_stops_reading_gets_everything_when_it_goes_on,
+                resumes_from_a_cursor::a_stream_ends_when_the_client_sends_its_end,
+                speaks_websocket::events_are_text_frames_and_the_offered_protocol_is_taken,
+                speaks_websocket::a_client_changes_its_subscriptions_on_the_socket,
+                speaks_websocket::bad_frames_get_the_right_close_code,
+                speaks_websocket::pings_go_both_ways_and_a_dead_peer_is_found,
+                speaks_websocket::a_request_without_a_handshake_is_told_to_upgrade,
+                answers_long_polls::with_the_cookies_and_bodies_of_rig,
+                answers_long_polls::an_event_that_arrives_during_a_poll_is_returned_at_once,
+                answers_long_polls::with_no_events_after_the_timeout,
+                answers_long_polls::at_any_instance_in_turn,
+                answers_long_polls::bad_cookies_are_refused_or_start_anew,
+                changes_subscriptions::from_the_answer_on,
+                changes_subscriptions::at_an_instance_that_does_not_hold_the_connection,
+                changes_subscriptions::bad_requests_change_nothing,
+                produces_over_http::structured_binary_and_batched_on_both_ports,
+                produces_over_http::nothing_of_a_bad_batch_is_written,
+                produces_over_http::the_key_is_the_partition_key_or_the_configured_attribute,
+                produces_over_http::what_is_no_event_is_refused_with_its_reason,
+                refuses_bad_input::in_subscriptions,
+                refuses_bad_input::in_paths_methods_and_heads,
+                refuses_bad_input::a_type_that_looks_like_fields_forges_nothing,
+                refuses_bad_input::cors_lets_pages_in_and_credentials_only_for_exact_origins,
+                tells_the_operator::how_it_is,
+                tells_the_operator::what_it_did_in_numbers,
+                tells_the_operator::a_shutdown_tells_every_client_to_go,
+                tells_the_operator::that_kafka_is_away_and_heals_by_itself,
+                survives::kill_9_of_the_instance,
+                survives::a_signal_to_end_with_status_0,
+            ]
+        ));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+impl Backend {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Apache => "apache",
+        }
+    }
+
+    /// Returns why there cannot be such a broker on this machine.
+    fn missing(self) -> Option<Unavailable> {
+        match self {
+            Self::Embedded => None,
+            Self::Apache => support::kafka::missing_programs(),
+        }
+    }
+}
+
+/// Runs one behaviour on the broker of the run.
+fn on<'a, F>(
+    backend: Backend,
+    behaviour: impl FnOnce(&'a Kafka) -> F,
+) -> Result<(), libtest_mimic::Failed>
+where
+    F: Future<Output = ()>,
+{
+    let kafka = of_run(backend).map_err(|why| why.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    runtime.block_on(behaviour(kafka));
+    runtime.shutdown_background();
+    Ok(())
+}

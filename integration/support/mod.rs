@@ -1,0 +1,8 @@
+//! What the integration tests are written with.
+
+pub mod gateway;
+pub mod http;
+pub mod kafka;
+pub mod records;
+pub mod sse;
+pub mod ws;

@@ -1,0 +1,156 @@
+//! Records as backends write them and as operators look at them, straight at the broker.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::Mutex;
+
+use super::kafka::{Backend, Kafka, Unavailable};
+
+/// How long Kafka may take for anything.
+const LIMIT: Duration = Duration::from_secs(20);
+
+impl Kafka {
+    pub fn brokers(&self) -> String {
+        self.address().to_string()
+    }
+
+    /// Writes a record and waits for its acknowledgement.
+    pub async fn produce(&self, topic: &str, headers: &[(&str, &str)], value: Option<&[u8]>) {
+        self.write(topic, None, headers, value).await;
+    }
+
+    /// Writes an event in structured mode, without a header, as simple producers do.
+    pub async fn produce_json(&self, topic: &str, json: &str) {
+        self.write(topic, None, &[], Some(json.as_bytes())).await;
+    }
+
+    /// Writes an event to one partition.
+    pub async fn produce_to(&self, topic: &str, partition: i32, json: &str) {
+        self.write(topic, Some(partition), &[], Some(json.as_bytes())).await;
+    }
+
+    async fn write(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        headers: &[(&str, &str)],
+        value: Option<&[u8]>,
+    ) {
+        let mut owned = OwnedHeaders::new();
+        for (key, value) in headers {
+            owned = owned.insert(Header { key, value: Some(*value) });
+        }
+        let producer: FutureProducer = self.client().create().unwrap();
+        let mut record = FutureRecord::<[u8], [u8]>::to(topic).headers(owned);
+        record.payload = value;
+        record.partition = partition;
+        producer.send(record, LIMIT).await.expect("kafka takes the record");
+    }
+
+    pub fn can_add_partitions(&self) -> bool {
+        self.backend() == Backend::Apache
+    }
+
+    pub async fn partitions(&self, topic: &str) -> i32 {
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), LIMIT).unwrap();
+        i32::try_from(metadata.topics()[0].partitions().len()).unwrap()
+    }
+
+    pub async fn add_partitions(&self, topic: &str, total: i32) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let wanted = [NewPartitions::new(topic, usize::try_from(total).unwrap())];
+        let results = admin.create_partitions(&wanted, &AdminOptions::new()).await.unwrap();
+        results.into_iter().next().unwrap().expect("the topic grows");
+    }
+
+    /// Returns the keys of all records of a topic.
+    pub async fn keys(&self, topic: &str) -> Vec<Option<String>> {
+        let consumer: BaseConsumer = self.client().set("group.id", "keys").create().unwrap();
+        let mut keys = Vec::new();
+        for partition in 0..self.partitions(topic).await {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, LIMIT).unwrap();
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(topic, partition, Offset::Offset(low)).unwrap();
+            consumer.assign(&list).unwrap();
+            let mut next = low;
+            while next < high {
+                let message = consumer.poll(LIMIT).expect("a record in time").expect("a record");
+                next = message.offset() + 1;
+                let key = message.key().map(|key| String::from_utf8(key.to_vec()).unwrap());
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.brokers());
+        config.set("linger.ms", "0");
+        config
+    }
+
+    /// Returns a broker of the same kind for one test, which is not running yet.
+    pub async fn own_stopped(&self) -> OwnKafka {
+        let backend = self.backend();
+        let kafka = blocking(move || Kafka::not_running(backend)).await;
+        let address = kafka.address();
+        OwnKafka { address, kafka: Mutex::new(Some(kafka)) }
+    }
+}
+
+/// A broker that one test starts and kills.
+pub struct OwnKafka {
+    address: std::net::SocketAddr,
+    kafka: Mutex<Option<Kafka>>,
+}
+
+impl OwnKafka {
+    pub fn brokers(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Starts it, with the data that it had when it was killed.
+    pub async fn start(&self) {
+        self.with(|kafka| kafka.run()).await.expect("the broker starts");
+    }
+
+    /// Kills it as by kill -9.
+    pub async fn kill(&self) {
+        self.with(|kafka| {
+            kafka.kill();
+            Ok(())
+        })
+        .await
+        .expect("killed");
+    }
+
+    /// Calls a function that blocks and makes runtimes of its own.
+    async fn with(
+        &self,
+        act: impl FnOnce(&mut Kafka) -> Result<(), Unavailable> + Send + 'static,
+    ) -> Result<(), Unavailable> {
+        let mut place = self.kafka.lock().await;
+        let mut kafka = place.take().expect("a broker");
+        let (kafka, result) = blocking(move || {
+            let result = act(&mut kafka);
+            (kafka, result)
+        })
+        .await;
+        *place = Some(kafka);
+        result
+    }
+}
+
+/// Runs what blocks where that is allowed.
+async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(act).await.expect("no panic")
+}
