@@ -53,7 +53,6 @@ impl Rig {
         };
         let config = DispatchConfig {
             shards: 1,
-            // No heartbeat comes between the events.
             heartbeat_interval: Duration::from_secs(24 * 3600),
             outbox_bytes: 1024 * 1024,
             write_timeout: Duration::from_secs(60),
@@ -94,7 +93,7 @@ impl Rig {
         let (batch, _) = self.log.append(start, events);
         self.dispatcher.dispatch(&batch);
         for client in &mut self.clients {
-            read_blocks(client, count, &mut self.buffer);
+            read_events(client, count, &mut self.buffer);
         }
         began.elapsed()
     }
@@ -131,7 +130,7 @@ async fn connect(dispatcher: &Dispatcher) -> TcpStream {
     .expect("subscriptions");
     let outlet = Outlet::Socket {
         stream,
-        head: b"\n\n".to_vec(),
+        head: b": hello\n\n".to_vec(),
         already_read: Vec::new(),
     };
     dispatcher
@@ -142,22 +141,25 @@ async fn connect(dispatcher: &Dispatcher) -> TcpStream {
             start: Start::Live,
         })
         .await;
-    // The head, `rig.connection.create`, `rig.subscriptions_set`.
-    read_blocks(&mut client, 3, &mut vec![0; 64 * 1024]);
+    // The events `rig.connection.create` and `rig.subscriptions_set`.
+    read_events(&mut client, 2, &mut vec![0; 64 * 1024]);
     client
 }
 
-/// Reads until `count` blocks have come, and nothing after them.
-fn read_blocks(client: &mut TcpStream, count: u32, buffer: &mut [u8]) {
-    let (mut left, mut is_line_end) = (count, false);
+/// Reads until `count` events have come; heartbeats, which begin with a colon, do not count.
+fn read_events(client: &mut TcpStream, count: u32, buffer: &mut [u8]) {
+    let mut left = count;
+    let (mut is_event, mut last) = (None, b'\n');
     while left > 0 {
         let read = client.read(buffer).expect("the shard keeps the connection");
         assert_ne!(read, 0, "the shard closed the connection");
         for byte in buffer.iter().take(read) {
-            match (*byte == b'\n', is_line_end) {
-                (true, true) => (left, is_line_end) = (left - 1, false),
-                (is_end, _) => is_line_end = is_end,
+            let counts = *is_event.get_or_insert(*byte != b':');
+            if (last, *byte) == (b'\n', b'\n') {
+                left -= u32::from(counts);
+                is_event = None;
             }
+            last = *byte;
         }
     }
 }
@@ -170,10 +172,13 @@ fn fan_out(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fanout/sse/ns_per_receiver");
     group.throughput(Throughput::Elements(1));
     for count in [1, 16] {
+        let receptions = RECEIVERS * count;
+        group.warm_up_time(Duration::from_secs(1));
+        group.measurement_time(Duration::from_secs(5));
         group.bench_function(BenchmarkId::new("events_in_batch", count), |bencher| {
             bencher.iter_custom(|iterations| {
                 let total: Duration = (0..iterations).map(|_| rig.deliver(count)).sum();
-                total / (RECEIVERS * count)
+                total / receptions
             });
         });
     }
@@ -183,10 +188,7 @@ fn fan_out(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_secs(1))
-        .measurement_time(Duration::from_secs(5))
-        .sample_size(30);
+    config = Criterion::default().sample_size(30);
     targets = fan_out
 }
 criterion_main!(benches);
