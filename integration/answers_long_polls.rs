@@ -17,15 +17,25 @@ struct Client {
 
 impl Client {
     fn new(subscriptions: &Value) -> Self {
-        Self { query: query(subscriptions), cookies: Vec::new() }
+        Self {
+            query: query(subscriptions),
+            cookies: Vec::new(),
+        }
     }
 
     async fn poll(&mut self, address: SocketAddr) -> Answer {
-        let cookies: Vec<String> =
-            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookies: Vec<String> = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let cookies = cookies.join("; ");
         let headers = [("cookie", cookies.as_str())];
-        let headers = if cookies.is_empty() { &[][..] } else { &headers[..] };
+        let headers = if cookies.is_empty() {
+            &[][..]
+        } else {
+            &headers[..]
+        };
         let target = format!("/_rig/v1/connection/longpolling?{}", self.query);
         let answer = http::request(address, "GET", &target, headers, b"").await;
         for cookie in answer.all("set-cookie") {
@@ -64,16 +74,25 @@ pub async fn with_the_cookies_and_bodies_of_rig(kafka: &Kafka) {
     assert_eq!(client.cookie("last_event_id"), "\"first_event\"");
     gateway.publish(&event("t", "early", json!(1))).await;
     let second = client.poll(gateway.public()).await;
-    assert_eq!(second.header("content-type"), Some("application/json; charset=utf-8"));
+    assert_eq!(
+        second.header("content-type"),
+        Some("application/json; charset=utf-8")
+    );
     let events = second.json()["events"].clone();
     assert_eq!(events[0]["type"], "rig.connection.create");
-    assert_eq!(events[0]["data"]["connection_token"], client.cookie("connection_token"));
+    assert_eq!(
+        events[0]["data"]["connection_token"],
+        client.cookie("connection_token")
+    );
     assert_eq!(events[1]["type"], "rig.subscriptions_set");
     let last = second.json()["last_event_id"].as_str().unwrap().to_owned();
     assert_eq!(client.cookie("last_event_id"), format!("\"{last}\""));
     let events = client.events(gateway.public()).await;
     assert_eq!(events.len(), 1);
-    assert_eq!(events[0]["id"], "early", "nothing is lost between the first polls");
+    assert_eq!(
+        events[0]["id"], "early",
+        "nothing is lost between the first polls"
+    );
     gateway.stop().await;
 }
 
@@ -89,7 +108,10 @@ pub async fn an_event_that_arrives_during_a_poll_is_returned_at_once(kafka: &Kaf
     };
     let (events, ()) = tokio::join!(client.events(gateway.public()), publish);
     assert_eq!(events[0]["id"], "1");
-    assert!(began.elapsed() < Duration::from_secs(15), "not only at the timeout");
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "not only at the timeout"
+    );
     gateway.stop().await;
 }
 
@@ -115,17 +137,32 @@ pub async fn at_any_instance_in_turn(kafka: &Kafka) {
         let mut published = event("t", &round.to_string(), json!(1));
         published["partitionkey"] = json!("one");
         one.publish(&published).await;
-        let address = if round % 2 == 0 { two.public() } else { one.public() };
-        got.extend(client.events(address).await.iter().map(|event| event["id"].clone()));
+        let address = if round % 2 == 0 {
+            two.public()
+        } else {
+            one.public()
+        };
+        got.extend(
+            client
+                .events(address)
+                .await
+                .iter()
+                .map(|event| event["id"].clone()),
+        );
     }
     let expected: Vec<Value> = (0..10).map(|id: u32| json!(id.to_string())).collect();
     assert_eq!(got, expected);
     let token = client.cookie("connection_token").to_owned();
-    let changed = two.change("longpolling", &token, json!([{ "eventType": "u" }])).await;
+    let changed = two
+        .change("longpolling", &token, json!([{ "eventType": "u" }]))
+        .await;
     assert_eq!(changed.status, 204, "{}", changed.text());
     let events = client.events(one.public()).await;
     assert_eq!(events[0]["type"], "rig.subscriptions_set");
-    assert_eq!(events[0]["data"], json!([{ "eventType": "u", "oneOf": [] }]));
+    assert_eq!(
+        events[0]["data"],
+        json!([{ "eventType": "u", "oneOf": [] }])
+    );
     one.publish(&event("t", "not wanted", json!(1))).await;
     one.publish(&event("u", "wanted", json!(1))).await;
     assert_eq!(client.events(two.public()).await[0]["id"], "wanted");
@@ -139,7 +176,9 @@ pub async fn bad_cookies_are_refused_or_start_anew(kafka: &Kafka) {
     client.cookies = vec![("connection_token".to_owned(), "forged".to_owned())];
     assert_eq!(client.poll(gateway.public()).await.text(), "\"ok\"");
     client.cookies.retain(|(name, _)| name != "last_event_id");
-    client.cookies.push(("last_event_id".to_owned(), "\"junk\"".to_owned()));
+    client
+        .cookies
+        .push(("last_event_id".to_owned(), "\"junk\"".to_owned()));
     client.poll(gateway.public()).await.problem(400);
     gateway.stop().await;
 }

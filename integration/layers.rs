@@ -21,7 +21,13 @@ pub fn imports_only_go_down() {
     let mut wrong = Vec::new();
     for file in files(&source) {
         let relative = file.strip_prefix(&source).unwrap();
-        let room = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+        let room = relative
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap();
         let room = room.trim_end_matches(".rs");
         if matches!(room, "lib" | "main") {
             continue;
@@ -36,12 +42,20 @@ pub fn imports_only_go_down() {
                     || layer(other).is_none_or(|layer| layer < own || (layer == own && own == 9));
                 // Values of settings are read by every room that has some.
                 if !is_allowed && other != "settings" {
-                    wrong.push(format!("{}:{}: {room} imports {other}", relative.display(), number + 1));
+                    wrong.push(format!(
+                        "{}:{}: {room} imports {other}",
+                        relative.display(),
+                        number + 1
+                    ));
                 }
             }
         }
     }
-    assert!(wrong.is_empty(), "imports that go up or sideways:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "imports that go up or sideways:\n{}",
+        wrong.join("\n")
+    );
 }
 
 fn layer(room: &str) -> Option<usize> {

@@ -14,15 +14,26 @@ pub async fn structured_binary_and_batched_on_both_ports(kafka: &Kafka) {
     let gateway = Gateway::start(kafka).await;
     let mut stream = gateway.subscribe(json!([{ "eventType": "t" }])).await;
     let text = r#"{ "specversion":"1.0", "type":"t","id":"s","source":"/a","data":{"x":1.50}}"#;
-    for content_type in ["application/cloudevents+json; charset=utf-8", "application/json"] {
+    for content_type in [
+        "application/cloudevents+json; charset=utf-8",
+        "application/json",
+    ] {
         let answer = post(&gateway, &[("content-type", content_type)], text.as_bytes()).await;
         assert_eq!((answer.status, answer.text()), (202, text));
         assert_eq!(answer.header("content-type"), Some("application/json"));
-        assert_eq!(stream.event().await.data.as_deref(), Some(text), "as it came");
+        assert_eq!(
+            stream.event().await.data.as_deref(),
+            Some(text),
+            "as it came"
+        );
     }
     let headers = [
-        ("ce-specversion", "1.0"), ("ce-type", "t"), ("ce-id", "b"), ("ce-source", "/a%20b"),
-        ("ce-myext", "x"), ("content-type", "application/json"),
+        ("ce-specversion", "1.0"),
+        ("ce-type", "t"),
+        ("ce-id", "b"),
+        ("ce-source", "/a%20b"),
+        ("ce-myext", "x"),
+        ("content-type", "application/json"),
     ];
     let answer = post(&gateway, &headers, br#"{"name":"alice"}"#).await;
     assert_eq!(answer.status, 202, "{}", answer.text());
@@ -88,7 +99,8 @@ pub async fn what_is_no_event_is_refused_with_its_reason(kafka: &Kafka) {
     let structured = [("content-type", "application/cloudevents+json")];
     let deep = format!(
         "{{\"specversion\":\"1.0\",\"type\":\"t\",\"id\":\"1\",\"source\":\"/\",\"data\":{}{}}}",
-        "[".repeat(100_000), "]".repeat(100_000)
+        "[".repeat(100_000),
+        "]".repeat(100_000)
     );
     let large = vec![b' '; 2 << 20];
     let no_bytes: &[u8] = b"";
@@ -99,16 +111,50 @@ pub async fn what_is_no_event_is_refused_with_its_reason(kafka: &Kafka) {
         (&structured, no_bytes, 400),
         (&structured, b"\xff\xfe", 400),
         (&structured, b"\xef\xbb\xbf{}", 400),
-        (&structured, br#"{"specversion":"1.0","type":"a\nb","id":"1","source":"/"}"#, 400),
-        (&structured, br#"{"specversion":"1.0","type":"t","id":1,"source":"/"}"#, 400),
-        (&structured, br#"{"specversion":"1.0","type":"rig.session_killed","id":"1","source":"/"}"#, 400),
-        (&structured, br#"{"specversion":"1.0","type":"t","id":"1","source":"/","type":"u"}"#, 400),
+        (
+            &structured,
+            br#"{"specversion":"1.0","type":"a\nb","id":"1","source":"/"}"#,
+            400,
+        ),
+        (
+            &structured,
+            br#"{"specversion":"1.0","type":"t","id":1,"source":"/"}"#,
+            400,
+        ),
+        (
+            &structured,
+            br#"{"specversion":"1.0","type":"rig.session_killed","id":"1","source":"/"}"#,
+            400,
+        ),
+        (
+            &structured,
+            br#"{"specversion":"1.0","type":"t","id":"1","source":"/","type":"u"}"#,
+            400,
+        ),
         (&structured, deep.as_bytes(), 400),
         (&structured, &large, 413),
-        (&[("content-type", "application/cloudevents+avro")], b"x", 415),
-        (&[("content-type", "application/cloudevents+json"), ("content-encoding", "gzip")], b"x", 415),
+        (
+            &[("content-type", "application/cloudevents+avro")],
+            b"x",
+            415,
+        ),
+        (
+            &[
+                ("content-type", "application/cloudevents+json"),
+                ("content-encoding", "gzip"),
+            ],
+            b"x",
+            415,
+        ),
         (&[], b"x", 400),
-        (&[("content-type", "application/json"), ("ce-specversion", "1.0")], b"{}", 400),
+        (
+            &[
+                ("content-type", "application/json"),
+                ("ce-specversion", "1.0"),
+            ],
+            b"{}",
+            400,
+        ),
     ] {
         let answer = post(&gateway, headers, body).await;
         let detail = answer.problem(status);

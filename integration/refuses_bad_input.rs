@@ -12,18 +12,39 @@ pub async fn in_subscriptions(kafka: &Kafka) {
     let mut witness = gateway.subscribe(json!([{ "eventType": "t" }])).await;
     let deep = "[".repeat(10_000);
     for text in [
-        "nonsense", "5", "{}", "[5]", "[{}]", r#"[{"eventType":""}]"#, r#"[{"eventType":5}]"#,
-        r#"[{"eventType":"a*b"}]"#, r#"[{"eventType":"t","oneOf":{}}]"#,
-        r#"[{"eventType":"t","oneOf":[{"":1}]}]"#, r#"[{"eventType":"t","filters":[{"regex":{}}]}]"#,
-        r#"[{"eventType":"t","filters":[{"exact":{}}]}]"#, r#"[{"eventType":"t","filters":[{"all":[]}]}]"#,
-        deep.as_str(), "\u{0}",
+        "nonsense",
+        "5",
+        "{}",
+        "[5]",
+        "[{}]",
+        r#"[{"eventType":""}]"#,
+        r#"[{"eventType":5}]"#,
+        r#"[{"eventType":"a*b"}]"#,
+        r#"[{"eventType":"t","oneOf":{}}]"#,
+        r#"[{"eventType":"t","oneOf":[{"":1}]}]"#,
+        r#"[{"eventType":"t","filters":[{"regex":{}}]}]"#,
+        r#"[{"eventType":"t","filters":[{"exact":{}}]}]"#,
+        r#"[{"eventType":"t","filters":[{"all":[]}]}]"#,
+        deep.as_str(),
+        "\u{0}",
     ] {
         let query = format!("subscriptions={}", encode(text));
-        let answer = Sse::try_open(gateway.public(), &query, &[]).await.unwrap_err();
-        assert!((400..500).contains(&answer.status), "{text}: {}", answer.status);
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        let answer = Sse::try_open(gateway.public(), &query, &[])
+            .await
+            .unwrap_err();
+        assert!(
+            (400..500).contains(&answer.status),
+            "{text}: {}",
+            answer.status
+        );
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
     }
-    let answer = Sse::try_open(gateway.public(), "subscriptions=%ff", &[]).await.unwrap_err();
+    let answer = Sse::try_open(gateway.public(), "subscriptions=%ff", &[])
+        .await
+        .unwrap_err();
     answer.problem(400);
     gateway.publish(&event("t", "1", json!(1))).await;
     assert_eq!(witness.ids(1).await, ["1"]);
@@ -48,16 +69,32 @@ pub async fn in_paths_methods_and_heads(kafka: &Kafka) {
     ] {
         let answer = http::request(gateway.public(), method, path, &[], b"").await;
         answer.problem(status);
-        assert_eq!(answer.header("allow").is_some(), status == 405, "{method} {path}");
+        assert_eq!(
+            answer.header("allow").is_some(),
+            status == 405,
+            "{method} {path}"
+        );
     }
     let long = format!("/{}", "a".repeat(200_000));
     let answer = http::request(gateway.public(), "GET", &long, &[], b"").await;
-    assert!(matches!(answer.status, 414 | 431 | 400), "{}", answer.status);
+    assert!(
+        matches!(answer.status, 414 | 431 | 400),
+        "{}",
+        answer.status
+    );
     let head = http::request(gateway.public(), "HEAD", sse, &[], b"").await;
     assert_eq!((head.status, head.body.len()), (200, 0));
-    for bytes in ["GET / HTTP/1.1\r\n\r\n", "TRACE / HTTP/1.1\r\nhost: x\r\n\r\n", "nonsense\r\n\r\n"] {
+    for bytes in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "TRACE / HTTP/1.1\r\nhost: x\r\n\r\n",
+        "nonsense\r\n\r\n",
+    ] {
         let answer = http::raw(gateway.public(), bytes.as_bytes()).await;
-        assert!((400..502).contains(&answer.status), "{bytes:?}: {}", answer.status);
+        assert!(
+            (400..502).contains(&answer.status),
+            "{bytes:?}: {}",
+            answer.status
+        );
     }
     gateway.publish(&event("t", "1", json!(1))).await;
     assert_eq!(witness.ids(1).await, ["1"]);
@@ -93,11 +130,22 @@ pub async fn cors_lets_pages_in_and_credentials_only_for_exact_origins(kafka: &K
     let settings = settings.with("CORS", "https://a.example,https://b.example");
     let gateway = Gateway::with(settings).await;
     let origin = |value| [("origin", value)];
-    let stream =
-        Sse::open(gateway.public(), &query(&json!([])), &origin("https://b.example")).await;
-    assert_eq!(stream.header("access-control-allow-origin"), Some("https://b.example"));
-    let stream =
-        Sse::open(gateway.public(), &query(&json!([])), &origin("https://evil.example")).await;
+    let stream = Sse::open(
+        gateway.public(),
+        &query(&json!([])),
+        &origin("https://b.example"),
+    )
+    .await;
+    assert_eq!(
+        stream.header("access-control-allow-origin"),
+        Some("https://b.example")
+    );
+    let stream = Sse::open(
+        gateway.public(),
+        &query(&json!([])),
+        &origin("https://evil.example"),
+    )
+    .await;
     assert_eq!(stream.header("access-control-allow-origin"), None);
     for (path, methods) in [
         ("/_rig/v1/connection/longpolling", "GET"),
@@ -107,9 +155,23 @@ pub async fn cors_lets_pages_in_and_credentials_only_for_exact_origins(kafka: &K
         let headers = origin("https://a.example");
         let answer = http::request(gateway.public(), "OPTIONS", path, &headers, b"").await;
         assert_eq!(answer.status, 204);
-        assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
-        assert!(answer.header("access-control-allow-methods").unwrap().contains(methods), "{path}");
-        assert!(answer.header("access-control-allow-headers").unwrap().contains("content-type"));
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            Some("https://a.example")
+        );
+        assert!(
+            answer
+                .header("access-control-allow-methods")
+                .unwrap()
+                .contains(methods),
+            "{path}"
+        );
+        assert!(
+            answer
+                .header("access-control-allow-headers")
+                .unwrap()
+                .contains("content-type")
+        );
     }
     gateway.stop().await;
 }

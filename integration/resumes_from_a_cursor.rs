@@ -81,14 +81,18 @@ pub async fn a_malformed_cursor_is_refused(kafka: &Kafka) {
     let gateway = Gateway::start(kafka).await;
     for cursor in ["x", "AQ!!", "AQAA", "0"] {
         let headers = [("last-event-id", cursor)];
-        let answer = Sse::try_open(gateway.public(), "", &headers).await.unwrap_err();
+        let answer = Sse::try_open(gateway.public(), "", &headers)
+            .await
+            .unwrap_err();
         assert!(answer.problem(400).contains("last event id"), "{cursor}");
     }
     gateway.stop().await;
 }
 
 pub async fn what_the_log_has_dropped_is_told_and_the_rest_follows(kafka: &Kafka) {
-    let settings = Settings::new(kafka).with("REPLAY_RING_BYTES", "200KiB").with("OUTBOX_BYTES", "64KiB");
+    let settings = Settings::new(kafka)
+        .with("REPLAY_RING_BYTES", "200KiB")
+        .with("OUTBOX_BYTES", "64KiB");
     let gateway = Gateway::with(settings).await;
     let wanted = json!([{ "eventType": "t" }]);
     let mut stream = gateway.subscribe(wanted.clone()).await;
@@ -107,7 +111,10 @@ pub async fn what_the_log_has_dropped_is_told_and_the_rest_follows(kafka: &Kafka
     assert_eq!(partitions.len(), 1);
     let missed = partitions[0]["to"].as_i64().unwrap() - partitions[0]["from"].as_i64().unwrap();
     let first: i64 = again.ids(1).await[0].parse().unwrap();
-    assert_eq!(first, missed, "the first event after the gap is the one that the gap names");
+    assert_eq!(
+        first, missed,
+        "the first event after the gap is the one that the gap names"
+    );
     assert!((gateway.metric("sluicegate_resume_gaps_total", "").await - 1.0).abs() < 0.1);
     gateway.stop().await;
 }
@@ -126,7 +133,12 @@ pub async fn a_client_that_stops_reading_gets_everything_when_it_goes_on(kafka: 
     }
     let expected: Vec<String> = (0..150).map(|id| id.to_string()).collect();
     assert_eq!(fast.ids(150).await, expected);
-    assert!(gateway.metric("sluicegate_connections_behind_total", "sse").await >= 1.0);
+    assert!(
+        gateway
+            .metric("sluicegate_connections_behind_total", "sse")
+            .await
+            >= 1.0
+    );
     assert_eq!(slow.ids(150).await, expected);
     gateway.publish(&keyed("t", 150)).await;
     assert_eq!(slow.ids(1).await, ["150"]);

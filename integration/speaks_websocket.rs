@@ -27,7 +27,12 @@ pub async fn events_are_text_frames_and_the_offered_protocol_is_taken(kafka: &Ka
     assert_eq!(plain.event().await, published);
     assert_eq!(socket.event().await, published);
     let event = cursors.event().await;
-    assert!(event["rigcursor"].as_str().is_some_and(|cursor| !cursor.is_empty()), "{event}");
+    assert!(
+        event["rigcursor"]
+            .as_str()
+            .is_some_and(|cursor| !cursor.is_empty()),
+        "{event}"
+    );
     assert_eq!(event["data"], published["data"]);
     gateway.stop().await;
 }
@@ -46,7 +51,10 @@ pub async fn a_client_changes_its_subscriptions_on_the_socket(kafka: &Kafka) {
     for (text, expected) in [
         ("nonsense", "expected"),
         ("{\"type\":\"hello\"}", "expected"),
-        ("{\"type\":\"rig.subscriptions_set\",\"data\":[{}]}", "event"),
+        (
+            "{\"type\":\"rig.subscriptions_set\",\"data\":[{}]}",
+            "event",
+        ),
     ] {
         socket.send(Message::text(text)).await;
         let refused = socket.event().await;
@@ -55,7 +63,11 @@ pub async fn a_client_changes_its_subscriptions_on_the_socket(kafka: &Kafka) {
         assert!(detail.contains(expected), "{detail}");
     }
     gateway.publish(&event("t", "2", json!(null))).await;
-    assert_eq!(socket.event().await["id"], "2", "a refused change changes nothing");
+    assert_eq!(
+        socket.event().await["id"],
+        "2",
+        "a refused change changes nothing"
+    );
     gateway.stop().await;
 }
 
@@ -90,10 +102,16 @@ async fn raw_close_code(gateway: &Gateway, frame: &[u8]) -> u16 {
     let bytes = [handshake.as_bytes(), frame].concat();
     socket.write_all(&bytes).await.unwrap();
     let mut answer = Vec::new();
-    tokio::time::timeout(http::PATIENCE, socket.read_to_end(&mut answer)).await.unwrap().unwrap();
+    tokio::time::timeout(http::PATIENCE, socket.read_to_end(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
     let (head, frames) = http::split_head(&answer).unwrap();
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    assert!(head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+    assert!(
+        head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        "{head}"
+    );
     let mut rest = frames;
     loop {
         let length = usize::from(rest[1] & 0x7f);
@@ -128,7 +146,10 @@ pub async fn pings_go_both_ways_and_a_dead_peer_is_found(kafka: &Kafka) {
     }
     // From here on nobody polls the socket, so nobody answers.
     eventually("the dead peer is forgotten", async || {
-        gateway.metric("sluicegate_connections_closed_total", "unresponsive").await > 0.5
+        gateway
+            .metric("sluicegate_connections_closed_total", "unresponsive")
+            .await
+            > 0.5
     })
     .await;
     gateway.stop().await;
@@ -142,10 +163,14 @@ pub async fn a_request_without_a_handshake_is_told_to_upgrade(kafka: &Kafka) {
     assert_eq!(answer.header("sec-websocket-version"), Some("13"));
     let bad = format!("{path}?subscriptions=nonsense");
     let headers = [
-        ("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-version", "13"),
+        ("upgrade", "websocket"),
+        ("connection", "upgrade"),
+        ("sec-websocket-version", "13"),
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
     // `request` adds its own connection header; both count as one list.
-    http::request(gateway.public(), "GET", &bad, &headers, b"").await.problem(400);
+    http::request(gateway.public(), "GET", &bad, &headers, b"")
+        .await
+        .problem(400);
     gateway.stop().await;
 }

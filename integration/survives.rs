@@ -28,12 +28,21 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let address = |name| SocketAddr::from(([127, 0, 0, 1], settings.get(name).parse().unwrap()));
-        let process =
-            Self { child, public: address("INBOUND_PORT"), internal: address("API_HTTP_PORT") };
+        let address =
+            |name| SocketAddr::from(([127, 0, 0, 1], settings.get(name).parse().unwrap()));
+        let process = Self {
+            child,
+            public: address("INBOUND_PORT"),
+            internal: address("API_HTTP_PORT"),
+        };
         eventually("the program is ready", async || {
-            tokio::net::TcpStream::connect(process.internal).await.is_ok()
-                && http::request(process.internal, "GET", "/readyz", &[], b"").await.status == 200
+            tokio::net::TcpStream::connect(process.internal)
+                .await
+                .is_ok()
+                && http::request(process.internal, "GET", "/readyz", &[], b"")
+                    .await
+                    .status
+                    == 200
                 && tokio::net::TcpStream::connect(process.public).await.is_ok()
         })
         .await;
@@ -59,7 +68,13 @@ impl Drop for Process {
 }
 
 fn settings(kafka: &Kafka) -> Settings {
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = || {
+        TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
+    };
     Settings::new(kafka)
         .with("INBOUND_PORT", free().to_string())
         .with("API_HTTP_PORT", free().to_string())
@@ -91,10 +106,15 @@ pub async fn a_signal_to_end_with_status_0(kafka: &Kafka) {
     let mut process = Process::start(&settings).await;
     let mut stream = Sse::open(process.public, "", &[]).await;
     stream.subscribed().await;
-    let kill = Command::new("kill").arg(process.child.id().to_string()).status().unwrap();
+    let kill = Command::new("kill")
+        .arg(process.child.id().to_string())
+        .status()
+        .unwrap();
     assert!(kill.success());
     let ended = async { while stream.block().await.is_some() {} };
-    tokio::time::timeout(Duration::from_secs(15), ended).await.expect("the stream ends in time");
+    tokio::time::timeout(Duration::from_secs(15), ended)
+        .await
+        .expect("the stream ends in time");
     let mut status = None;
     eventually("the program ends", async || {
         status = process.child.try_wait().unwrap();
@@ -102,6 +122,12 @@ pub async fn a_signal_to_end_with_status_0(kafka: &Kafka) {
     })
     .await;
     let mut log = String::new();
-    process.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    process
+        .child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut log)
+        .unwrap();
     assert_eq!(status.unwrap().code(), Some(0), "{log}");
 }

@@ -27,11 +27,20 @@ pub async fn how_it_is(kafka: &Kafka) {
 pub async fn what_it_did_in_numbers(kafka: &Kafka) {
     let gateway = Gateway::start(kafka).await;
     let mut stream = gateway.subscribe(json!([{ "eventType": "t" }])).await;
-    let mut socket = Ws::open(gateway.public(), &query(&json!([{ "eventType": "t" }])), None).await;
+    let mut socket = Ws::open(
+        gateway.public(),
+        &query(&json!([{ "eventType": "t" }])),
+        None,
+    )
+    .await;
     socket.subscribed().await;
     for id in 0..5 {
-        gateway.publish(&event("t", &id.to_string(), json!(1))).await;
-        gateway.publish(&event("u", &id.to_string(), json!(1))).await;
+        gateway
+            .publish(&event("t", &id.to_string(), json!(1)))
+            .await;
+        gateway
+            .publish(&event("u", &id.to_string(), json!(1)))
+            .await;
     }
     stream.ids(5).await;
     for _ in 0..5 {
@@ -49,7 +58,10 @@ pub async fn what_it_did_in_numbers(kafka: &Kafka) {
         ("sluicegate_ready", "", 1.0),
     ] {
         // The shard counts after it has written.
-        eventually(name, async || (gateway.metric(name, label).await - expected).abs() < 0.1).await;
+        eventually(name, async || {
+            (gateway.metric(name, label).await - expected).abs() < 0.1
+        })
+        .await;
     }
     gateway.stop().await;
 }
@@ -64,8 +76,14 @@ pub async fn a_shutdown_tells_every_client_to_go(kafka: &Kafka) {
     let stopping = tokio::spawn(gateway.stop());
     while stream.block().await.is_some() {}
     assert_eq!(socket.close_code().await.0, 1001);
-    tokio::time::timeout(Duration::from_secs(15), stopping).await.expect("in time").unwrap();
-    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nothing listens any more");
+    tokio::time::timeout(Duration::from_secs(15), stopping)
+        .await
+        .expect("in time")
+        .unwrap();
+    assert!(
+        tokio::net::TcpStream::connect(address).await.is_err(),
+        "nothing listens any more"
+    );
 }
 
 pub async fn that_kafka_is_away_and_heals_by_itself(kafka: &Kafka) {
@@ -75,12 +93,19 @@ pub async fn that_kafka_is_away_and_heals_by_itself(kafka: &Kafka) {
         .with("PRODUCE_TIMEOUT", "1s");
     let gateway = Gateway::unready(settings).await;
     eventually("the public port opens without kafka", async || {
-        http::request(gateway.internal(), "GET", "/health", &[], b"").await.status == 200
+        http::request(gateway.internal(), "GET", "/health", &[], b"")
+            .await
+            .status
+            == 200
     })
     .await;
     let ready = http::request(gateway.internal(), "GET", "/readyz", &[], b"").await;
     assert_eq!(ready.status, 503);
-    assert!(ready.text().contains("kafka cannot be reached"), "{}", ready.text());
+    assert!(
+        ready.text().contains("kafka cannot be reached"),
+        "{}",
+        ready.text()
+    );
     let mut waiting = gateway.open(json!([{ "eventType": "t" }])).await;
     let refused = gateway.submit(&event("t", "refused", json!(1))).await;
     refused.problem(503);
@@ -95,10 +120,16 @@ pub async fn that_kafka_is_away_and_heals_by_itself(kafka: &Kafka) {
     next_but_refused(&mut waiting, "1").await;
     own.kill().await;
     eventually("readiness fails", async || {
-        http::request(gateway.internal(), "GET", "/readyz", &[], b"").await.status == 503
+        http::request(gateway.internal(), "GET", "/readyz", &[], b"")
+            .await
+            .status
+            == 503
     })
     .await;
-    gateway.submit(&event("t", "refused", json!(1))).await.problem(503);
+    gateway
+        .submit(&event("t", "refused", json!(1)))
+        .await
+        .problem(503);
     own.start().await;
     eventually("events are taken again", async || {
         gateway.submit(&event("t", "2", json!(1))).await.status == 202

@@ -105,7 +105,7 @@ fn number_and_unit(text: &str) -> Option<(&str, &str)> {
 }
 
 /// A value that is never printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(Box<str>);
 
 impl Secret {

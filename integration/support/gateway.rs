@@ -31,7 +31,10 @@ pub struct Settings {
 impl Settings {
     /// Topics and a cluster of their own, on free ports.
     pub fn new(kafka: &Kafka) -> Self {
-        let mut settings = Self { variables: BTreeMap::new(), backend: kafka.backend() };
+        let mut settings = Self {
+            variables: BTreeMap::new(),
+            backend: kafka.backend(),
+        };
         for (name, value) in [
             ("KAFKA_BROKERS", kafka.brokers()),
             ("KAFKA_SOURCE_TOPICS", unique("events")),
@@ -57,11 +60,16 @@ impl Settings {
     }
 
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     pub fn topic(&self) -> &str {
-        self.get("KAFKA_SOURCE_TOPICS").split(',').next().expect("a topic")
+        self.get("KAFKA_SOURCE_TOPICS")
+            .split(',')
+            .next()
+            .expect("a topic")
     }
 }
 
@@ -101,9 +109,14 @@ impl Gateway {
 
     /// Waits until the public port is open and everything is ready.
     pub async fn ready(&self) {
-        tokio::time::timeout(PATIENCE, self.app.ready()).await.expect("ready in time");
+        tokio::time::timeout(PATIENCE, self.app.ready())
+            .await
+            .expect("ready in time");
         eventually("the public port is open", async || {
-            http::request(self.internal(), "GET", "/health", &[], b"").await.status == 200
+            http::request(self.internal(), "GET", "/health", &[], b"")
+                .await
+                .status
+                == 200
         })
         .await;
     }
@@ -149,7 +162,14 @@ impl Gateway {
     pub async fn submit(&self, event: &Value) -> Answer {
         let headers = [("content-type", "application/cloudevents+json")];
         let body = event.to_string();
-        http::request(self.public(), "POST", "/_rig/v1/events", &headers, body.as_bytes()).await
+        http::request(
+            self.public(),
+            "POST",
+            "/_rig/v1/events",
+            &headers,
+            body.as_bytes(),
+        )
+        .await
     }
 
     /// Asks for a change of subscriptions at this instance.
@@ -164,11 +184,13 @@ impl Gateway {
     pub async fn metric(&self, name: &str, label: &str) -> f64 {
         let answer = http::request(self.internal(), "GET", "/metrics", &[], b"").await;
         let lines = answer.text().lines().filter(|line| line.starts_with(name));
-        let values = lines.filter(|line| line.contains(label)).filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            let is_named = series == name || series.starts_with(&format!("{name}{{"));
-            is_named.then(|| value.parse::<f64>().expect("a number"))
-        });
+        let values = lines
+            .filter(|line| line.contains(label))
+            .filter_map(|line| {
+                let (series, value) = line.rsplit_once(' ')?;
+                let is_named = series == name || series.starts_with(&format!("{name}{{"));
+                is_named.then(|| value.parse::<f64>().expect("a number"))
+            });
         values.sum()
     }
 }
@@ -187,7 +209,10 @@ pub fn event(event_type: &str, id: &str, data: Value) -> Value {
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "did not come about: {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "did not come about: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

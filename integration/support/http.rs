@@ -20,12 +20,18 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let named = self.headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
+        let named = self
+            .headers
+            .iter()
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str())
     }
 
@@ -40,11 +46,22 @@ impl Answer {
 
     /// Asserts that this is a problem document (RFC 9457) with `status`, and returns its detail.
     pub fn problem(&self, status: u16) -> String {
-        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(
+            self.status,
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.body)
+        );
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
         let problem = self.json();
         assert_eq!(problem["status"], status);
-        problem["detail"].as_str().expect("a problem has a detail").to_owned()
+        problem["detail"]
+            .as_str()
+            .expect("a problem has a detail")
+            .to_owned()
     }
 }
 
@@ -77,7 +94,9 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
         let _read = socket.read_to_end(&mut answer).await;
         answer
     };
-    let answer = tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time");
+    let answer = tokio::time::timeout(PATIENCE, exchange)
+        .await
+        .expect("an answer in time");
     parse(&answer)
 }
 
@@ -88,7 +107,11 @@ fn parse(bytes: &[u8]) -> Answer {
     if status == 100 {
         return parse(body);
     }
-    Answer { status, headers, body: body.to_vec() }
+    Answer {
+        status,
+        headers,
+        body: body.to_vec(),
+    }
 }
 
 /// Splits an answer into the text of its head and what follows.
@@ -101,9 +124,14 @@ pub fn split_head(bytes: &[u8]) -> Option<(String, &[u8])> {
 /// Returns the status and the headers of a head.
 pub fn parse_head(head: &str) -> (u16, Vec<(String, String)>) {
     let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status line");
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1))
+        .expect("a status line");
     let headers = lines.filter_map(|line| line.split_once(": "));
-    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let headers = headers
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     (status.parse().expect("a status"), headers)
 }
 

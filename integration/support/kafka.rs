@@ -403,9 +403,17 @@ pub fn missing_programs() -> Option<Unavailable> {
     }
     let is_missing = |program: &&str| {
         let mut command = Command::new(program);
-        command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err()
+        command
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_err()
     };
-    ["bash", "java", "mvn"].into_iter().find(is_missing).map(Unavailable::NoProgram)
+    ["bash", "java", "mvn"]
+        .into_iter()
+        .find(is_missing)
+        .map(Unavailable::NoProgram)
 }
 
 fn apache_command(dir: &Path, port: u16) -> Result<Command, Unavailable> {

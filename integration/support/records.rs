@@ -33,7 +33,8 @@ impl Kafka {
 
     /// Writes an event to one partition.
     pub async fn produce_to(&self, topic: &str, partition: i32, json: &str) {
-        self.write(topic, Some(partition), &[], Some(json.as_bytes())).await;
+        self.write(topic, Some(partition), &[], Some(json.as_bytes()))
+            .await;
     }
 
     async fn write(
@@ -45,13 +46,19 @@ impl Kafka {
     ) {
         let mut owned = OwnedHeaders::new();
         for (key, value) in headers {
-            owned = owned.insert(Header { key, value: Some(*value) });
+            owned = owned.insert(Header {
+                key,
+                value: Some(*value),
+            });
         }
         let producer: FutureProducer = self.client().create().unwrap();
         let mut record = FutureRecord::<[u8], [u8]>::to(topic).headers(owned);
         record.payload = value;
         record.partition = partition;
-        producer.send(record, LIMIT).await.expect("kafka takes the record");
+        producer
+            .send(record, LIMIT)
+            .await
+            .expect("kafka takes the record");
     }
 
     pub fn can_add_partitions(&self) -> bool {
@@ -67,8 +74,15 @@ impl Kafka {
     pub async fn add_partitions(&self, topic: &str, total: i32) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
         let wanted = [NewPartitions::new(topic, usize::try_from(total).unwrap())];
-        let results = admin.create_partitions(&wanted, &AdminOptions::new()).await.unwrap();
-        results.into_iter().next().unwrap().expect("the topic grows");
+        let results = admin
+            .create_partitions(&wanted, &AdminOptions::new())
+            .await
+            .unwrap();
+        results
+            .into_iter()
+            .next()
+            .unwrap()
+            .expect("the topic grows");
     }
 
     /// Returns the keys of all records of a topic.
@@ -78,13 +92,19 @@ impl Kafka {
         for partition in 0..self.partitions(topic).await {
             let (low, high) = consumer.fetch_watermarks(topic, partition, LIMIT).unwrap();
             let mut list = TopicPartitionList::new();
-            list.add_partition_offset(topic, partition, Offset::Offset(low)).unwrap();
+            list.add_partition_offset(topic, partition, Offset::Offset(low))
+                .unwrap();
             consumer.assign(&list).unwrap();
             let mut next = low;
             while next < high {
-                let message = consumer.poll(LIMIT).expect("a record in time").expect("a record");
+                let message = consumer
+                    .poll(LIMIT)
+                    .expect("a record in time")
+                    .expect("a record");
                 next = message.offset() + 1;
-                let key = message.key().map(|key| String::from_utf8(key.to_vec()).unwrap());
+                let key = message
+                    .key()
+                    .map(|key| String::from_utf8(key.to_vec()).unwrap());
                 keys.push(key);
             }
         }
@@ -101,9 +121,12 @@ impl Kafka {
     /// Returns a broker of the same kind for one test, which is not running yet.
     pub async fn own_stopped(&self) -> OwnKafka {
         let backend = self.backend();
-        let kafka = blocking(move || Kafka::not_running(backend)).await;
+        let kafka = blocking(move || Self::not_running(backend)).await;
         let address = kafka.address();
-        OwnKafka { address, kafka: Mutex::new(Some(kafka)) }
+        OwnKafka {
+            address,
+            kafka: Mutex::new(Some(kafka)),
+        }
     }
 }
 
@@ -120,7 +143,9 @@ impl OwnKafka {
 
     /// Starts it, with the data that it had when it was killed.
     pub async fn start(&self) {
-        self.with(|kafka| kafka.run()).await.expect("the broker starts");
+        self.with(|kafka| kafka.run())
+            .await
+            .expect("the broker starts");
     }
 
     /// Kills it as by kill -9.

@@ -21,7 +21,12 @@ pub struct Block {
 impl Block {
     /// Reads a block as WHATWG HTML, 9.2.6 says.
     fn parse(bytes: &str) -> Self {
-        let mut block = Self { bytes: bytes.to_owned(), id: None, event: None, data: None };
+        let mut block = Self {
+            bytes: bytes.to_owned(),
+            id: None,
+            event: None,
+            data: None,
+        };
         for line in bytes.split_terminator('\n') {
             let (name, value) = line.split_once(':').unwrap_or((line, ""));
             let value = value.strip_prefix(' ').unwrap_or(value);
@@ -70,8 +75,7 @@ impl Sse {
         query: &str,
         headers: &[(&str, &str)],
     ) -> Result<Self, Answer> {
-        let mut head =
-            format!("GET /_rig/v1/connection/sse?{query} HTTP/1.1\r\nhost: test\r\n");
+        let mut head = format!("GET /_rig/v1/connection/sse?{query} HTTP/1.1\r\nhost: test\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -85,11 +89,16 @@ impl Sse {
                     let (status, headers) = parse_head(&head);
                     return (status, headers, rest.to_vec());
                 }
-                assert_ne!(socket.read_buf(&mut bytes).await.unwrap(), 0, "closed without answer");
+                assert_ne!(
+                    socket.read_buf(&mut bytes).await.unwrap(),
+                    0,
+                    "closed without answer"
+                );
             }
         };
-        let (status, headers, mut unread) =
-            tokio::time::timeout(PATIENCE, read_head).await.expect("a head in time");
+        let (status, headers, mut unread) = tokio::time::timeout(PATIENCE, read_head)
+            .await
+            .expect("a head in time");
         if status != 200 {
             let length: usize = headers
                 .iter()
@@ -98,13 +107,25 @@ impl Sse {
             while unread.len() < length {
                 assert_ne!(socket.read_buf(&mut unread).await.unwrap(), 0);
             }
-            return Err(Answer { status, headers, body: unread });
+            return Err(Answer {
+                status,
+                headers,
+                body: unread,
+            });
         }
-        Ok(Self { socket, unread, headers, last_event_id: None })
+        Ok(Self {
+            socket,
+            unread,
+            headers,
+            last_event_id: None,
+        })
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -125,7 +146,9 @@ impl Sse {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, next).await.expect("a block in time")
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("a block in time")
     }
 
     /// Returns the next event, without comments, `retry:` and blocks of only an id.
@@ -138,14 +161,20 @@ impl Sse {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, next).await.expect("an event in time")
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("an event in time")
     }
 
     /// Returns the next event that is not of Sluicegate itself.
     pub async fn next(&mut self) -> Value {
         loop {
             let event = self.event().await;
-            if !event.event.as_deref().is_some_and(|name| name.starts_with("rig.")) {
+            if !event
+                .event
+                .as_deref()
+                .is_some_and(|name| name.starts_with("rig."))
+            {
                 return event.json();
             }
         }
@@ -166,7 +195,10 @@ impl Sse {
         assert_eq!(created.event.as_deref(), Some("rig.connection.create"));
         let set = self.event().await;
         assert_eq!(set.event.as_deref(), Some("rig.subscriptions_set"));
-        created.json()["data"]["connection_token"].as_str().expect("a token").to_owned()
+        created.json()["data"]["connection_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned()
     }
 
     /// Asserts that no event comes for a while.

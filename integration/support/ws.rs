@@ -23,11 +23,15 @@ impl Ws {
         let url = format!("ws://{address}/_rig/v1/connection/ws?{query}");
         let mut request = url.into_client_request().unwrap();
         if let Some(protocols) = protocols {
-            request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
+            request
+                .headers_mut()
+                .insert("sec-websocket-protocol", protocols.parse().unwrap());
         }
         let connecting = tokio_tungstenite::connect_async(request);
-        let (socket, response) =
-            tokio::time::timeout(PATIENCE, connecting).await.expect("in time").expect("opens");
+        let (socket, response) = tokio::time::timeout(PATIENCE, connecting)
+            .await
+            .expect("in time")
+            .expect("opens");
         let protocol = response.headers().get("sec-websocket-protocol");
         let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
         Self { socket, protocol }
@@ -35,7 +39,9 @@ impl Ws {
 
     /// Returns the next message, whatever it is.
     pub async fn message(&mut self) -> Message {
-        let next = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("in time");
+        let next = tokio::time::timeout(PATIENCE, self.socket.next())
+            .await
+            .expect("in time");
         next.expect("the socket is open").expect("a message")
     }
 
@@ -55,7 +61,10 @@ impl Ws {
         let created = self.event().await;
         assert_eq!(created["type"], "rig.connection.create");
         assert_eq!(self.event().await["type"], "rig.subscriptions_set");
-        created["data"]["connection_token"].as_str().expect("a token").to_owned()
+        created["data"]["connection_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned()
     }
 
     pub async fn send(&mut self, message: Message) {

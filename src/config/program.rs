@@ -28,10 +28,6 @@ pub fn read() -> Result<Program, ConfigError> {
     parse(std::env::args_os().skip(1).collect(), &of_this_process())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the environment"
-)]
 fn of_this_process() -> Environment {
     // Variables that are not UTF-8 are no settings of ours.
     let readable = |(name, value): (OsString, OsString)| {

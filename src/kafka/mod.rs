@@ -30,6 +30,4 @@ pub use embedded::{EmbeddedBroker, EmbeddedBrokerError};
 pub use log::{ClientLog, LogLimit, QuietContext};
 pub use producer::{Delivered, OutgoingRecord, ProduceError, Producer};
 pub use topics::{TopicError, TopicSpec, ensure_topics};
-pub use values::{
-    BrokerList, Properties, Sasl, Secret, TopicList, ValueError, parse_name, parse_timeout,
-};
+pub use values::{BrokerList, Properties, Sasl, TopicList, ValueError, parse_name, parse_timeout};

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::settings;
+
 /// Why a value of a Kafka setting was refused. Never carries a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ValueError {
@@ -190,30 +192,6 @@ impl FromStr for Properties {
     }
 }
 
-/// A secret text, such as the password of a key. It is in no `Debug` output.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Returns the secret itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "none" } else { "***" })
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
 /// A list of at least one topic, each once, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicList(Vec<String>);
@@ -270,18 +248,11 @@ pub fn parse_name(text: &str) -> Result<String, ValueError> {
 /// # Errors
 /// [`ValueError::Time`] for anything else, and for less than 100 ms or more than 15 minutes.
 pub fn parse_timeout(text: &str) -> Result<Duration, ValueError> {
-    let text = text.trim();
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit_ms = match text.strip_prefix(digits) {
-        Some("" | "ms") => 1,
-        Some("s") => 1000,
-        Some("m") => 60_000,
-        _ => return Err(ValueError::Time),
-    };
-    let number: u64 = digits.parse().map_err(|_error| ValueError::Time)?;
-    match number.checked_mul(unit_ms) {
-        Some(time_ms @ 100..=900_000) => Ok(Duration::from_millis(time_ms)),
-        _ => Err(ValueError::Time),
+    let timeout = settings::duration_ms(text).map_err(|_error| ValueError::Time)?;
+    if (Duration::from_millis(100)..=Duration::from_mins(15)).contains(&timeout) {
+        Ok(timeout)
+    } else {
+        Err(ValueError::Time)
     }
 }
 
@@ -444,13 +415,5 @@ mod tests {
         for text in ["", "a b", "a/b", &"x".repeat(201)] {
             assert!(parse_name(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn secrets_are_not_in_debug_output() {
-        assert_eq!(
-            format!("{:?} {:?}", Secret::from("x"), Secret::default()),
-            "*** none"
-        );
     }
 }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{StateError, StateLog};
-use crate::kafka::Secret;
+use crate::settings::Secret;
 
 /// The kind of the entry in the shared state.
 const KIND: &str = "secret";
@@ -73,6 +73,9 @@ impl ClusterKey {
     }
 
     /// Derives the key from a cookie by HKDF with SHA-256 (RFC 5869).
+    ///
+    /// # Panics
+    /// Never: HKDF-SHA256 gives 32 bytes.
     #[must_use]
     pub fn from_cookie(cookie: &str) -> Self {
         let secret = Salt::new(HKDF_SHA256, b"sluicegate").extract(cookie.as_bytes());

@@ -82,7 +82,9 @@ impl Discovery {
         source: &SourceConfig,
         news: SyncSender<News>,
     ) -> Self {
-        let create = source.kafka_create_topics.then_some(source.kafka_source_partitions);
+        let create = source
+            .kafka_create_topics
+            .then_some(source.kafka_source_partitions);
         let topic = |name: &String| Topic {
             name: name.clone(),
             at_start: None,

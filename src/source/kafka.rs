@@ -64,9 +64,6 @@ impl KafkaSource {
         let (news_sender, news) = sync_channel(NEWS_LIMIT);
         let (stop_discovery, discovery_stopped) = sync_channel(1);
         let is_stopping = Arc::new(AtomicBool::new(false));
-        let create = source
-            .kafka_create_topics
-            .then_some(source.kafka_source_partitions);
         let discovery = Discovery::new(
             Arc::clone(&consumer),
             reach,

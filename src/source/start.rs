@@ -86,7 +86,11 @@ mod tests {
             (Some(2), 9, 9, Later, 9, Some(Expired)),
         ] {
             let start = Start::new(committed, Kept { first, end }, found, 10);
-            assert_eq!(start, Start { offset, moved }, "{committed:?} in {first}..{end}");
+            assert_eq!(
+                start,
+                Start { offset, moved },
+                "{committed:?} in {first}..{end}"
+            );
         }
     }
 }

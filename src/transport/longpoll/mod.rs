@@ -8,38 +8,32 @@
 //! The record says which events a client wants, the cookie how far it is. So any instance can answer
 //! any poll, and between polls nobody holds anything.
 
+mod cookies;
+mod sessions;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderValue, SET_COOKIE};
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use self::cookies::{FIRST_EVENT, Seen, cookie, set_cookies};
+pub use self::sessions::{STATE_KIND, gone};
+use self::sessions::{Session, SessionId, Sessions, session_id};
 use super::LONG_POLL;
 use super::streams::{Streams, start};
 use crate::dispatch::{
     Attach, CloseReason, ConnectionId, ControlEvent, Incoming, Input, Outgoing, Outlet, Polled,
     Start, Token, TokenKey, Wire,
 };
-use crate::event::Cursor;
 use crate::http::{Body, HttpError, Request};
-use crate::shared::{StateError, StateLog};
+use crate::shared::StateLog;
 use crate::subscription::Subscriptions;
 use crate::telemetry::{Transport, now_ms};
-
-/// The kind of the session records in the shared state.
-pub const STATE_KIND: &str = "longpoll";
-
-/// For how long another instance's write may take to arrive here.
-const STATE_PATIENCE: Duration = Duration::from_secs(1);
-/// How long after its end a session of a dead instance is removed by the others.
-const OTHERS_PATIENCE_MS: i64 = 600_000;
-/// What a client has in its cookie `last_event_id` before its first events.
-const FIRST_EVENT: &str = "first_event";
 
 /// The limits of long polling.
 #[derive(Debug, Clone, clap::Args)]
@@ -84,27 +78,12 @@ impl Wire for LongPoll {
     }
 }
 
-/// What all instances know of a session.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Session {
-    subscriptions: serde_json::Value,
-    /// Counts the changes of the subscriptions, from 1.
-    revision: u64,
-    /// Where the session began.
-    start: String,
-    expires_ms: i64,
-    /// The incarnation that made the session and removes it at its end.
-    made_by: u64,
-}
-
-type SessionId = [u8; 16];
-
 /// Answers polls.
 #[derive(Debug, Clone)]
 pub struct LongPolling {
     streams: Streams,
-    state: Arc<StateLog>,
-    config: LongPollConfig,
+    sessions: Sessions,
+    timeout: Duration,
     /// The polls that wait here, by session; told when the session's subscriptions change.
     waiting: Arc<Mutex<HashMap<SessionId, Vec<ConnectionId>>>>,
 }
@@ -113,10 +92,13 @@ impl LongPolling {
     /// Starts with no poll waiting.
     #[must_use]
     pub fn new(streams: Streams, state: Arc<StateLog>, config: LongPollConfig) -> Self {
+        let timeout = config.longpoll_timeout;
+        let own = streams.dispatcher.incarnation();
+        let sessions = Sessions::new(state, config, own, streams.tasks.clone());
         Self {
             streams,
-            state,
-            config,
+            sessions,
+            timeout,
             waiting: Arc::default(),
         }
     }
@@ -132,7 +114,7 @@ impl LongPolling {
         let key = self.token_key()?;
         let token = cookie(&request.headers, "connection_token").unwrap_or_default();
         let mut response = match key.open(token) {
-            Ok(Token::LongPoll(id)) => match self.session(id).await {
+            Ok(Token::LongPoll(id)) => match self.sessions.find(id).await {
                 Some(session) => self.next(id, session, token, request).await?,
                 None => self.first(&key, request).await?,
             },
@@ -151,10 +133,12 @@ impl LongPolling {
     /// # Errors
     /// 410 when the session has ended, 503 when Kafka does not take the change.
     pub async fn replace(&self, id: SessionId, wanted: &Subscriptions) -> Result<(), HttpError> {
-        let mut session = self.session(id).await.ok_or_else(gone)?;
-        session.subscriptions = as_json(wanted);
-        session.revision += 1;
-        self.keep(id, &session).await
+        self.sessions.change(id, wanted).await
+    }
+
+    /// Removes the sessions that have ended; to be called now and then.
+    pub async fn remove_ended(&self) {
+        self.sessions.remove_ended().await;
     }
 
     /// Has the polls of a session answered, because its subscriptions have changed.
@@ -174,32 +158,6 @@ impl LongPolling {
         }
     }
 
-    /// Removes the sessions that have ended; to be called now and then.
-    pub async fn remove_ended(&self) {
-        let now_ms = now_ms();
-        let own = self.streams.dispatcher.incarnation().0;
-        let mut ended = Vec::new();
-        self.state.for_each(STATE_KIND, |key, value| {
-            let Ok(session) = serde_json::from_slice::<Session>(value) else {
-                return;
-            };
-            let patience_ms = if session.made_by == own {
-                0
-            } else {
-                OTHERS_PATIENCE_MS
-            };
-            if session.expires_ms + patience_ms < now_ms {
-                ended.push(key.to_owned());
-            }
-        });
-        for key in ended {
-            if let Err(error) = self.state.remove(STATE_KIND, &key).await {
-                tracing::warn!(%error, "could not remove a long-poll session that has ended");
-                return;
-            }
-        }
-    }
-
     fn token_key(&self) -> Result<TokenKey, HttpError> {
         self.streams.token_key.get().cloned().ok_or_else(|| {
             HttpError::unavailable(
@@ -215,26 +173,11 @@ impl LongPolling {
         let subscriptions = self.streams.subscriptions(&query)?;
         let start = start(&request.headers, &query)?;
         self.streams.admit()?;
-        if self.state.count(STATE_KIND) >= self.config.max_longpoll_sessions {
-            return Err(HttpError::too_many_requests(
-                "too_many_sessions",
-                "There are too many long-poll sessions.",
-                Duration::from_secs(60),
-            ));
-        }
         let start = match start {
             Start::After(cursor) => cursor.to_string(),
             Start::Live => self.here().await?,
         };
-        let id = *uuid::Uuid::new_v4().as_bytes();
-        let session = Session {
-            subscriptions: as_json(&subscriptions),
-            revision: 1,
-            start,
-            expires_ms: self.expiry(),
-            made_by: self.streams.dispatcher.incarnation().0,
-        };
-        self.keep(id, &session).await?;
+        let id = self.sessions.start(&subscriptions, start).await?;
         let mut response = json(Bytes::from_static(b"\"ok\""), "application/json");
         set_cookies(
             response.headers_mut(),
@@ -257,7 +200,7 @@ impl LongPolling {
             .or_else(|| query.get("last_event_id"))
             .unwrap_or(FIRST_EVENT);
         let seen = Seen::parse(last, &session)?;
-        self.prolong(id, &session);
+        self.sessions.prolong(id, &session);
         let (events, last) = if seen.revision < session.revision {
             (
                 announcements(&seen, &session, token),
@@ -284,7 +227,7 @@ impl LongPolling {
     ) -> (Vec<Vec<u8>>, String) {
         let mut events = polled.events;
         let mut revision = seen.revision;
-        if let Some(session) = self.session(id).await
+        if let Some(session) = self.sessions.find(id).await
             && session.revision > revision
         {
             revision = session.revision;
@@ -321,7 +264,7 @@ impl LongPolling {
             .map_err(|_| shutting_down())?;
         let _registered = Registered::new(&self.waiting, id, connection);
         let mut polled = std::pin::pin!(polled);
-        let in_time = tokio::time::timeout(self.config.longpoll_timeout, polled.as_mut()).await;
+        let in_time = tokio::time::timeout(self.timeout, polled.as_mut()).await;
         let result = match in_time {
             Ok(result) => result,
             Err(_) => {
@@ -351,90 +294,6 @@ impl LongPolling {
             .await
             .map(|polled| polled.cursor)
             .map_err(|_| shutting_down())
-    }
-
-    /// Returns a session that lives; waits a little for one that another instance has just made.
-    async fn session(&self, id: SessionId) -> Option<Session> {
-        let key = state_key(id);
-        let found = tokio::time::timeout(STATE_PATIENCE, async {
-            loop {
-                if let Some(value) = self.state.get(STATE_KIND, &key) {
-                    return value;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-        let session: Session = serde_json::from_slice(&found.await.ok()?).ok()?;
-        (session.expires_ms > now_ms()).then_some(session)
-    }
-
-    /// Moves the end of a session on, once half of its life is over; the poll does not wait for it.
-    fn prolong(&self, id: SessionId, session: &Session) {
-        let expires_ms = self.expiry();
-        let half_ms = i64::try_from(self.config.longpoll_session_ttl.as_millis() / 2).unwrap_or(0);
-        if session.expires_ms > expires_ms - half_ms {
-            return;
-        }
-        let prolonged = Session {
-            expires_ms,
-            ..session.clone()
-        };
-        let this = self.clone();
-        self.streams.tasks.spawn("longpoll.prolong", async move {
-            if let Err(error) = this.keep(id, &prolonged).await {
-                tracing::debug!(
-                    error = error.public(),
-                    "could not prolong a long-poll session"
-                );
-            }
-        });
-    }
-
-    async fn keep(&self, id: SessionId, session: &Session) -> Result<(), HttpError> {
-        let value = serde_json::to_vec(session).map_err(HttpError::internal)?;
-        self.state
-            .put(STATE_KIND, &state_key(id), &value)
-            .await
-            .map_err(unavailable)
-    }
-
-    fn expiry(&self) -> i64 {
-        let ttl_ms = i64::try_from(self.config.longpoll_session_ttl.as_millis());
-        now_ms().saturating_add(ttl_ms.unwrap_or(i64::MAX))
-    }
-}
-
-/// What a client has seen, as its `last_event_id` says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Seen {
-    cursor: Cursor,
-    /// The last change of subscriptions that it was told; 0 before its first events.
-    revision: u64,
-}
-
-impl Seen {
-    fn parse(text: &str, session: &Session) -> Result<Self, HttpError> {
-        let malformed = || {
-            HttpError::bad_request(
-                "invalid_cursor",
-                "The cookie last_event_id is not one of ours.",
-            )
-        };
-        let (cursor, revision) = match text {
-            FIRST_EVENT => (session.start.as_str(), 0),
-            text => {
-                let (cursor, revision) = text.rsplit_once('.').ok_or_else(malformed)?;
-                (cursor, revision.parse().map_err(|_| malformed())?)
-            }
-        };
-        Ok(Self {
-            cursor: cursor.parse().map_err(|_| malformed())?,
-            revision,
-        })
-    }
-
-    fn at(&self, revision: u64) -> String {
-        format!("{}.{revision}", self.cursor)
     }
 }
 
@@ -483,43 +342,6 @@ impl Drop for Registered<'_> {
     }
 }
 
-fn as_json(subscriptions: &Subscriptions) -> serde_json::Value {
-    serde_json::from_str(&subscriptions.to_json()).unwrap_or_default()
-}
-
-fn state_key(id: SessionId) -> String {
-    uuid::Uuid::from_bytes(id).simple().to_string()
-}
-
-fn session_id(key: &str) -> Option<SessionId> {
-    uuid::Uuid::parse_str(key).ok().map(|id| *id.as_bytes())
-}
-
-/// Returns the value of a cookie (RFC 6265, 4.2.1); of several the first.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|header| header.to_str().ok())
-        .flat_map(|header| header.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(known, _)| *known == name)
-        .map(|(_, value)| value)
-}
-
-/// Sets both cookies; their values are base64url, digits and dots, so nothing has to be escaped.
-fn set_cookies(headers: &mut HeaderMap, token: &str, last: &str) -> Result<(), HttpError> {
-    let token = format!("connection_token={token}; Path=/; HttpOnly");
-    let last = format!("last_event_id=\"{last}\"; Path=/; HttpOnly");
-    for cookie in [token, last] {
-        headers.append(
-            SET_COOKIE,
-            HeaderValue::try_from(cookie).map_err(HttpError::internal)?,
-        );
-    }
-    Ok(())
-}
-
 fn json(body: Bytes, content_type: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = StatusCode::OK;
@@ -529,29 +351,10 @@ fn json(body: Bytes, content_type: &'static str) -> Response<Body> {
     response
 }
 
-/// The answer to a request about a connection that has ended, as in RIG.
-#[must_use]
-pub fn gone() -> HttpError {
-    HttpError::new(
-        StatusCode::GONE,
-        "connection_gone",
-        "Connection no longer exists.",
-    )
-}
-
 fn shutting_down() -> HttpError {
     HttpError::unavailable(
         "shutting_down",
         "The server is going away.",
         Duration::from_secs(1),
     )
-}
-
-fn unavailable(error: StateError) -> HttpError {
-    HttpError::unavailable(
-        "kafka_unavailable",
-        "Kafka cannot be reached.",
-        Duration::from_secs(5),
-    )
-    .with_cause(error)
 }

@@ -1,0 +1,88 @@
+//! What goes on while requests are answered.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch::{ClientText, TokenKey};
+use crate::shared::{ClusterKey, SharedConfig, StateLog};
+use crate::telemetry::{Metrics, Readiness, Tasks};
+use crate::transport::{Changes, LongPolling, STATE_KIND};
+
+/// How often long-poll sessions that have ended are removed.
+const CLEAN_UP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What clients say on their connections.
+pub(super) type Texts = mpsc::Receiver<ClientText>;
+
+/// Does what clients say on their connections, in the order in which they say it.
+pub(super) async fn read_texts(mut texts: Texts, changes: Changes, tasks: Tasks) {
+    let stopping = tasks.stopping();
+    while let Some(Some(text)) = stopping.run_until_cancelled(texts.recv()).await {
+        changes.on_text(text).await;
+    }
+}
+
+/// Gets the key of connection tokens; Kafka may be away for a while.
+pub(super) async fn get_token_key(
+    config: SharedConfig,
+    state: Arc<StateLog>,
+    place: Arc<OnceLock<TokenKey>>,
+    stopping: CancellationToken,
+) {
+    let key = async {
+        loop {
+            match ClusterKey::of_cluster(&config, &state).await {
+                Ok(key) => return key,
+                Err(error) => tracing::warn!(%error, "the key of connection tokens is not there"),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    if let Some(key) = stopping.run_until_cancelled(key).await {
+        place.get_or_init(|| TokenKey::new(key.as_bytes()));
+    }
+}
+
+/// Tells waiting polls when the subscriptions of their sessions change, here or elsewhere.
+pub(super) async fn watch_sessions(state: Arc<StateLog>, long_polling: LongPolling, tasks: Tasks) {
+    let stopping = tasks.stopping();
+    let mut changes = state.changes(STATE_KIND);
+    while let Some(change) = stopping.run_until_cancelled(changes.recv()).await {
+        match change {
+            Ok(change) => long_polling.on_change(&change.key).await,
+            Err(RecvError::Lagged(_)) => long_polling.on_any_change().await,
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Removes long-poll sessions that have ended.
+pub(super) async fn clean_up(long_polling: LongPolling, tasks: Tasks) {
+    let stopping = tasks.stopping();
+    while stopping
+        .run_until_cancelled(tokio::time::sleep(CLEAN_UP_INTERVAL))
+        .await
+        .is_some()
+    {
+        long_polling.remove_ended().await;
+    }
+}
+
+/// Keeps the metric of the readiness up to date.
+pub(super) async fn show_readiness(readiness: Readiness, metrics: Metrics, tasks: Tasks) {
+    let stopping = tasks.stopping();
+    loop {
+        metrics.ready.set(i64::from(readiness.is_ready()));
+        if stopping
+            .run_until_cancelled(readiness.changed())
+            .await
+            .is_none()
+        {
+            return;
+        }
+    }
+}

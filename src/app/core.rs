@@ -1,0 +1,155 @@
+//! What the rest of an instance stands on: shards, log, shared state, source.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::AppError;
+use super::background::{self, Texts};
+use super::serving::Services;
+use crate::api::Submissions;
+use crate::config::Config;
+use crate::dispatch::{Dispatcher, Incarnation, Surroundings};
+use crate::kafka::Producer;
+use crate::replay::ReplayLog;
+use crate::shared::{CommandHandler, CommandLog, StateLog};
+use crate::source::{Ingest, IngestParts, KafkaSource};
+use crate::telemetry::{Metrics, Readiness, Tasks};
+use crate::transport::{Admission, Changes, FORMATS, LongPolling, Streams};
+
+/// What the rest of the instance stands on.
+pub(super) struct Core {
+    topics: Arc<[String]>,
+    pub(super) metrics: Metrics,
+    pub(super) readiness: Readiness,
+    pub(super) tasks: Tasks,
+    log: Arc<ReplayLog>,
+    pub(super) dispatcher: Dispatcher,
+    streams: Streams,
+}
+
+impl Core {
+    /// Starts the shards; also returns the queue of what clients say on their connections.
+    pub(super) fn start(config: &Config) -> Result<(Self, Texts), AppError> {
+        let topics: Arc<[String]> = config.source.topics().into();
+        let metrics = Metrics::new();
+        let tasks = Tasks::new();
+        let log = Arc::new(ReplayLog::new(config.replay.replay_ring_bytes));
+        let surroundings = Surroundings {
+            incarnation: Incarnation(uuid::Uuid::new_v4().as_u64_pair().0),
+            topics: Arc::clone(&topics),
+            formats: &FORMATS,
+            log: Arc::clone(&log),
+            metrics: metrics.clone(),
+        };
+        let (dispatcher, texts) = Dispatcher::start(&config.dispatch, &surroundings)?;
+        let streams = Streams {
+            dispatcher: dispatcher.clone(),
+            extractors: Arc::clone(&config.extractors),
+            limits: config.subscription_limits,
+            cors: config.cors.cors.clone(),
+            admission: Arc::new(Admission::per_minute(
+                config.process.max_connections_per_minute,
+                Instant::now(),
+            )),
+            token_key: Arc::default(),
+            tasks: tasks.clone(),
+        };
+        let readiness = Readiness::new();
+        let core = Self {
+            topics,
+            metrics,
+            readiness,
+            tasks,
+            log,
+            dispatcher,
+            streams,
+        };
+        Ok((core, texts))
+    }
+
+    /// Starts to follow what all instances share, and gets the key of connection tokens from it.
+    pub(super) fn start_shared(
+        &self,
+        config: &Config,
+        producer: &Producer,
+    ) -> Result<(Arc<StateLog>, CommandLog), AppError> {
+        let state = Arc::new(StateLog::start(
+            &config.kafka,
+            producer.clone(),
+            self.readiness.clone(),
+        )?);
+        let streams = self.streams.clone();
+        let handler: Arc<CommandHandler> =
+            Arc::new(move |command| Box::pin(Changes::on_command(streams.clone(), command)));
+        let incarnation = self.dispatcher.incarnation().to_string();
+        let commands = CommandLog::start(
+            &config.kafka,
+            producer.clone(),
+            &incarnation,
+            handler,
+            &self.tasks,
+        )?;
+        let key = background::get_token_key(
+            config.shared.clone(),
+            Arc::clone(&state),
+            Arc::clone(&self.streams.token_key),
+            self.tasks.stopping(),
+        );
+        self.tasks.spawn("token_key", key);
+        Ok((state, commands))
+    }
+
+    /// Starts to read the source topics.
+    pub(super) fn start_source(&self, config: &Config) -> Result<KafkaSource, AppError> {
+        let ingest = Ingest::new(IngestParts {
+            topics: Arc::clone(&self.topics),
+            extractors: Arc::clone(&config.extractors),
+            max_event_bytes: config.source.max_event_bytes,
+            log: Arc::clone(&self.log),
+            dispatcher: self.dispatcher.clone(),
+            token_key: Arc::clone(&self.streams.token_key),
+            metrics: self.metrics.clone(),
+        });
+        let readiness = self.readiness.clone();
+        let metrics = self.metrics.clone();
+        Ok(KafkaSource::start(
+            &config.kafka,
+            &config.source,
+            ingest,
+            metrics,
+            readiness,
+        )?)
+    }
+
+    /// Puts together what answers requests.
+    pub(super) fn services(
+        self,
+        config: Config,
+        state: Arc<StateLog>,
+        commands: CommandLog,
+        producer: Producer,
+    ) -> Services {
+        let long_polling =
+            LongPolling::new(self.streams.clone(), Arc::clone(&state), config.long_poll);
+        let changes = Changes::new(self.streams.clone(), long_polling.clone(), commands);
+        let default_topic = self.topics.first().map(String::as_str).unwrap_or_default();
+        let submissions = Submissions::new(
+            config.submission,
+            default_topic,
+            producer,
+            self.metrics.clone(),
+        );
+        Services {
+            limits: config.http_limits,
+            streams: self.streams,
+            long_polling,
+            changes,
+            submissions: Arc::new(submissions),
+            state,
+            is_started: Arc::default(),
+            readiness: self.readiness,
+            metrics: self.metrics,
+            tasks: self.tasks,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The two ports, and when they open.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::background::{self, Texts};
+use crate::api::{InternalApi, PublicApi, Submissions};
+use crate::http::{HttpLimits, Listener, Serving};
+use crate::shared::StateLog;
+use crate::telemetry::{Condition, Metrics, Readiness, Tasks};
+use crate::transport::{Changes, LongPolling, Streams};
+
+/// How long the public port waits for Kafka before it opens without it.
+pub const KAFKA_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What answers requests.
+pub(super) struct Services {
+    pub(super) limits: HttpLimits,
+    pub(super) streams: Streams,
+    pub(super) long_polling: LongPolling,
+    pub(super) changes: Changes,
+    pub(super) submissions: Arc<Submissions>,
+    pub(super) state: Arc<StateLog>,
+    /// True once the public port is open.
+    pub(super) is_started: Arc<AtomicBool>,
+    pub(super) readiness: Readiness,
+    pub(super) metrics: Metrics,
+    pub(super) tasks: Tasks,
+}
+
+impl Services {
+    /// Serves the internal port, from now on.
+    pub(super) fn serve_internal(&self, listener: Listener) {
+        let api = InternalApi::new(
+            Arc::clone(&self.submissions),
+            self.readiness.clone(),
+            Arc::clone(&self.is_started),
+            self.metrics.clone(),
+        );
+        listener.serve(api, self.serving("internal", self.tasks.clone()));
+    }
+
+    /// Serves the public port on `tasks`, when the instance is ready or has waited long enough.
+    pub(super) fn serve_public(&self, listener: Listener, tasks: Tasks) {
+        let api = PublicApi::new(
+            self.streams.clone(),
+            self.long_polling.clone(),
+            self.changes.clone(),
+            Arc::clone(&self.submissions),
+        );
+        let serving = self.serving("public", tasks);
+        let (readiness, is_started) = (self.readiness.clone(), Arc::clone(&self.is_started));
+        self.tasks.spawn(
+            "public.open",
+            open_public(listener, api, serving, readiness, is_started),
+        );
+    }
+
+    /// Starts what goes on while requests are answered.
+    pub(super) fn run_background(self, texts: Texts) {
+        let tasks = self.tasks;
+        let changes = background::read_texts(texts, self.changes, tasks.clone());
+        tasks.spawn("texts", changes);
+        let sessions =
+            background::watch_sessions(self.state, self.long_polling.clone(), tasks.clone());
+        tasks.spawn("longpoll.changes", sessions);
+        tasks.spawn(
+            "longpoll.clean_up",
+            background::clean_up(self.long_polling, tasks.clone()),
+        );
+        let readiness = background::show_readiness(self.readiness, self.metrics, tasks.clone());
+        tasks.spawn("readiness", readiness);
+    }
+
+    fn serving(&self, name: &'static str, tasks: Tasks) -> Serving {
+        Serving {
+            name,
+            limits: self.limits.clone(),
+            tasks,
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+/// Opens the public port when the instance is ready, or without Kafka when that takes too long.
+async fn open_public(
+    listener: Listener,
+    api: PublicApi,
+    serving: Serving,
+    readiness: Readiness,
+    is_started: Arc<AtomicBool>,
+) {
+    let unreachable = async {
+        loop {
+            tokio::time::sleep(KAFKA_PATIENCE).await;
+            if !readiness.holds(Condition::KafkaReachable) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = readiness.ready() => tracing::info!(address = %listener.local_addr(), "ready"),
+        () = unreachable => tracing::warn!(
+            address = %listener.local_addr(),
+            "kafka cannot be reached; streams are accepted and wait"
+        ),
+        () = serving.tasks.stopping().cancelled_owned() => return,
+    }
+    listener.serve(api, serving);
+    is_started.store(true, Ordering::Release);
+}
