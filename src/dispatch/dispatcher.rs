@@ -159,7 +159,7 @@ impl Dispatcher {
         self.incarnation
     }
 
-    /// Hands a batch to every shard; blocks while one is [`FEED_CAPACITY`] batches behind.
+    /// Hands a batch to every shard; blocks while one is 64 batches behind.
     pub fn dispatch(&self, batch: &Arc<Batch>) {
         self.feed(&Feed::Batch(Arc::clone(batch)));
     }
