@@ -62,7 +62,8 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {
-    let written = writeln!(std::io::stderr(), "sluicegate: {}", message.trim_end());
+    let message = message.trim_end().trim_start_matches("error: ");
+    let written = writeln!(std::io::stderr(), "sluicegate: {message}");
     // There is nobody left to tell when standard error is closed.
     drop(written);
     ExitCode::from(code)
