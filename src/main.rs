@@ -31,6 +31,11 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(config: Config, without_effect: &[&str]) -> anyhow::Result<()> {
     let _logs = telemetry::init_logs(config.process.log_level, config.process.log_fmt);
+    // Each client is a descriptor; the soft limit of a shell is that of a workstation.
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
     for name in without_effect {
         tracing::warn!(name, "this variable has no effect in this version");
     }
