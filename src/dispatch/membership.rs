@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{Connection, Life, Polled, Replay, Sink, Start};
 use super::control::ControlEvent;
-use super::dispatcher::{Attach, Gone, Opening, Outlet};
+use super::messages::{Attach, Gone, Opening, Outlet};
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::token::{ConnectionId, Token};

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
 
 use super::connection::{Life, Sink};
-use super::dispatcher::ClientText;
+use super::messages::ClientText;
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::wire::{CloseReason, Incoming};

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// Lets one log line through per interval and counts what it held back.
 #[derive(Debug)]
@@ -70,6 +70,10 @@ impl ClientLog {
 
     /// Logs a global error of a client, at a limited rate.
     pub fn error(&self, error: &KafkaError, reason: &str) {
+        // That a partition was read to its end is news for whoever asked for it, not an error.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         self.warn(format_args!("{error}: {reason}"));
     }
 

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -153,7 +153,7 @@ impl Poller {
                     is_changed = true;
                 }
                 News::AllFound => self.phase = Phase::CatchingUp,
-                News::Kept { id, kept } => is_changed |= self.began_anew(id, kept),
+                News::Kept { id, kept, asked } => is_changed |= self.began_anew(id, kept, asked),
             }
         }
         if is_changed {
@@ -162,8 +162,8 @@ impl Poller {
     }
 
     /// Goes back when a partition of the embedded broker ends before what was read of it.
-    fn began_anew(&mut self, id: PartitionId, kept: Kept) -> bool {
-        let is_anew = kept.end > 0 && self.progress.next(id).is_some_and(|next| next > kept.end);
+    fn began_anew(&mut self, id: PartitionId, kept: Kept, asked: Instant) -> bool {
+        let is_anew = kept.end > 0 && self.progress.is_another(id, kept.end, asked);
         if is_anew {
             self.restart(id, kept.first);
         }
