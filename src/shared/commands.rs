@@ -315,7 +315,7 @@ impl Shared {
     async fn take(self: &Arc<Self>, message: Message) {
         let now = Instant::now();
         if let Message::Bye { from } = &message {
-            self.members.send_modify(|members| members.left(from));
+            self.members.send_modify(|members| members.left(from, now));
             return;
         }
         self.members

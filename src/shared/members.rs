@@ -28,6 +28,8 @@ pub(super) enum Verdict {
 pub(super) struct Members {
     own: Box<str>,
     last_heard: HashMap<Box<str>, Instant>,
+    /// Who said bye when; what it sends on its way out does not bring it back.
+    left: HashMap<Box<str>, Instant>,
     /// Since when the own hellos come back without a gap.
     listening_since: Option<Instant>,
     own_last_heard: Option<Instant>,
@@ -38,6 +40,7 @@ impl Members {
         Self {
             own: own.into(),
             last_heard: HashMap::new(),
+            left: HashMap::new(),
             listening_since: None,
             own_last_heard: None,
         }
@@ -54,14 +57,17 @@ impl Members {
             self.own_last_heard = Some(now);
             self.last_heard
                 .retain(|_, heard| now.duration_since(*heard) < GONE_AFTER);
-        } else {
+            self.left
+                .retain(|_, left| now.duration_since(*left) < GONE_AFTER);
+        } else if !self.left.contains_key(from) {
             self.last_heard.insert(from.into(), now);
         }
     }
 
-    /// Notes that an incarnation said bye.
-    pub(super) fn left(&mut self, from: &str) {
+    /// Notes that an incarnation said bye; its name is never used again.
+    pub(super) fn left(&mut self, from: &str, now: Instant) {
         self.last_heard.remove(from);
+        self.left.insert(from.into(), now);
     }
 
     /// Returns whether an incarnation lives.
@@ -127,7 +133,7 @@ mod tests {
         members.heard("a", at(1));
         members.heard("b", at(1));
         listen(&mut members, start, [5, 10]);
-        members.left("b");
+        members.left("b", at(10));
         assert_eq!(members.verdict("a", at(10)), Verdict::Alive);
         assert_eq!(members.alive(at(10)), ["a"]);
         assert_eq!(members.verdict("b", at(10)), Verdict::Gone);
@@ -152,5 +158,19 @@ mod tests {
         listen(&mut members, start, [45, 50, 55]);
         assert_eq!(members.verdict("a", at(56)), Verdict::Gone);
         assert_eq!(members.verdict("b", at(46)), Verdict::Gone);
+    }
+
+    /// A hello or a reply that was sent just after the bye once made the sender live 15 seconds more.
+    #[test]
+    fn who_said_bye_stays_gone_whatever_it_sends_on_its_way_out() {
+        let start = Instant::now();
+        let at = seconds(start);
+        let mut members = Members::new("own");
+        listen(&mut members, start, [0, 5, 10]);
+        members.heard("other", at(10));
+        members.left("other", at(10));
+        members.heard("other", at(11));
+        assert_eq!(members.verdict("other", at(11)), Verdict::Gone);
+        assert!(members.alive(at(11)).is_empty());
     }
 }
