@@ -38,6 +38,11 @@ foreign:
 smoke:
     .ci/smoke
 
+# Write the tables of docs/configuration.md anew
+settings:
+    cargo build --release --locked
+    .ci/settings-table "${CARGO_TARGET_DIR:-target}/release/sluicegate"
+
 # Everything, as continuous integration does it
 ci:
     .ci/run

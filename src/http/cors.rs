@@ -11,6 +11,7 @@ use super::reply::Body;
 
 /// The settings of CORS.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "HTTP")]
 pub struct CorsConfig {
     /// Origins whose pages may use the public port: `*`, or a comma-separated list such as `https://app.example,http://localhost:8080`
     #[arg(long, value_name = "ORIGINS", default_value = "*", value_parser = parse_cors)]

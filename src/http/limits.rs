@@ -6,6 +6,7 @@ use crate::settings;
 
 /// The limits of one listener.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "HTTP")]
 pub struct HttpLimits {
     /// Time in which a new connection has to send its first byte
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = settings::duration)]

@@ -2,6 +2,7 @@
 
 /// Limits on the subscriptions of one connection; beyond them a request is refused as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "Subscriptions")]
 pub struct SubscriptionLimits {
     /// Most subscriptions of one connection
     #[arg(
