@@ -33,6 +33,7 @@ bench *arguments:
 foreign:
     cargo build --release --locked
     integration/foreign/run.sh "${CARGO_TARGET_DIR:-target}/release/sluicegate"
+    integration/foreign/run.sh "${CARGO_TARGET_DIR:-target}/release/sluicegate" kafka
 
 # Do what the README tells a newcomer to do
 smoke:
