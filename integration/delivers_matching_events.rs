@@ -155,6 +155,23 @@ pub async fn prefixes_and_the_star_match_types(kafka: &Kafka) {
     gateway.stop().await;
 }
 
+/// While events came steadily, a look at the ends of the partitions was once taken for a topic that
+/// was made anew, and every event came twice.
+pub async fn a_steady_trickle_arrives_once_and_in_order(kafka: &Kafka) {
+    let gateway = Gateway::start(kafka).await;
+    let mut stream = gateway.subscribe(json!([{ "eventType": "t" }])).await;
+    for id in 0..150 {
+        let mut event = event("t", &id.to_string(), json!(null));
+        event["partitionkey"] = json!("one");
+        gateway.publish(&event).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    let expected: Vec<String> = (0..150).map(|id| id.to_string()).collect();
+    assert_eq!(stream.ids(150).await, expected);
+    stream.stays_quiet(Duration::from_millis(300)).await;
+    gateway.stop().await;
+}
+
 pub async fn a_constraint_on_an_undeclared_field_is_refused_by_its_name(kafka: &Kafka) {
     let gateway = Gateway::with(Settings::new(kafka).with("EXTRACTORS", EXTRACTORS)).await;
     let wanted = json!([{ "eventType": "order", "oneOf": [{ "colour": "red" }] }]);

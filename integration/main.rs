@@ -65,6 +65,7 @@ fn main() {
             [
                 delivers_matching_events::the_first_frames_are_byte_for_byte_what_rig_sends,
                 delivers_matching_events::each_client_gets_just_what_its_constraints_ask_for,
+                delivers_matching_events::a_steady_trickle_arrives_once_and_in_order,
                 delivers_matching_events::prefixes_and_the_star_match_types,
                 delivers_matching_events::a_constraint_on_an_undeclared_field_is_refused_by_its_name,
                 delivers_matching_events::every_version_and_mode_of_cloud_events_arrives,

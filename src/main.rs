@@ -31,6 +31,11 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(config: Config, without_effect: &[&str]) -> anyhow::Result<()> {
     let _logs = telemetry::init_logs(config.process.log_level, config.process.log_fmt);
+    // Each client is a descriptor; the soft limit of a shell is that of a workstation.
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
     for name in without_effect {
         tracing::warn!(name, "this variable has no effect in this version");
     }
@@ -62,7 +67,8 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {
-    let written = writeln!(std::io::stderr(), "sluicegate: {}", message.trim_end());
+    let message = message.trim_end().trim_start_matches("error: ");
+    let written = writeln!(std::io::stderr(), "sluicegate: {message}");
     // There is nobody left to tell when standard error is closed.
     drop(written);
     ExitCode::from(code)

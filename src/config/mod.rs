@@ -165,6 +165,9 @@ pub enum ConfigError {
         /// Its variant that names a file.
         file_name: String,
     },
+    /// librdkafka refuses a property, or a file of the TLS settings cannot be read.
+    #[error(transparent)]
+    Kafka(#[from] crate::kafka::ConfigError),
     /// A variable of RIG asks for protection that this version does not give.
     #[error(
         "{name} is set, but this version does not support it; unset it only if you can do without"
@@ -236,9 +239,7 @@ impl Settings {
                 .and_then(|text| Extractors::parse(&text).map_err(|error| error.to_string()))
                 .map_err(|error| bad("extractors", path, error))?,
         };
-        if let Err(error) = self.kafka.check() {
-            return Err(bad("kafka_properties", "", error.to_string()));
-        }
+        self.kafka.check()?;
         let outbox_bytes = self.dispatch.outbox_bytes;
         if self.replay.replay_ring_bytes < outbox_bytes {
             let expected = format!("expected at least OUTBOX_BYTES, which is {outbox_bytes}");
@@ -290,6 +291,9 @@ fn explain(error: clap::Error, merged: &Merged) -> ConfigError {
         std::error::Error::source(&error),
         error.get(ContextKind::ValidValue),
     ) {
+        (Some(source), _) if source.is::<std::num::ParseIntError>() => {
+            format!("expected a number that fits: {source}")
+        }
         (Some(source), _) => source.to_string(),
         (None, Some(ContextValue::Strings(valid))) => format!("expected {}", valid.join(", ")),
         (None, _) => "not what was expected".to_owned(),

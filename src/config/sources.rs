@@ -13,7 +13,12 @@ use clap::{Arg, Command};
 use super::ConfigError;
 
 /// Settings whose values are never printed, and whose variables have a variant `NAME_FILE`.
-pub(super) const SECRETS: [&str; 3] = ["node_cookie", "kafka_sasl", "kafka_ssl_keyfile_pass"];
+pub(super) const SECRETS: [&str; 4] = [
+    "node_cookie",
+    "kafka_sasl",
+    "kafka_ssl_keyfile_pass",
+    "kafka_properties",
+];
 
 /// Arguments that are no settings.
 const NOT_SETTINGS: [&str; 3] = ["help", "version", "config"];

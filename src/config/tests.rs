@@ -124,7 +124,11 @@ fn secrets_come_from_files_and_are_never_printed() {
     assert!(bad.contains("KAFKA_SASL") && !bad.contains("hush"), "{bad}");
     let program = program::parse(
         vec!["check-config".into()],
-        &environment(&[("NODE_COOKIE", "s3cret"), ("INBOUND_PORT", "5")]),
+        &environment(&[
+            ("NODE_COOKIE", "s3cret"),
+            ("INBOUND_PORT", "5"),
+            ("KAFKA_PROPERTIES", "ssl.key.password=s3cret"),
+        ]),
     );
     let Ok(Program::Print(text)) = program else {
         panic!("{program:?}")

@@ -81,6 +81,8 @@ pub(super) struct Connection {
     pub(super) is_catching_up: bool,
     /// The socket took less than it was given; it will say when it takes more.
     pub(super) is_blocked: bool,
+    /// A text of the client is being acted on; nothing more is read until that is done.
+    pub(super) is_paused: bool,
     /// A heartbeat was sent that the client has to answer.
     pub(super) awaits_answer: bool,
     /// The tick of the last progress: a frame written whole, or the first to wait.
@@ -101,6 +103,7 @@ impl Connection {
             is_dirty: false,
             is_catching_up: false,
             is_blocked: false,
+            is_paused: false,
             awaits_answer: false,
             progress_tick: 0,
         }

@@ -67,7 +67,7 @@ impl ControlEvent {
             "specversion": "1.0",
             "type": self.event_type,
             "source": "rig",
-            "id": uuid::Uuid::new_v4(),
+            "id": uuid::Uuid::new_v4().to_string(),
             "time": time.to_string(),
             "data": self.data,
         });

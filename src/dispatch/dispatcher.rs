@@ -1,6 +1,5 @@
 //! The shards from outside: what the other rooms ask of them.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
@@ -11,12 +10,11 @@ use mio::{Poll, Waker};
 use tokio::sync::{mpsc, oneshot};
 
 use super::config::DispatchConfig;
-use super::connection::{Polled, Start};
 use super::control::ControlEvent;
-use super::shard::{Feed, Inbox, Request, Setup, Shard, WAKER};
-use super::token::{ConnectionId, Incarnation, TokenKey};
-use super::wire::{Format, Wire};
-use crate::event::Positions;
+use super::messages::{Attach, ClientText, Feed, Gone, Inbox, Opening, Request};
+use super::shard::{Setup, Shard, WAKER};
+use super::token::{ConnectionId, Incarnation};
+use super::wire::Wire;
 use crate::replay::{Batch, ReplayLog};
 use crate::subscription::Subscriptions;
 use crate::telemetry::Metrics;
@@ -25,60 +23,9 @@ use crate::telemetry::Metrics;
 const FEED_CAPACITY: usize = 64;
 /// How many requests may wait for a shard before those who ask wait for it.
 const REQUESTS_CAPACITY: usize = 1024;
-/// How many texts of clients may wait to be read; a client that sends into a full queue is closed.
+/// How many texts of clients may wait to be read, one of each at most; a client that sends into a
+/// full queue is closed.
 const TEXTS_CAPACITY: usize = 4096;
-
-/// What streams need before they can begin.
-#[derive(Debug, Clone)]
-pub struct Opening {
-    /// Seals connection tokens.
-    pub token_key: TokenKey,
-    /// Where the instance stands in Kafka.
-    pub positions: Positions,
-}
-
-/// Where the events of a connection go.
-#[derive(Debug)]
-pub enum Outlet {
-    /// To a non-blocking socket that the shard owns from now on.
-    Socket {
-        /// The socket.
-        stream: TcpStream,
-        /// The first bytes to write: the head of the HTTP response.
-        head: Vec<u8>,
-        /// What the client sent after its request.
-        already_read: Vec<u8>,
-    },
-    /// To somebody who waits for the first events that match.
-    Poll(oneshot::Sender<Polled>),
-}
-
-/// A connection for the shards.
-#[derive(Debug)]
-pub struct Attach {
-    /// Where its events go.
-    pub outlet: Outlet,
-    /// How they are written.
-    pub format: Format,
-    /// Which of them it wants.
-    pub subscriptions: Subscriptions,
-    /// From where on.
-    pub start: Start,
-}
-
-/// A text message that a client sent on its connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientText {
-    /// Who sent it.
-    pub connection: ConnectionId,
-    /// What it says.
-    pub text: String,
-}
-
-/// The connection is not there any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the connection no longer exists")]
-pub struct Gone;
 
 /// Why the shards could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +105,7 @@ impl Dispatcher {
         self.incarnation
     }
 
-    /// Hands a batch to every shard; blocks while one is [`FEED_CAPACITY`] batches behind.
+    /// Hands a batch to every shard; blocks while one is 64 batches behind.
     pub fn dispatch(&self, batch: &Arc<Batch>) {
         self.feed(&Feed::Batch(Arc::clone(batch)));
     }
@@ -230,6 +177,13 @@ impl Dispatcher {
     pub async fn tell(&self, connection: ConnectionId, event: ControlEvent) {
         if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
             shard.ask(Request::Tell(connection, event)).await;
+        }
+    }
+
+    /// Lets a connection send its next text, after the last one was acted on.
+    pub async fn text_done(&self, connection: ConnectionId) {
+        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
+            shard.ask(Request::TextDone(connection)).await;
         }
     }
 

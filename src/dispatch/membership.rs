@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{Connection, Life, Polled, Replay, Sink, Start};
 use super::control::ControlEvent;
-use super::dispatcher::{Attach, Gone, Opening, Outlet};
+use super::messages::{Attach, Gone, Opening, Outlet};
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::token::{ConnectionId, Token};
@@ -177,7 +177,12 @@ impl Shard {
             ))
         });
         let gap = ControlEvent::resume_gap(named);
-        self.setup.metrics.resume_gaps.inc();
+        let records: i64 = missed.iter().map(|(_, _, from, to)| to - from).sum();
+        let metrics = &self.setup.metrics;
+        metrics.resume_gaps.inc();
+        metrics
+            .missed_records
+            .inc_by(u64::try_from(records).unwrap_or(0));
         self.tell(slot, &gap);
     }
 

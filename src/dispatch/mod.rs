@@ -24,6 +24,7 @@ mod delivery;
 mod dispatcher;
 mod index;
 mod membership;
+mod messages;
 mod outbox;
 mod shard;
 mod sockets;
@@ -34,9 +35,8 @@ mod wire;
 pub use config::DispatchConfig;
 pub use connection::{Polled, Start};
 pub use control::ControlEvent;
-pub use dispatcher::{
-    Attach, ClientText, Dispatcher, Gone, Opening, Outlet, StartError, Surroundings,
-};
+pub use dispatcher::{Dispatcher, StartError, Surroundings};
 pub use index::{Index, Slot};
+pub use messages::{Attach, ClientText, Gone, Opening, Outlet};
 pub use token::{ConnectionId, Incarnation, InvalidToken, Token, TokenKey};
 pub use wire::{CloseReason, Format, Incoming, Input, Outgoing, Wire};

@@ -10,8 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc as std_mpsc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
@@ -20,61 +19,21 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::config::DispatchConfig;
 use super::connection::{Connection, Life};
-use super::control::ControlEvent;
-use super::dispatcher::{Attach, ClientText, Gone, Opening};
 use super::index::Index;
+use super::messages::{ClientText, Feed, Inbox, Opening, Request};
 use super::token::{ConnectionId, Incarnation};
 use super::wire::{Format, Wire};
 use crate::event::Positions;
-use crate::replay::{Batch, ReplayLog, Sequence};
-use crate::subscription::Subscriptions;
+use crate::replay::{ReplayLog, Sequence};
 use crate::telemetry::Metrics;
 
-/// The place of a connection in its shard.
-pub(super) type Slot = u32;
+pub(super) use super::index::Slot;
 
 /// The token of the waker; no slot reaches it.
 pub(super) const WAKER: Token = Token(usize::MAX);
 
 /// How many messages are taken in before the sockets are served.
 const MESSAGES_PER_TURN: usize = 64;
-
-/// What others ask of a shard.
-#[derive(Debug)]
-pub(super) enum Request {
-    /// Takes a connection in; the id is answered to those who poll.
-    Attach(Box<Attach>, Option<oneshot::Sender<ConnectionId>>),
-    /// Replaces the subscriptions of a connection.
-    Replace(
-        ConnectionId,
-        Subscriptions,
-        oneshot::Sender<Result<(), Gone>>,
-    ),
-    /// Sends an event to one connection, if it is still there.
-    Tell(ConnectionId, ControlEvent),
-    /// Answers a poll with what there is.
-    EndPoll(ConnectionId),
-    /// Closes all connections, spread until the instant; then answers and ends the thread.
-    Drain(Instant, oneshot::Sender<()>),
-}
-
-/// What the ingest thread hands on, in order.
-#[derive(Debug, Clone)]
-pub(super) enum Feed {
-    /// The next events.
-    Batch(Arc<Batch>),
-    /// The instance has caught up: streams may begin.
-    Open(Opening),
-}
-
-/// The ends of the queues that lead to a shard.
-#[derive(Debug)]
-pub(super) struct Inbox {
-    pub(super) feed: std_mpsc::Receiver<Feed>,
-    pub(super) requests: mpsc::Receiver<Request>,
-    /// Set by whoever sent something since the shard looked.
-    pub(super) notified: Arc<AtomicBool>,
-}
 
 /// What a shard is given.
 #[derive(Debug)]
@@ -240,6 +199,11 @@ impl Shard {
             Request::Tell(id, event) => {
                 if let Some(slot) = self.slot_of(id) {
                     self.tell(slot, &event);
+                }
+            }
+            Request::TextDone(id) => {
+                if let Some(slot) = self.slot_of(id) {
+                    self.resume_reading(slot);
                 }
             }
             Request::EndPoll(id) => {

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
 
 use super::connection::{Life, Sink};
-use super::dispatcher::ClientText;
+use super::messages::ClientText;
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::wire::{CloseReason, Incoming};
@@ -71,6 +71,9 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return Received::Nothing;
         };
+        if connection.is_paused {
+            return Received::Nothing;
+        }
         let Sink::Socket(stream) = &mut connection.sink else {
             return Received::Nothing;
         };
@@ -131,10 +134,21 @@ impl Shard {
                     text,
                 };
                 if self.setup.texts.try_send(text).is_err() {
-                    self.close(slot, CloseReason::Flooding);
+                    self.close(slot, CloseReason::Overloaded);
+                } else if let Some(connection) = self.connections.get_mut(slot as usize) {
+                    connection.is_paused = true;
                 }
             }
             Incoming::Close { farewell, reason } => self.close_with(slot, reason, farewell),
+        }
+    }
+
+    /// Reads on after a text of the client was acted on.
+    pub(super) fn resume_reading(&mut self, slot: Slot) {
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.is_paused = false;
+            self.on_input(slot, Vec::new());
+            self.readable.push(slot);
         }
     }
 

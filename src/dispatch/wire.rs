@@ -28,6 +28,8 @@ pub enum CloseReason {
     Violation,
     /// The client sent more than it may, or did not read the answers to what it sent.
     Flooding,
+    /// The server has more to do than it can; the client may try again.
+    Overloaded,
     /// The poll was answered.
     Answered,
 }
@@ -43,6 +45,7 @@ impl CloseReason {
             Self::Unresponsive => "unresponsive",
             Self::Violation => "violation",
             Self::Flooding => "flooding",
+            Self::Overloaded => "overloaded",
             Self::Answered => "answered",
         }
     }
@@ -104,7 +107,8 @@ pub trait Wire: std::fmt::Debug + Send + Sync {
     /// Returns the last bytes of a connection that the server ends.
     fn farewell(&self, reason: CloseReason) -> Vec<u8>;
 
-    /// Takes what it can from the front of `input` and appends what it means to `incoming`.
+    /// Takes what it can from the front of `input` and appends what it means to `incoming`; after a
+    /// text or the end it stops, and is called again when the text was acted on.
     fn read(&self, input: &mut Input, incoming: &mut Vec<Incoming>);
 }
 

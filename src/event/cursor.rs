@@ -2,11 +2,6 @@
 //!
 //! A cursor is what a client hands back to go on without a gap. It is opaque for clients and the same
 //! on every instance, because it says only what Kafka says.
-//!
-//! # Source
-//! The wire form is base64url without padding of: the version `1`, then for each topic, sorted by its
-//! hash, four bytes of hash, the number of partitions and the next offset of each, the last two as
-//! LEB128 integers.
 
 use std::collections::BTreeMap;
 
@@ -147,7 +142,12 @@ impl Positions {
     }
 }
 
-/// A cursor as a client keeps it; see the [module](self) for its form.
+/// A cursor as a client keeps it, opaque for it.
+///
+/// # Source
+/// Its text is base64url without padding of: the version `1`, then for each topic, sorted by its
+/// hash, four bytes of hash, the number of partitions and the next offset of each, the last two as
+/// LEB128 integers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     topics: BTreeMap<TopicHash, Vec<i64>>,

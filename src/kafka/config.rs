@@ -160,7 +160,7 @@ impl KafkaConfig {
     #[must_use]
     pub fn consumer(&self, group_id: &str, own: &[(&str, &str)]) -> ClientConfig {
         // The embedded broker answers a fetch only when its wait is over, data or not.
-        let fetch_wait_ms = if self.is_embedded { "20" } else { "500" };
+        let fetch_wait_ms = if self.is_embedded { "40" } else { "500" };
         let mut settings = vec![
             ("group.id", group_id),
             ("enable.auto.commit", "false"),

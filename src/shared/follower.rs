@@ -75,8 +75,13 @@ impl Follower {
         follow: impl Follow,
     ) -> Result<Self, FollowError> {
         let group = format!("{}-{}", config.cluster_name, config.instance());
+        let mut own = vec![("enable.partition.eof", "true")];
+        if config.is_embedded {
+            // Each fetch costs the embedded broker a look at its disk, and few commands go to oneself.
+            own.push(("fetch.wait.max.ms", "100"));
+        }
         let consumer: BaseConsumer<QuietContext> = config
-            .consumer(&group, &[("enable.partition.eof", "true")])
+            .consumer(&group, &own)
             .create_with_context(config.quiet())
             .map_err(ConfigError::from)?;
         let topic = spec.name.clone();

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -45,6 +45,8 @@ pub(super) enum News {
         id: PartitionId,
         /// Its first offset and its end.
         kept: Kept,
+        /// When Kafka was asked, or a little before.
+        asked: Instant,
     },
 }
 
@@ -216,10 +218,11 @@ impl Discovery {
             return Ok(Ok(()));
         };
         for number in &topic.told {
+            let asked = Instant::now();
             match self.kept(&topic.name, *number) {
                 Ok(kept) => {
                     let id = (u16::try_from(index).unwrap_or(u16::MAX), *number);
-                    self.tell(News::Kept { id, kept })?;
+                    self.tell(News::Kept { id, kept, asked })?;
                 }
                 Err(error) => return Ok(Err(error)),
             }

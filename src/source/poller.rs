@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -21,8 +21,6 @@ use crate::telemetry::{Condition, Metrics, Readiness};
 
 /// How long a poll waits while nothing is there; what else there is to do waits as long.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How long the one question that this thread may put to the embedded broker may take.
-const ASK_LIMIT: Duration = Duration::from_millis(500);
 /// After so many records a batch is handed on.
 const BATCH_RECORDS: usize = 512;
 /// After so many bytes of values a batch is handed on.
@@ -155,7 +153,7 @@ impl Poller {
                     is_changed = true;
                 }
                 News::AllFound => self.phase = Phase::CatchingUp,
-                News::Kept { id, kept } => is_changed |= self.began_anew(id, kept),
+                News::Kept { id, kept, asked } => is_changed |= self.began_anew(id, kept, asked),
             }
         }
         if is_changed {
@@ -164,37 +162,12 @@ impl Poller {
     }
 
     /// Goes back when a partition of the embedded broker ends before what was read of it.
-    ///
-    /// What was told may be older than the records read since, so the end is asked for once more: all
-    /// that was read lies before an end asked for now, unless the partition is another one.
-    fn began_anew(&mut self, id: PartitionId, told: Kept) -> bool {
-        if !self.ends_before_next(id, told) {
-            return false;
-        }
-        let Some(kept) = self.kept_now(id) else {
-            return false;
-        };
-        let is_anew = self.ends_before_next(id, kept);
+    fn began_anew(&mut self, id: PartitionId, kept: Kept, asked: Instant) -> bool {
+        let is_anew = kept.end > 0 && self.progress.is_another(id, kept.end, asked);
         if is_anew {
             self.restart(id, kept.first);
         }
         is_anew
-    }
-
-    fn ends_before_next(&self, id: PartitionId, kept: Kept) -> bool {
-        kept.end > 0 && self.progress.next(id).is_some_and(|next| next > kept.end)
-    }
-
-    /// Asks the embedded broker what a partition holds; discovery tells again what stays unanswered.
-    fn kept_now(&self, id: PartitionId) -> Option<Kept> {
-        let topic = self.topics.get(usize::from(id.0))?;
-        match self.consumer.fetch_watermarks(topic, id.1, ASK_LIMIT) {
-            Ok((first, end)) => Some(Kept { first, end }),
-            Err(error) => {
-                self.note(&error);
-                None
-            }
-        }
     }
 
     /// Assigns all partitions anew, each at its next offset.

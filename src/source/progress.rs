@@ -1,6 +1,7 @@
 //! How far each partition has been read.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// A partition of a source topic: the topic's index and the partition's number.
 pub(super) type PartitionId = (u16, i32);
@@ -25,6 +26,8 @@ pub(super) struct Position {
     stored: Option<i64>,
     /// The end seen at start, until it is reached.
     awaited_end: Option<i64>,
+    /// When its newest record was read.
+    read_at: Option<Instant>,
 }
 
 /// The state of all partitions.
@@ -56,6 +59,7 @@ impl Progress {
                 next,
                 stored: None,
                 awaited_end,
+                read_at: None,
             },
         );
     }
@@ -73,6 +77,7 @@ impl Progress {
             };
         }
         position.next = offset + 1;
+        position.read_at = Some(Instant::now());
         position.awaited_end = position.awaited_end.filter(|end| offset + 1 < *end);
         Step::Forward
     }
@@ -89,6 +94,16 @@ impl Progress {
         self.positions
             .values()
             .all(|position| position.awaited_end.is_none())
+    }
+
+    /// Returns whether a partition that ended at `end` when somebody asked for it, not before `asked`,
+    /// is another one than that which was read.
+    ///
+    /// What was read since may have been written since, so it proves nothing.
+    pub(super) fn is_another(&self, id: PartitionId, end: i64, asked: Instant) -> bool {
+        self.positions
+            .get(&id)
+            .is_some_and(|known| known.next > end && known.read_at.is_none_or(|read| read < asked))
     }
 
     /// Returns the next offset of a partition.
@@ -129,6 +144,21 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What was read between the question and the hearing of its answer once made a partition begin
+    /// anew, and every event of it came twice.
+    #[test]
+    fn a_partition_is_another_one_only_if_nothing_was_read_since_its_end_was_asked_for() {
+        let mut progress = Progress::new(false);
+        progress.place((0, 0), 0, None);
+        progress.step((0, 0), 7);
+        let asked = Instant::now();
+        assert!(progress.is_another((0, 0), 5, asked));
+        assert!(!progress.is_another((0, 0), 8, asked));
+        progress.step((0, 0), 8);
+        assert!(!progress.is_another((0, 0), 5, asked));
+        assert!(!progress.is_another((0, 1), 5, asked));
+    }
 
     #[test]
     fn has_caught_up_when_each_partition_reached_the_end_seen_at_start() {

@@ -100,8 +100,8 @@ pub struct Metrics {
     pub matched: IntCounter,
     /// `sluicegate_delivered_events_total{transport}`: events written to a socket whole.
     pub delivered: IntCounterVec,
-    /// `sluicegate_dropped_events_total{transport}`: events that a connection will not get.
-    pub dropped: IntCounterVec,
+    /// `sluicegate_missed_records_total`: records that were gone when a connection came back for them.
+    pub missed_records: IntCounter,
     /// `sluicegate_connections_behind_total{transport}`: connections that were too slow for live
     /// events and read the replay log instead.
     pub fell_behind: IntCounterVec,
@@ -167,10 +167,9 @@ impl Metrics {
                 "Events written whole to a client",
                 &["transport"],
             ),
-            dropped: make.counters(
-                "sluicegate_dropped_events_total",
-                "Events that a connection will not get",
-                &["transport"],
+            missed_records: make.counter(
+                "sluicegate_missed_records_total",
+                "Records that were gone when a connection came back for them",
             ),
             fell_behind: make.counters(
                 "sluicegate_connections_behind_total",
@@ -258,12 +257,7 @@ impl Metrics {
             self.rejected.with_label_values(&[reason.as_str()]);
         }
         for transport in Transport::ALL {
-            for counters in [
-                &self.delivered,
-                &self.dropped,
-                &self.fell_behind,
-                &self.connections_opened,
-            ] {
+            for counters in [&self.delivered, &self.fell_behind, &self.connections_opened] {
                 counters.with_label_values(&[transport.as_str()]);
             }
             self.connections.with_label_values(&[transport.as_str()]);

@@ -159,24 +159,21 @@ impl Changes {
 
     /// Does what a client says on its own connection, and tells it if that cannot be done.
     pub async fn on_text(&self, text: ClientText) {
-        let refusal = match self.parse_text(&text.text) {
+        let dispatcher = &self.streams.dispatcher;
+        match self.parse_text(&text.text) {
             Ok(wanted) => {
-                if self
-                    .streams
-                    .dispatcher
-                    .replace(text.connection, wanted)
-                    .await
-                    .is_err()
-                {
+                if dispatcher.replace(text.connection, wanted).await.is_err() {
                     tracing::debug!("a connection ended before its subscriptions were changed");
                 }
-                return;
             }
-            Err(refusal) => refusal,
-        };
-        let problem = json!({ "code": "invalid_subscriptions", "status": 400, "detail": refusal });
-        let event = ControlEvent::subscriptions_refused(problem);
-        self.streams.dispatcher.tell(text.connection, event).await;
+            Err(refusal) => {
+                let problem =
+                    json!({ "code": "invalid_subscriptions", "status": 400, "detail": refusal });
+                let event = ControlEvent::subscriptions_refused(problem);
+                dispatcher.tell(text.connection, event).await;
+            }
+        }
+        dispatcher.text_done(text.connection).await;
     }
 
     fn parse_text(&self, text: &str) -> Result<Subscriptions, String> {

@@ -12,7 +12,7 @@ use crate::dispatch::{CloseReason, Incoming, Input, Outgoing, Wire};
 use crate::telemetry::Transport;
 
 /// The longest message that a client may send, in bytes.
-pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// The extension attribute that carries the cursor where a client asked for it.
 const CURSOR_ATTRIBUTE: &str = "rigcursor";
@@ -59,6 +59,7 @@ impl Wire for Ws {
         match reason {
             CloseReason::Drain => close_frame(CloseCode::Away, "The server is going away."),
             CloseReason::Flooding => close_frame(CloseCode::Policy, "Too many messages at once."),
+            CloseReason::Overloaded => close_frame(CloseCode::Again, "The server is overloaded."),
             CloseReason::Violation => close_frame(CloseCode::Protocol, "Protocol error."),
             CloseReason::ByClient
             | CloseReason::Stalled
@@ -73,9 +74,10 @@ impl Wire for Ws {
                 Ok(None) => return,
                 Ok(Some((header, payload))) => match on_frame(&header, payload, input) {
                     Ok(message) => {
-                        let is_end = matches!(message, Some(Incoming::Close { .. }));
+                        let is_last =
+                            matches!(message, Some(Incoming::Close { .. } | Incoming::Text(_)));
                         incoming.extend(message);
-                        if is_end {
+                        if is_last {
                             return;
                         }
                     }

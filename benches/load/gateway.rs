@@ -1,0 +1,200 @@
+//! The release binary as a child process, with everything it writes in a temporary folder.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::event::EXTRACTORS;
+
+/// How long an instance may take to be ready.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What all instances of a run have in common.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    dir: PathBuf,
+    name: String,
+    kafka: Option<String>,
+    started: std::cell::Cell<u32>,
+}
+
+impl Setup {
+    /// Makes the folder of a run; without `kafka`, instances start their embedded brokers.
+    pub(crate) fn new(kafka: Option<&str>) -> anyhow::Result<Self> {
+        let name = format!("sluicegate-bench-{}", uuid::Uuid::new_v4().simple());
+        let dir = std::env::temp_dir().join(&name);
+        std::fs::create_dir(&dir).with_context(|| dir.display().to_string())?;
+        let kafka = kafka.map(str::to_owned);
+        Ok(Self {
+            dir,
+            name,
+            kafka,
+            started: std::cell::Cell::new(0),
+        })
+    }
+
+    /// Returns the topic that the events go to.
+    pub(crate) fn topic(&self) -> String {
+        format!("{}.events", self.name)
+    }
+
+    /// Returns the topics that instances have made.
+    pub(crate) fn topics(&self) -> [String; 3] {
+        [
+            self.topic(),
+            format!("{}.state", self.name),
+            format!("{}.commands", self.name),
+        ]
+    }
+}
+
+impl Drop for Setup {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+            eprintln!("could not remove {}: {error}", self.dir.display());
+        }
+    }
+}
+
+/// A running instance, stopped by its id when dropped.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    child: Child,
+    public: SocketAddr,
+    internal: SocketAddr,
+    brokers: String,
+    log: PathBuf,
+}
+
+impl Gateway {
+    /// Starts an instance that has seen nothing yet, and waits until it is ready.
+    pub(crate) async fn start(setup: &Setup) -> anyhow::Result<Self> {
+        let number = setup.started.replace(setup.started.get() + 1);
+        let [public, internal, broker] = free_ports()?;
+        let data = setup.dir.join(format!("data-{number}"));
+        let log = setup.dir.join(format!("log-{number}"));
+        let output = File::create(&log)?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+        command
+            // Settings of whoever starts the bench are not what is measured.
+            .env_clear()
+            .env("INBOUND_BIND_ADDRESS", "127.0.0.1")
+            .env("INBOUND_PORT", public.port().to_string())
+            .env("API_HTTP_PORT", internal.port().to_string())
+            .env("EMBEDDED_KAFKA_PORT", broker.port().to_string())
+            .env("DATA_DIR", &data)
+            .env("CLUSTER_NAME", &setup.name)
+            .env("INSTANCE_ID", format!("bench-{number}"))
+            .env("KAFKATOFILTER_KAFKA_GROUP_ID", &setup.name)
+            .env("KAFKA_SOURCE_TOPICS", setup.topic())
+            .env("EXTRACTORS", EXTRACTORS)
+            .env("MAX_CONNECTIONS_PER_MINUTE", "0")
+            .env("LOG_LEVEL", "warn")
+            .current_dir(&setup.dir)
+            .stdin(std::process::Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        if let Some(kafka) = &setup.kafka {
+            command.env("KAFKA_BROKERS", kafka);
+        }
+        let child = command.spawn().context("could not start the binary")?;
+        let brokers = setup.kafka.clone().unwrap_or_else(|| broker.to_string());
+        let mut gateway = Self {
+            child,
+            public,
+            internal,
+            brokers,
+            log,
+        };
+        gateway.wait_until_ready().await?;
+        Ok(gateway)
+    }
+
+    pub(crate) const fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    pub(crate) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        // The first says that Kafka is read, the second that the public port is open.
+        for path in ["/readyz", "/health"] {
+            while !is_ok(self.internal, path).unwrap_or(false) {
+                if let Some(status) = self.child.try_wait()? {
+                    bail!("the binary ended with {status}:\n{}", tail(&self.log)?);
+                }
+                if Instant::now() > deadline {
+                    bail!("{path} did not say 200 in time:\n{}", tail(&self.log)?);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Nothing of it is needed any more, so it does not have to drain.
+        if let Err(error) = self.child.kill().and_then(|()| self.child.wait().map(drop)) {
+            eprintln!("could not stop the process {}: {error}", self.child.id());
+        }
+    }
+}
+
+/// Checks that brokers are on this machine: a load is no visitor for others.
+pub(crate) fn on_loopback(brokers: &str) -> Result<String, String> {
+    for broker in brokers.split(',') {
+        let host = broker.rsplit_once(':').map_or(broker, |(host, _)| host);
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        if host != "localhost" && !address.is_ok_and(|address| address.is_loopback()) {
+            return Err(format!("{broker} is not on loopback"));
+        }
+    }
+    Ok(brokers.to_owned())
+}
+
+/// Returns addresses that nobody listens on, all different.
+fn free_ports<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
+    let mut listeners = Vec::new();
+    let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
+    for address in &mut addresses {
+        let listener = TcpListener::bind(*address)?;
+        *address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(addresses)
+}
+
+/// Returns whether a GET is answered with 200.
+fn is_ok(server: SocketAddr, path: &str) -> std::io::Result<bool> {
+    let mut socket = TcpStream::connect_timeout(&server, Duration::from_secs(1))?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes())?;
+    let mut status = [0; 12];
+    socket.read_exact(&mut status)?;
+    Ok(&status == b"HTTP/1.1 200")
+}
+
+/// Returns the end of a log.
+fn tail(log: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(log)?;
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines
+        .get(lines.len().saturating_sub(20)..)
+        .unwrap_or_default()
+        .join("\n"))
+}

@@ -1,0 +1,150 @@
+//! The producer: rdkafka on a thread of its own, straight to the topic.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+
+use crate::event::{FOR_ALL, FOR_ONE, Moment, Stamp};
+use crate::tally::Audience;
+
+/// How long the producer waits for a permit before it takes an event for lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// When the next event is sent.
+#[derive(Debug)]
+pub(crate) enum Pace {
+    /// So many events a second, whatever becomes of them.
+    PerSecond(u32),
+    /// As soon as there is a permit.
+    Permits(Receiver<()>),
+}
+
+/// What to send.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) audience: Audience,
+    pub(crate) pace: Pace,
+    pub(crate) duration: Duration,
+}
+
+/// Sends events to one topic. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Producer {
+    client: Arc<ThreadedProducer<Failures>>,
+    topic: String,
+}
+
+/// Counts the records that the broker did not take.
+#[derive(Debug, Default)]
+struct Failures(AtomicU64);
+
+impl ClientContext for Failures {}
+
+impl ProducerContext for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if result.is_err() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Producer {
+    pub(crate) fn new(brokers: &str, topic: &str) -> anyhow::Result<Self> {
+        let client = config(brokers)
+            .set("linger.ms", "0")
+            // Keeps the order whatever is sent again.
+            .set("enable.idempotence", "true")
+            .create_with_context(Failures::default())?;
+        Ok(Self {
+            client: Arc::new(client),
+            topic: topic.to_owned(),
+        })
+    }
+
+    /// Sends what `plan` says and waits for the acknowledgements; returns how many events were sent.
+    ///
+    /// Blocks: for a thread of its own.
+    pub(crate) fn run(&self, plan: &Plan) -> anyhow::Result<u64> {
+        let began = Moment::now();
+        let end = began.after(plan.duration);
+        let mut number = 0;
+        loop {
+            let due = match &plan.pace {
+                Pace::PerSecond(rate) => {
+                    let due = began.after(Duration::from_secs(number) / *rate);
+                    std::thread::sleep(due.since(Moment::now()));
+                    due
+                }
+                Pace::Permits(permits) => {
+                    if permits.recv_timeout(PATIENCE).is_err() {
+                        break;
+                    }
+                    Moment::now()
+                }
+            };
+            if due >= end {
+                break;
+            }
+            self.send(Stamp { number, due }, plan.audience)?;
+            number += 1;
+        }
+        self.client
+            .flush(PATIENCE)
+            .context("the broker did not acknowledge in time")?;
+        let failures = self.client.context().0.load(Ordering::Relaxed);
+        ensure!(failures == 0, "the broker did not take {failures} events");
+        Ok(number)
+    }
+
+    fn send(&self, stamp: Stamp, audience: Audience) -> anyhow::Result<()> {
+        let to = audience.to(stamp.number);
+        let event_type = match audience {
+            Audience::All(_) => FOR_ALL,
+            Audience::One(_) => FOR_ONE,
+        };
+        let (key, event) = (to.to_string(), stamp.event(event_type, to));
+        let content_type = Header {
+            key: "content-type",
+            value: Some("application/cloudevents+json"),
+        };
+        let record = BaseRecord::to(&self.topic)
+            .key(&key)
+            .payload(&event)
+            .headers(OwnedHeaders::new().insert(content_type));
+        self.client
+            .send(record)
+            .map_err(|(error, _)| error)
+            .context("the queue is full")
+    }
+}
+
+/// Deletes topics that the run has left in brokers that go on.
+pub(crate) async fn delete(brokers: &str, topics: &[&str]) -> anyhow::Result<()> {
+    let admin: AdminClient<DefaultClientContext> = config(brokers).create()?;
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    for result in admin.delete_topics(topics, &options).await? {
+        if let Err((topic, code)) = result {
+            eprintln!("could not delete the topic {topic}: {code}");
+        }
+    }
+    Ok(())
+}
+
+fn config(brokers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", brokers)
+        .set("allow.auto.create.topics", "false");
+    config
+}

@@ -1,0 +1,122 @@
+//! What Linux says about the memory and the processor time of processes.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// The unit of times in `/proc`; the same on every architecture that Linux runs on today.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Processor time since the start of a process, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cpu {
+    pub(crate) all: f64,
+    /// Of the threads `shard-…`.
+    pub(crate) shards: f64,
+    /// Of the threads of the embedded broker.
+    pub(crate) broker: f64,
+}
+
+impl std::ops::Sub for Cpu {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            all: self.all - earlier.all,
+            shards: self.shards - earlier.shards,
+            broker: self.broker - earlier.broker,
+        }
+    }
+}
+
+/// Returns the processor time of a process.
+pub(crate) fn cpu(pid: u32) -> anyhow::Result<Cpu> {
+    let mut cpu = Cpu {
+        all: times(&format!("/proc/{pid}/stat"))?.1,
+        ..Cpu::default()
+    };
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end while we look.
+        let Ok((name, seconds)) = times(&format!("{}/stat", thread?.path().display())) else {
+            continue;
+        };
+        if name.starts_with("shard-") {
+            cpu.shards += seconds;
+        } else if name.starts_with("broker") {
+            cpu.broker += seconds;
+        }
+    }
+    Ok(cpu)
+}
+
+/// Reads a name and the time spent in user and system mode from a `stat` file.
+fn times(path: &str) -> anyhow::Result<(String, f64)> {
+    let stat = fs::read_to_string(path).with_context(|| path.to_owned())?;
+    let (before, after) = stat.rsplit_once(')').context("stat has no name")?;
+    let name = before
+        .split_once('(')
+        .map_or("", |(_, name)| name)
+        .to_owned();
+    // The fields utime and stime are the 12th and 13th after the name.
+    let ticks = after
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse::<f64>);
+    let ticks: f64 = ticks.sum::<Result<f64, _>>().context("stat has no times")?;
+    Ok((name, ticks / TICKS_PER_SECOND))
+}
+
+/// Returns the resident memory of a process in bytes, summed over its mappings and so exact.
+pub(crate) fn rss_bytes(pid: u32) -> anyhow::Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Rss:"))
+        .context("no Rss")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}
+
+/// Processor time of the server, of this process and of the whole machine, at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) server: Cpu,
+    generator: f64,
+    machine: f64,
+}
+
+impl Usage {
+    pub(crate) fn now(server: u32) -> anyhow::Result<Self> {
+        Ok(Self {
+            server: cpu(server)?,
+            generator: times("/proc/self/stat")?.1,
+            machine: busy()?,
+        })
+    }
+
+    /// Returns what all other processes used since `earlier`, as a part of one core.
+    pub(crate) fn others_since(&self, earlier: &Self, elapsed: Duration) -> f64 {
+        let ours = (self.server - earlier.server).all + self.generator - earlier.generator;
+        ((self.machine - earlier.machine - ours) / elapsed.as_secs_f64()).max(0.0)
+    }
+}
+
+/// Returns for how many core-seconds the machine was busy: user, nice, system, irq, softirq.
+fn busy() -> anyhow::Result<f64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let fields: Vec<f64> = stat
+        .lines()
+        .next()
+        .context("/proc/stat is empty")?
+        .split_whitespace()
+        .skip(1)
+        .map_while(|field| field.parse().ok())
+        .collect();
+    let ticks: f64 = [0, 1, 2, 5, 6]
+        .iter()
+        .filter_map(|field| fields.get(*field))
+        .sum();
+    Ok(ticks / TICKS_PER_SECOND)
+}

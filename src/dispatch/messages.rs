@@ -1,0 +1,108 @@
+//! What is said between the dispatcher and its shards.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc as std_mpsc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::connection::{Polled, Start};
+use super::control::ControlEvent;
+use super::token::{ConnectionId, TokenKey};
+use super::wire::Format;
+use crate::event::Positions;
+use crate::replay::Batch;
+use crate::subscription::Subscriptions;
+
+/// What streams need before they can begin.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Seals connection tokens.
+    pub token_key: TokenKey,
+    /// Where the instance stands in Kafka.
+    pub positions: Positions,
+}
+
+/// Where the events of a connection go.
+#[derive(Debug)]
+pub enum Outlet {
+    /// To a non-blocking socket that the shard owns from now on.
+    Socket {
+        /// The socket.
+        stream: TcpStream,
+        /// The first bytes to write: the head of the HTTP response.
+        head: Vec<u8>,
+        /// What the client sent after its request.
+        already_read: Vec<u8>,
+    },
+    /// To somebody who waits for the first events that match.
+    Poll(oneshot::Sender<Polled>),
+}
+
+/// A connection for the shards.
+#[derive(Debug)]
+pub struct Attach {
+    /// Where its events go.
+    pub outlet: Outlet,
+    /// How they are written.
+    pub format: Format,
+    /// Which of them it wants.
+    pub subscriptions: Subscriptions,
+    /// From where on.
+    pub start: Start,
+}
+
+/// A text message that a client sent on its connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientText {
+    /// Who sent it.
+    pub connection: ConnectionId,
+    /// What it says.
+    pub text: String,
+}
+
+/// The connection is not there any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection no longer exists")]
+pub struct Gone;
+
+/// What others ask of a shard.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Takes a connection in; the id is answered to those who poll.
+    Attach(Box<Attach>, Option<oneshot::Sender<ConnectionId>>),
+    /// Replaces the subscriptions of a connection.
+    Replace(
+        ConnectionId,
+        Subscriptions,
+        oneshot::Sender<Result<(), Gone>>,
+    ),
+    /// Sends an event to one connection, if it is still there.
+    Tell(ConnectionId, ControlEvent),
+    /// The text of a connection was acted on; it may send the next one.
+    TextDone(ConnectionId),
+    /// Answers a poll with what there is.
+    EndPoll(ConnectionId),
+    /// Closes all connections, spread until the instant; then answers and ends the thread.
+    Drain(Instant, oneshot::Sender<()>),
+}
+
+/// What the ingest thread hands on, in order.
+#[derive(Debug, Clone)]
+pub(super) enum Feed {
+    /// The next events.
+    Batch(Arc<Batch>),
+    /// The instance has caught up: streams may begin.
+    Open(Opening),
+}
+
+/// The ends of the queues that lead to a shard.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) feed: std_mpsc::Receiver<Feed>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    /// Set by whoever sent something since the shard looked.
+    pub(super) notified: Arc<AtomicBool>,
+}
