@@ -21,11 +21,17 @@
 mod answers_long_polls;
 mod changes_subscriptions;
 mod delivers_matching_events;
+mod embedded_broker_keeps_events;
+mod finds_topics;
 mod layers;
 mod produces_over_http;
+mod recovers_from_outages;
 mod refuses_bad_input;
 mod resumes_from_a_cursor;
+mod says_what_is_wrong;
+mod serves_crowds;
 mod speaks_websocket;
+mod state_is_shared;
 mod support;
 mod survives;
 mod tells_the_operator;
@@ -34,6 +40,9 @@ use std::future::Future;
 
 use libtest_mimic::{Arguments, Trial};
 use support::kafka::{Backend, Kafka, Unavailable, of_run, serve_if_asked};
+
+/// How many behaviours run at a time.
+const AT_ONCE: usize = 6;
 
 /// Makes a trial of each behaviour, for one broker.
 macro_rules! behaviours {
@@ -44,6 +53,18 @@ macro_rules! behaviours {
                 move || on($backend, |kafka| $room::$name(kafka)),
             )
             .with_ignored_flag(!$is_there),
+        )*]
+    };
+}
+
+/// Makes a trial of each behaviour that needs no broker, or brings its own.
+macro_rules! without_kafka {
+    [$($room:ident :: $name:ident),* $(,)?] => {
+        [$(
+            Trial::test(
+                format!("{}::{}", stringify!($room), stringify!($name)),
+                || run($room::$name()),
+            ),
         )*]
     };
 }
@@ -103,12 +124,47 @@ fn main() {
                 tells_the_operator::what_it_did_in_numbers,
                 tells_the_operator::a_shutdown_tells_every_client_to_go,
                 tells_the_operator::that_kafka_is_away_and_heals_by_itself,
+                finds_topics::a_restart_loses_nothing,
+                finds_topics::that_come_later_from_their_beginning,
+                finds_topics::that_are_missing_and_makes_them,
+                recovers_from_outages::of_a_kafka_that_is_killed,
+                recovers_from_outages::of_a_kafka_that_is_frozen,
+                state_is_shared::what_one_instance_writes_all_read,
+                state_is_shared::all_instances_agree_on_one_random_token_key,
+                state_is_shared::commands_reach_their_target_or_say_that_it_is_gone,
+                state_is_shared::a_token_of_one_is_taken_by_all,
+                serves_crowds::of_clients_that_never_read,
+                serves_crowds::of_clients_that_come_back,
                 survives::kill_9_of_the_instance,
                 survives::a_signal_to_end_with_status_0,
             ]
         ));
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    // Where a topic of the embedded broker is deleted, its answer to those who read crashes librdkafka.
+    trials.extend(behaviours!(
+        Backend::Apache,
+        Backend::Apache.missing().is_none(),
+        [finds_topics::that_are_made_anew]
+    ));
+    // A cursor does not say yet which topic of a name it is about.
+    trials.extend(behaviours!(
+        Backend::Apache,
+        false,
+        [finds_topics::that_are_made_anew_and_grew]
+    ));
+    trials.extend(without_kafka![
+        embedded_broker_keeps_events::over_kill_9_of_the_program,
+        embedded_broker_keeps_events::over_a_stop,
+        embedded_broker_keeps_events::unless_its_port_is_taken,
+        says_what_is_wrong::in_settings,
+        says_what_is_wrong::with_ports,
+        says_what_is_wrong::but_never_a_secret,
+        says_what_is_wrong::to_a_health_check,
+    ]);
+    let mut arguments = Arguments::from_args();
+    // They wait most of the time: for Kafka, for heartbeats, for nothing to come.
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    libtest_mimic::run(&arguments, trials).exit();
 }
 
 impl Backend {
@@ -137,12 +193,17 @@ where
     F: Future<Output = ()>,
 {
     let kafka = of_run(backend).map_err(|why| why.to_string())?;
+    run(behaviour(kafka))
+}
+
+/// Runs a behaviour on a runtime of its own.
+fn run(behaviour: impl Future<Output = ()>) -> Result<(), libtest_mimic::Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    runtime.block_on(behaviour(kafka));
+    runtime.block_on(behaviour);
     runtime.shutdown_background();
     Ok(())
 }

@@ -50,6 +50,14 @@ impl Settings {
         settings
     }
 
+    /// No variable at all, as for a program that starts its own broker.
+    pub const fn empty() -> Self {
+        Self {
+            variables: BTreeMap::new(),
+            backend: Backend::Embedded,
+        }
+    }
+
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self
@@ -95,7 +103,10 @@ impl Gateway {
 
     /// Starts an instance and does not wait.
     pub async fn unready(settings: Settings) -> Self {
-        let settings = settings.with("INSTANCE_ID", unique("instance"));
+        let settings = match settings.variables.contains_key("INSTANCE_ID") {
+            true => settings,
+            false => settings.with("INSTANCE_ID", unique("instance")),
+        };
         let mut config =
             Config::from_environment(settings.pairs()).expect("the settings are valid");
         if settings.backend == Backend::Embedded {
@@ -205,9 +216,21 @@ pub fn event(event_type: &str, id: &str, data: Value) -> Value {
     json!({ "specversion": "1.0", "type": event_type, "source": "/test", "id": id, "data": data })
 }
 
+/// Returns an event of type `t` that goes to the same partition as all with this key.
+pub fn keyed(key: &str, id: &str, data: Value) -> Value {
+    let mut event = event("t", id, data);
+    event["partitionkey"] = json!(key);
+    event
+}
+
 /// Waits until a condition holds.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
+    within(PATIENCE, what, holds).await;
+}
+
+/// Waits until a condition holds, at most `limit`.
+pub async fn within(limit: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + limit;
     while !holds().await {
         assert!(
             tokio::time::Instant::now() < deadline,

@@ -5,22 +5,20 @@
 //! `SLUICEGATE_TEST_KAFKA=host:port` names a running Kafka to use instead of a child.
 
 use std::fmt;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
-use sluicegate::kafka::{
-    BrokerList, Delivered, EmbeddedBroker, KafkaConfig, OutgoingRecord, Producer, TopicSpec,
-    ensure_topics,
-};
+use sluicegate::kafka::{BrokerList, EmbeddedBroker, KafkaConfig, TopicSpec, ensure_topics};
 use tokio::runtime::Runtime;
+
+use super::gateway::unique;
 
 /// The first argument that makes the test binary an embedded broker.
 const SERVE: &str = "serve-embedded-broker";
@@ -113,16 +111,9 @@ pub fn serve_if_asked() {
 }
 
 impl Kafka {
-    /// Starts a broker for one test, in a folder of its own.
-    pub fn start(backend: Backend) -> Result<Self, Unavailable> {
-        let dir = tests_dir().join(unique("broker"));
-        std::fs::create_dir_all(&dir).expect("a folder for the broker");
-        let mut kafka = Self {
-            backend,
-            address: free_address(),
-            dir,
-            child: None,
-        };
+    /// Starts a broker in a folder of its own.
+    fn start(backend: Backend) -> Result<Self, Unavailable> {
+        let mut kafka = Self::not_running(backend);
         kafka.run()?;
         Ok(kafka)
     }
@@ -253,13 +244,6 @@ impl Kafka {
         }
     }
 
-    /// Creates a topic with a name of its own and returns the name.
-    pub fn topic(&self, partitions: i32) -> String {
-        let name = unique("topic");
-        self.create_topic(&name, partitions);
-        name
-    }
-
     /// Creates a topic.
     pub fn create_topic(&self, name: &str, partitions: i32) {
         let created = runtime().block_on(ensure_topics(
@@ -277,27 +261,6 @@ impl Kafka {
             .pop()
             .expect("a result")
             .expect("the topic is deleted");
-    }
-
-    /// Gives a topic more partitions.
-    pub fn grow_topic(&self, name: &str, partitions: usize) {
-        let grown = runtime().block_on(self.admin().create_partitions(
-            &[NewPartitions::new(name, partitions)],
-            &AdminOptions::new(),
-        ));
-        grown
-            .expect("kafka answers")
-            .pop()
-            .expect("a result")
-            .expect("the topic grows");
-    }
-
-    /// Returns a producer of its own.
-    pub fn producer(&self) -> TestProducer {
-        TestProducer {
-            producer: Producer::new(&self.config("producer")).expect("a producer"),
-            runtime: runtime(),
-        }
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {
@@ -326,56 +289,8 @@ impl Drop for Kafka {
     }
 }
 
-/// A producer for tests that are not asynchronous.
-pub struct TestProducer {
-    producer: Producer,
-    runtime: Runtime,
-}
-
-impl TestProducer {
-    /// Writes a value, which has to be acknowledged.
-    pub fn send(&self, topic: &str, key: &str, value: &str) -> Delivered {
-        self.try_send(topic, key, value)
-            .expect("the record is acknowledged")
-    }
-
-    /// Writes a value.
-    pub fn try_send(
-        &self,
-        topic: &str,
-        key: &str,
-        value: &str,
-    ) -> Result<Delivered, sluicegate::kafka::ProduceError> {
-        self.runtime.block_on(self.producer.produce(OutgoingRecord {
-            topic,
-            key: Some(key.as_bytes()),
-            headers: &[("key", key.as_bytes())],
-            payload: Some(value.as_bytes()),
-        }))
-    }
-}
-
-/// Makes a name that no other test and no other run has.
-pub fn unique(prefix: &str) -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "{prefix}-{}-{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    )
-}
-
-/// Waits until `holds`, at most `limit`.
-pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + limit;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Returns a small runtime.
-pub fn runtime() -> Runtime {
+fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -432,15 +347,8 @@ fn apache_command(dir: &Path, port: u16) -> Result<Command, Unavailable> {
 }
 
 /// Finds a free port. Somebody else may take it in between; the tests then say so.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port")
-}
-
-/// Writes a line that shows up with the test's output.
-pub fn note(text: &str) {
-    std::io::stderr()
-        .write_all(format!("{text}\n").as_bytes())
-        .expect("standard error is writable");
 }

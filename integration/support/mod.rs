@@ -3,6 +3,8 @@
 pub mod gateway;
 pub mod http;
 pub mod kafka;
+pub mod load;
+pub mod program;
 pub mod records;
 pub mod sse;
 pub mod ws;

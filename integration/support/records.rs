@@ -9,8 +9,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::gateway::eventually;
 use super::kafka::{Backend, Kafka, Unavailable};
 
 /// How long Kafka may take for anything.
@@ -35,6 +37,21 @@ impl Kafka {
     pub async fn produce_to(&self, topic: &str, partition: i32, json: &str) {
         self.write(topic, Some(partition), &[], Some(json.as_bytes()))
             .await;
+    }
+
+    /// Writes events to one partition, in order.
+    pub async fn produce_all(&self, topic: &str, partition: i32, events: &[Value]) {
+        let producer: FutureProducer = self.client().create().unwrap();
+        let values: Vec<String> = events.iter().map(Value::to_string).collect();
+        let written = values.iter().map(|value| {
+            let record = FutureRecord::<[u8], str>::to(topic)
+                .partition(partition)
+                .payload(value.as_str());
+            producer.send(record, LIMIT)
+        });
+        for written in futures_util::future::join_all(written).await {
+            written.expect("kafka takes the record");
+        }
     }
 
     async fn write(
@@ -83,6 +100,24 @@ impl Kafka {
             .next()
             .unwrap()
             .expect("the topic grows");
+    }
+
+    /// Creates a topic.
+    pub async fn create(&'static self, topic: &str, partitions: i32) {
+        let topic = topic.to_owned();
+        blocking(move || self.create_topic(&topic, partitions)).await;
+    }
+
+    /// Deletes a topic and waits until Kafka knows nothing of it.
+    pub async fn delete(&'static self, topic: &str) {
+        let name = topic.to_owned();
+        blocking(move || self.delete_topic(&name)).await;
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        eventually("the topic is gone", async || {
+            let all = consumer.fetch_metadata(None, LIMIT).unwrap();
+            all.topics().iter().all(|known| known.name() != topic)
+        })
+        .await;
     }
 
     /// Returns the keys of all records of a topic.
@@ -150,12 +185,25 @@ impl OwnKafka {
 
     /// Kills it as by kill -9.
     pub async fn kill(&self) {
-        self.with(|kafka| {
-            kafka.kill();
+        self.tell(Kafka::kill).await;
+    }
+
+    /// Freezes it: its sockets stay open and nothing is answered.
+    pub async fn freeze(&self) {
+        self.tell(|kafka| kafka.freeze()).await;
+    }
+
+    /// Lets it go on after it was frozen.
+    pub async fn thaw(&self) {
+        self.tell(|kafka| kafka.thaw()).await;
+    }
+
+    async fn tell(&self, act: impl FnOnce(&mut Kafka) + Send + 'static) {
+        let told = self.with(|kafka| {
+            act(kafka);
             Ok(())
-        })
-        .await
-        .expect("killed");
+        });
+        told.await.expect("the broker obeys");
     }
 
     /// Calls a function that blocks and makes runtimes of its own.

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::http::{Answer, PATIENCE, parse_head, split_head};
+
+/// How much the kernel keeps for a client that reads slowly.
+const NARROW_BYTES: u32 = 32 * 1024;
 
 /// One block of the stream, with its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,12 +78,28 @@ impl Sse {
         query: &str,
         headers: &[(&str, &str)],
     ) -> Result<Self, Answer> {
+        let socket = TcpStream::connect(address).await.unwrap();
+        Self::try_over(socket, query, headers).await
+    }
+
+    /// Opens a stream whose socket takes little that is not read.
+    pub async fn open_narrow(address: SocketAddr, query: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(NARROW_BYTES).unwrap();
+        let socket = socket.connect(address).await.unwrap();
+        Self::try_over(socket, query, &[]).await.expect("taken")
+    }
+
+    async fn try_over(
+        mut socket: TcpStream,
+        query: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, Answer> {
         let mut head = format!("GET /_rig/v1/connection/sse?{query} HTTP/1.1\r\nhost: test\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(head.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         let read_head = async {

@@ -6,10 +6,10 @@ use clap::ArgAction;
 use clap::builder::BoolishValueParser;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
-use thiserror::Error;
 
-use super::{BrokerList, ClientLog, Properties, QuietContext, Sasl, parse_name, parse_timeout};
+use super::{
+    BrokerList, ClientLog, ConfigError, Properties, QuietContext, Sasl, parse_name, parse_timeout,
+};
 use crate::settings::Secret;
 
 /// How to reach Kafka, and which cluster of instances this process belongs to.
@@ -97,24 +97,6 @@ pub struct KafkaConfig {
     /// Whether the broker is the embedded one, which answers a fetch only when its wait is over.
     #[arg(skip)]
     pub is_embedded: bool,
-}
-
-/// Why no Kafka client can be made from the configuration.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// A file named by a setting cannot be read.
-    #[error("{setting} names {path:?}, which cannot be read")]
-    File {
-        /// The variable.
-        setting: &'static str,
-        /// Its value.
-        path: String,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
-    /// librdkafka refuses a property, or a combination of them.
-    #[error("the kafka client cannot be configured")]
-    Client(#[from] KafkaError),
 }
 
 impl KafkaConfig {
@@ -355,7 +337,7 @@ mod tests {
         let error = parsed(&["--kafka-properties", "no.such=1"])
             .check()
             .unwrap_err();
-        assert!(matches!(error, ConfigError::Client(_)), "{error}");
+        assert!(matches!(error, ConfigError::Property { .. }), "{error}");
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! The producer's queue is bounded; when it is full, producing fails at once.
 
 mod config;
+mod config_error;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod log;
@@ -24,7 +25,8 @@ mod producer;
 mod topics;
 mod values;
 
-pub use config::{ConfigError, KafkaConfig};
+pub use config::KafkaConfig;
+pub use config_error::ConfigError;
 #[cfg(feature = "embedded-broker")]
 pub use embedded::{EmbeddedBroker, EmbeddedBrokerError};
 pub use log::{ClientLog, LogLimit, QuietContext};

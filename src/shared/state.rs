@@ -289,14 +289,13 @@ impl Follow for Reader {
     }
 
     fn caught_up(&mut self) {
-        let was_new = self
-            .0
-            .read
-            .send_if_modified(|read| !std::mem::replace(&mut read.is_loaded, true));
-        if was_new {
-            tracing::info!("the shared state is loaded");
-            self.0.readiness.set(Condition::StateLoaded, true);
+        if self.0.read.borrow().is_loaded {
+            return;
         }
+        tracing::info!("the shared state is loaded");
+        // First, so that it holds for whoever waited for the state.
+        self.0.readiness.set(Condition::StateLoaded, true);
+        self.0.read.send_modify(|read| read.is_loaded = true);
     }
 }
 

@@ -1,0 +1,90 @@
+//! The embedded broker, in the program and alone: what it keeps, and what it refuses.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::json;
+use sluicegate::kafka::{EmbeddedBroker, EmbeddedBrokerError};
+
+use crate::support::gateway::{Settings, keyed, query, unique};
+use crate::support::program::{Process, settings_embedded};
+use crate::support::sse::Sse;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn offset_of_first_partition(offset: Offset) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset("rig", 0, offset).unwrap();
+    list
+}
+
+fn consumer(settings: &Settings) -> BaseConsumer {
+    let broker = format!("127.0.0.1:{}", settings.get("EMBEDDED_KAFKA_PORT"));
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", broker)
+        .set("group.id", "somebody");
+    config.create().unwrap()
+}
+
+/// Events and committed offsets are there again after the whole program was killed.
+pub async fn over_kill_9_of_the_program() {
+    let settings = settings_embedded();
+    let process = Process::start(&settings).await;
+    let wanted = query(&json!([{ "eventType": "t" }]));
+    let mut stream = Sse::open(process.public, &wanted, &[]).await;
+    stream.subscribed().await;
+    for id in 0..50 {
+        process
+            .publish(&keyed("one", &id.to_string(), json!(id)))
+            .await;
+    }
+    let expected: Vec<String> = (0..50).map(|id| id.to_string()).collect();
+    assert_eq!(stream.ids(20).await, expected[..20]);
+    let cursor = stream.last_event_id.clone().unwrap();
+    let committed = offset_of_first_partition(Offset::Offset(42));
+    consumer(&settings)
+        .commit(&committed, CommitMode::Sync)
+        .unwrap();
+    drop(process);
+
+    let process = Process::start(&settings).await;
+    let headers = [("last-event-id", cursor.as_str())];
+    let mut stream = Sse::open(process.public, &wanted, &headers).await;
+    stream.subscribed().await;
+    assert_eq!(stream.ids(30).await, expected[20..]);
+    process.publish(&keyed("one", "next", json!(null))).await;
+    assert_eq!(stream.ids(1).await, ["next"]);
+    let list = offset_of_first_partition(Offset::Invalid);
+    let committed = consumer(&settings).committed_offsets(list, SOON).unwrap();
+    assert_eq!(committed.elements()[0].offset(), Offset::Offset(42));
+    drop(process);
+    std::fs::remove_dir_all(settings.get("DATA_DIR")).unwrap();
+}
+
+/// A port that is taken is named in the error.
+pub async fn unless_its_port_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let dir = std::env::temp_dir().join(unique("taken"));
+    let error = EmbeddedBroker::start(&dir, address).unwrap_err();
+    assert!(
+        matches!(error, EmbeddedBrokerError::Listen { address: named, .. } if named == address),
+        "{error}"
+    );
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// A broker that was stopped can be started again on the same data and port.
+pub async fn over_a_stop() {
+    let dir = std::env::temp_dir().join(unique("again"));
+    let first = EmbeddedBroker::start(&dir, ([127, 0, 0, 1], 0).into()).unwrap();
+    let address = first.address();
+    first.stop();
+    let second = EmbeddedBroker::start(&dir, address).unwrap();
+    assert_eq!(second.address(), address);
+    second.stop();
+    std::fs::remove_dir_all(&dir).unwrap();
+}
