@@ -33,10 +33,16 @@ bench *arguments:
 foreign:
     cargo build --release --locked
     integration/foreign/run.sh "${CARGO_TARGET_DIR:-target}/release/sluicegate"
+    integration/foreign/run.sh "${CARGO_TARGET_DIR:-target}/release/sluicegate" kafka
 
 # Do what the README tells a newcomer to do
 smoke:
     .ci/smoke
+
+# Write the tables of docs/configuration.md anew
+settings:
+    cargo build --release --locked
+    .ci/settings-table "${CARGO_TARGET_DIR:-target}/release/sluicegate"
 
 # Everything, as continuous integration does it
 ci:

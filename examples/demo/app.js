@@ -4,11 +4,11 @@ const choices = {
   'all events': [{ eventType: '*' }],
   'all about orders': [{ eventType: 'orders.*' }],
   'orders shipped': [{ eventType: 'orders.shipped' }],
-  'orders of Vienna (a constraint on the data)': [
+  'orders of Vienna (constraint)': [
     { eventType: 'orders.created', oneOf: [{ city: 'Vienna' }] },
     { eventType: 'orders.shipped', oneOf: [{ city: 'Vienna' }] },
   ],
-  'subjects that end with graz (a filter on an attribute)': [{ filters: [{ suffix: { subject: 'graz' } }] }],
+  'customers in Graz (filter)': [{ filters: [{ suffix: { subject: 'graz' } }] }],
   'greetings': [{ eventType: 'greeting' }],
 };
 // An EventSource wants to know the names of the events to listen to.
@@ -20,6 +20,11 @@ const { sluicegateUrl } = await (await fetch('config.json')).json();
 let source = null;
 let received = 0;
 let reconnects = 0;
+
+/** One subscription a line. */
+function written(subscriptions) {
+  return `[\n${subscriptions.map((one) => ` ${JSON.stringify(one)}`).join(',\n')}\n]`;
+}
 
 function show(state, text) {
   element('state').dataset.state = state;
@@ -58,6 +63,8 @@ function subscribe(subscriptions) {
   source?.close();
   element('problem').textContent = '';
   element('in-force').textContent = 'nothing yet';
+  element('events').replaceChildren();
+  element('empty').hidden = false;
   show('connecting', 'connecting');
   const url = `${sluicegateUrl}/_rig/v1/connection/sse?${new URLSearchParams({ subscriptions })}`;
   const opened = new EventSource(url);
@@ -66,6 +73,7 @@ function subscribe(subscriptions) {
   opened.onerror = () => {
     if (opened.readyState === EventSource.CLOSED) {
       show('closed', 'refused');
+      element('in-force').textContent = 'nothing';
       explain(url);
     } else {
       reconnects += 1;
@@ -103,7 +111,7 @@ async function greet() {
 
 for (const name of Object.keys(choices)) element('subscription').add(new Option(name));
 element('subscription').addEventListener('change', (change) => {
-  element('json').value = JSON.stringify(choices[change.target.value], null, 1);
+  element('json').value = written(choices[change.target.value]);
   subscribe(JSON.stringify(choices[change.target.value]));
 });
 element('choice').addEventListener('submit', (submit) => {

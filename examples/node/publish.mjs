@@ -10,7 +10,7 @@ const url = process.env.INTERNAL === '1' ? `${internal}/v3/messages` : `${base}/
 
 for (let n = 1; n <= Number(count); n += 1) {
   const event = { specversion: '1.0', id: randomUUID(), source: '/examples/publish', type, data: { n } };
-  // A 503 or 504 says "unknown or not now": the same event, with the same id, may be sent again.
+  // A 503 says "not now", or "unknown": the same event, with the same id, may be sent again.
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/cloudevents+json' },

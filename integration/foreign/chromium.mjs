@@ -1,10 +1,12 @@
 // A real browser: EventSource, WebSocket and fetch of headless Chromium, in a page of another origin.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { promisify } from 'node:util';
 import puppeteer from 'puppeteer-core';
-import { checks, publicUrl, uniqueType } from './support/checks.mjs';
+import { checks, internalUrl, patienceMs, publicUrl, uniqueType } from './support/checks.mjs';
 import { Inbox } from './support/inbox.mjs';
 import { publish, streamPath } from './support/publish.mjs';
 import { Wire } from './support/wire.mjs';
@@ -120,6 +122,53 @@ async function webSocketChecks(check, page, inbox) {
   });
 }
 
+/** The script that README.md shows under the marker `name`, for the instance under test. */
+async function readmeScript(name) {
+  const command = new URL('../../.ci/readme-block', import.meta.url).pathname;
+  const { stdout } = await promisify(execFile)(command, [name]);
+  return stdout.replaceAll('localhost:4000', new URL(publicUrl).host);
+}
+
+/** Runs what the README shows to a reader, and waits for what it promises to print. */
+async function readmeChecks(check, page, url) {
+  const printed = new Inbox();
+  page.on('console', async (line) => printed.push(await line.args()[0]?.jsonValue()));
+  const run = async (name) => {
+    await page.goto(url);
+    await page.addScriptTag({ content: await readmeScript(name) });
+  };
+  await check("the README's EventSource shows an event", async () => {
+    await run('browser');
+    assert.match(await printed.next('that it is subscribed'), /from here on/);
+    const sent = await publish('greeting', { to: 'readers' });
+    assert.deepEqual(await printed.next('the event'), sent);
+  });
+  await check("the README's WebSocket shows an event", async () => {
+    await run('websocket');
+    let event = await printed.next('rig.connection.create');
+    while (event.type !== 'rig.subscriptions_set' || event.data.length === 0) {
+      event = await printed.next('rig.subscriptions_set with orders.*');
+    }
+    const sent = await publish('orders.created', { to: 'readers' });
+    const { rigcursor, ...got } = await printed.next('the event');
+    assert.deepEqual(got, sent);
+    assert.equal(typeof rigcursor, 'string');
+  });
+}
+
+/** The page of the internal port: subscribes by itself, and publishes what stands there. */
+async function tryOutChecks(check, browser) {
+  await check('the page of the internal port shows what it publishes', async () => {
+    const page = await browser.newPage();
+    await page.goto(`${internalUrl}/?port=${new URL(publicUrl).port}`);
+    const isShown = (text) => document.getElementById('log').innerText.includes(text);
+    const shows = (text) => page.waitForFunction(isShown, { timeout: patienceMs }, text);
+    await shows('rig.subscriptions_set');
+    await page.click('#publish button');
+    await shows('"source":"/page"');
+  });
+}
+
 await checks('chromium', async (check) => {
   const browser = await puppeteer.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
   const empty = await serveEmptyPage();
@@ -131,6 +180,8 @@ await checks('chromium', async (check) => {
     await page.goto(empty.url);
     await eventSourceChecks(check, page, inbox, wire);
     await webSocketChecks(check, page, inbox);
+    await readmeChecks(check, page, empty.url);
+    await tryOutChecks(check, browser);
   } finally {
     await browser.close();
     wire.close();

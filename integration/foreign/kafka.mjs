@@ -64,6 +64,24 @@ await checks('kafka', async (check) => {
     });
     for (const event of events) assert.equal((await nextEvent('an event of 100')).id, event.id);
   });
+  await check('each event of a steady flow arrives once', async () => {
+    // Longer than the pause between two looks at the partitions of the topic.
+    const end = Date.now() + 5_000;
+    const sent = [];
+    while (Date.now() < end) {
+      const events = Array.from({ length: 5 }, () => cloudEvent(type, { n: sent.length }));
+      const headers = { 'content-type': 'application/cloudevents+json' };
+      await producer.send({
+        topic: kafkaTopic,
+        messages: events.map((event) => ({ key: 'alice', value: JSON.stringify(event), headers })),
+      });
+      sent.push(...events.map((event) => event.id));
+    }
+    const got = [];
+    while (got.at(-1) !== sent.at(-1)) got.push((await nextEvent('an event of the flow')).id);
+    assert.deepEqual(got, sent);
+    assert.equal(inbox.size, 0, 'nothing comes twice');
+  });
   source.close();
 
   await check('what was published over HTTP is in the topic', async () => {

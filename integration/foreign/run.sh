@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# Checks a Sluicegate binary with clients that other people wrote. Use: run.sh BINARY
-# Starts it with its embedded broker on free ports of loopback and a data folder of its own, and stops it again.
+# Checks a Sluicegate binary with clients that other people wrote. Use: run.sh BINARY [kafka]
+# Starts it on free ports of loopback and stops it again: with its embedded broker and a data folder of its own, or, with
+# `kafka`, with an Apache Kafka that is started too, and the settings that docker-compose.yml has for it.
 # A check that cannot run here is printed as "skipped"; FOREIGN_REQUIRE_ALL=1 makes that a failure.
 set -euo pipefail
 
 binary=$(realpath "${1:?usage: run.sh BINARY}")
 cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
+with=${2:-embedded}
 work=$(mktemp -d)
-pid=
+pid= kafka_pid=
 stop() {
   if [ -n "$pid" ] && kill "$pid" 2>/dev/null; then wait "$pid" || true; fi
+  # Kafka ends when its standard input is closed.
+  if [ -n "$kafka_pid" ]; then exec 9>&-; wait "$kafka_pid" 2>/dev/null || true; fi
   rm -rf "$work"
 }
 trap stop EXIT
@@ -27,9 +31,14 @@ if [ ! -x "$chromium" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; 
     >"$work/apt.log" 2>&1 || tail -n 5 "$work/apt.log"
 fi
 
-read -r public internal kafka < <(node -e '
+if [ "$with" = kafka ] && ! { command -v java && command -v mvn; } >/dev/null; then
+  echo "skipped: the clients with Apache Kafka (no Java or no Maven)"
+  exit "${FOREIGN_REQUIRE_ALL:-0}"
+fi
+
+read -r public internal kafka controller < <(node -e '
   const { createServer } = require("node:net");
-  const servers = [0, 0, 0].map(() => createServer().listen(0, "127.0.0.1"));
+  const servers = [0, 0, 0, 0].map(() => createServer().listen(0, "127.0.0.1"));
   Promise.all(servers.map((server) => new Promise((done) => server.once("listening", done)))).then(() => {
     console.log(servers.map((server) => server.address().port).join(" "));
     servers.forEach((server) => server.close());
@@ -40,18 +49,32 @@ export SLUICEGATE_INTERNAL_URL="http://127.0.0.1:$internal"
 export KAFKA_BROKER="127.0.0.1:$kafka"
 export CHROMIUM="$chromium"
 
-echo "starting $binary on ports $public, $internal and $kafka"
-(cd "$work" && exec env -u KAFKA_BROKERS INBOUND_PORT="$public" API_HTTP_PORT="$internal" EMBEDDED_KAFKA_PORT="$kafka" \
-  DATA_DIR="$work/data" EXTRACTORS="$root/examples/demo/extractors.json" "$binary") >"$work/log" 2>&1 &
+settings=(INBOUND_PORT="$public" API_HTTP_PORT="$internal")
+if [ "$with" = kafka ]; then
+  mkfifo "$work/hold"
+  "$root/integration/kafka/start.sh" "$work/kafka" "${CARGO_TARGET_DIR:-$root/target}/tmp/kafka-libs" "$kafka" "$controller" \
+    <"$work/hold" >"$work/kafka.log" 2>&1 &
+  kafka_pid=$!
+  exec 9>"$work/hold"
+  compose=$("${PYTHON:-python3}" "$root/.ci/validate-compose" --environment sluicegate)
+  readarray -t -O 2 settings <<<"$compose"
+  settings+=(KAFKA_BROKERS="$KAFKA_BROKER" API_BIND_ADDRESS=127.0.0.1)
+else
+  settings+=(EMBEDDED_KAFKA_PORT="$kafka" DATA_DIR="$work/data" EXTRACTORS="$root/examples/demo/extractors.json")
+fi
+
+echo "starting $binary on ports $public and $internal, with Kafka ($with) on port $kafka"
+(cd "$work" && exec env -u KAFKA_BROKERS "${settings[@]}" "$binary") >"$work/log" 2>&1 9>&- &
 pid=$!
-for _ in $(seq 300); do
-  if curl -fsS -m 2 -o /dev/null "$SLUICEGATE_INTERNAL_URL/health" 2>/dev/null; then ready=yes; break; fi
+for _ in $(seq 600); do
+  if curl -fsS -m 2 -o /dev/null "$SLUICEGATE_INTERNAL_URL/readyz" 2>/dev/null; then ready=yes; break; fi
   kill -0 "$pid" 2>/dev/null || break
   sleep 0.2
 done
 if [ -z "${ready:-}" ]; then
-  echo "not ok - it did not become healthy within a minute; its log:"
+  echo "not ok - it did not become ready within two minutes; its log:"
   tail -n 50 "$work/log"
+  [ "$with" != kafka ] || { echo "Kafka's log:"; tail -n 20 "$work/kafka.log"; }
   exit 1
 fi
 

@@ -140,7 +140,7 @@ sluicegate listens on port {public} for clients and on port {internal} for backe
 
   subscribe:  curl -N 'http://localhost:{public}/_rig/v1/connection/sse?subscriptions=%5B%7B%22eventType%22:%22greeting%22%7D%5D'
   publish:    curl -H 'content-type: application/json' -d '{{\"specversion\":\"1.0\",\"type\":\"greeting\",\"source\":\"/me\",\"id\":\"1\",\"data\":{{\"name\":\"Alice\"}}}}' http://localhost:{public}/_rig/v1/events
-  open:       http://localhost:{internal}/
+  open:       http://localhost:{internal}/?port={public}
 
 "
         )

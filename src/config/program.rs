@@ -68,15 +68,15 @@ fn in_force(merged: &Merged) -> String {
             .as_ref()
             .ok()
             .and_then(|matches| matches.get_raw(id));
-        let values: Vec<String> = raw
+        let given: Vec<String> = raw
             .into_iter()
             .flatten()
             .map(|value| value.to_string_lossy().into_owned())
             .collect();
-        let value = match values.as_slice() {
-            [] => "(not set)".to_owned(),
+        let value = match given.join(",") {
+            given if given.is_empty() => "(not set)".to_owned(),
             _ if SECRETS.contains(&id) => "(secret)".to_owned(),
-            values => values.join(","),
+            given => given,
         };
         let origin = merged.origins.get(id).unwrap_or(&Origin::Default);
         if writeln!(text, "{id} = {value:?}  # {origin}").is_err() {

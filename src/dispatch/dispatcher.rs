@@ -47,7 +47,7 @@ pub struct Surroundings {
     pub incarnation: Incarnation,
     /// The source topics in their configured order.
     pub topics: Arc<[String]>,
-    /// The wire formats; [`Format`] is an index into them.
+    /// The wire formats; [`Format`](super::Format) is an index into them.
     pub formats: &'static [&'static dyn Wire],
     /// The replay log that the batches were appended to.
     pub log: Arc<ReplayLog>,

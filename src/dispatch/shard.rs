@@ -94,6 +94,8 @@ pub(super) struct Scratch {
     pub(super) read: Vec<u8>,
     /// The frames of the event at hand, by format.
     pub(super) frames: Vec<Option<Rc<[u8]>>>,
+    /// Events written since they were last counted, by format.
+    pub(super) delivered: Vec<u64>,
 }
 
 impl Shard {
@@ -114,6 +116,7 @@ impl Shard {
             readable: Vec::new(),
             scratch: Scratch {
                 read: vec![0; 16 * 1024],
+                delivered: vec![0; setup.formats.len()],
                 ..Scratch::default()
             },
             tick: 0,

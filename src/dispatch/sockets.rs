@@ -176,6 +176,20 @@ impl Shard {
             }
         }
         ages.flush();
+        self.count_deliveries();
+    }
+
+    /// Adds what was written since the last time to the counters, once for all connections.
+    fn count_deliveries(&mut self) {
+        for (count, wire) in self.scratch.delivered.iter_mut().zip(self.setup.formats) {
+            if *count > 0 {
+                let transport = wire.transport().as_str();
+                let counters = &self.setup.metrics.delivered;
+                counters
+                    .with_label_values(&[transport])
+                    .inc_by(std::mem::take(count));
+            }
+        }
     }
 
     fn flush(&mut self, slot: Slot, ages: &mut prometheus::local::LocalHistogram) {
@@ -232,12 +246,8 @@ impl Shard {
         let is_behind = connection.replay.is_some();
         let must_go_on = !is_empty && !connection.is_blocked;
         let format = connection.format;
-        if delivered > 0 {
-            let transport = self.wire(format).transport();
-            let counters = &self.setup.metrics.delivered;
-            counters
-                .with_label_values(&[transport.as_str()])
-                .inc_by(delivered);
+        if let Some(count) = self.scratch.delivered.get_mut(usize::from(format.0)) {
+            *count += delivered;
         }
         if is_behind {
             self.mark_catching_up(slot);

@@ -195,3 +195,123 @@ impl ReplayLog {
         StartingPoint { sequence, missed }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subscription::Extractors;
+
+    /// Returns an event of a partition; all have the same size.
+    fn logged(partition: u32, offset: i64) -> LoggedEvent {
+        let json = format!(
+            r#"{{"specversion":"1.0","type":"t","source":"/","id":"{offset:09}","data":{partition}}}"#
+        );
+        let event = CloudEvent::from_structured(json.into()).unwrap();
+        let fields = Extractors::none().extract(&event);
+        LoggedEvent {
+            event,
+            fields,
+            topic: 0,
+            partition,
+            offset,
+            timestamp_ms: 0,
+        }
+    }
+
+    fn at(offsets: &[i64]) -> Positions {
+        let mut positions = Positions::of_topics(["t"]);
+        for (partition, offset) in (0..).zip(offsets) {
+            positions.set(0, partition, *offset);
+        }
+        positions
+    }
+
+    /// Three batches: (0,5) (1,7) | (0,6) | (1,8) (0,7).
+    fn log(limit_bytes: usize) -> ReplayLog {
+        let log = ReplayLog::new(limit_bytes);
+        log.append(at(&[5, 7]), vec![logged(0, 5), logged(1, 7)]);
+        log.append(at(&[6, 8]), vec![logged(0, 6)]);
+        log.append(at(&[7, 8]), vec![logged(1, 8), logged(0, 7)]);
+        log
+    }
+
+    #[test]
+    fn events_are_numbered_through_and_found_by_their_numbers() {
+        let log = log(usize::MAX);
+        for (number, first) in [(0, 0), (1, 0), (2, 2), (3, 3), (4, 3)] {
+            let Read::Batch(batch) = log.read(number) else {
+                panic!("{number}")
+            };
+            assert_eq!(batch.first, first);
+            assert_eq!(
+                batch.events_from(number).next().map(|(found, _)| found),
+                Some(number)
+            );
+        }
+        assert!(matches!(log.read(5), Read::AtHead));
+        let Read::Batch(batch) = log.read(4) else {
+            panic!()
+        };
+        assert_eq!(batch.positions_before(4), at(&[7, 9]));
+    }
+
+    #[test]
+    fn a_client_starts_at_the_newest_batch_before_all_that_it_misses() {
+        let log = log(usize::MAX);
+        let here = at(&[8, 9]);
+        for (seen, sequence) in [
+            (at(&[5, 7]), 0),
+            (at(&[6, 7]), 0),
+            (at(&[6, 8]), 2),
+            (at(&[7, 8]), 3),
+            (at(&[8, 8]), 3),
+            (at(&[8, 9]), 3),
+            (at(&[99, 99]), 3),
+        ] {
+            let found = log.find(&seen, &here);
+            assert_eq!(
+                found,
+                StartingPoint {
+                    sequence,
+                    missed: Vec::new()
+                },
+                "{seen:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_dropped_is_named_by_partition_and_offsets() {
+        let log = log(1);
+        assert!(matches!(log.read(0), Read::Evicted(3)));
+        let found = log.find(&at(&[5, 8]), &at(&[8, 9]));
+        assert_eq!(
+            found,
+            StartingPoint {
+                sequence: 3,
+                missed: vec![(0, 0, 5, 7)]
+            }
+        );
+        let empty = ReplayLog::new(1);
+        let found = empty.find(&at(&[5]), &at(&[9]));
+        assert_eq!(
+            found,
+            StartingPoint {
+                sequence: 0,
+                missed: vec![(0, 0, 5, 9)]
+            }
+        );
+    }
+
+    #[test]
+    fn holds_no_more_bytes_than_its_limit_but_the_newest_batch_in_any_case() {
+        let log = ReplayLog::new(10_000);
+        for offset in 0..1000 {
+            let (batch, bytes) = log.append(at(&[offset]), vec![logged(0, offset)]);
+            assert!(bytes <= 10_000 && batch.first == offset.unsigned_abs());
+        }
+        let small = ReplayLog::new(0);
+        let (batch, _) = small.append(at(&[0]), vec![logged(0, 0)]);
+        assert!(matches!(small.read(batch.first), Read::Batch(_)));
+    }
+}
