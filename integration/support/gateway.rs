@@ -193,17 +193,22 @@ impl Gateway {
 
     /// Returns the sum of a metric over all labels that contain `label`.
     pub async fn metric(&self, name: &str, label: &str) -> f64 {
-        let answer = http::request(self.internal(), "GET", "/metrics", &[], b"").await;
-        let lines = answer.text().lines().filter(|line| line.starts_with(name));
-        let values = lines
-            .filter(|line| line.contains(label))
-            .filter_map(|line| {
-                let (series, value) = line.rsplit_once(' ')?;
-                let is_named = series == name || series.starts_with(&format!("{name}{{"));
-                is_named.then(|| value.parse::<f64>().expect("a number"))
-            });
-        values.sum()
+        metric(self.internal(), name, label).await
     }
+}
+
+/// Returns the sum of a metric of the instance with this internal port.
+pub async fn metric(internal: SocketAddr, name: &str, label: &str) -> f64 {
+    let answer = http::request(internal, "GET", "/metrics", &[], b"").await;
+    let lines = answer.text().lines().filter(|line| line.starts_with(name));
+    let values = lines
+        .filter(|line| line.contains(label))
+        .filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let is_named = series == name || series.starts_with(&format!("{name}{{"));
+            is_named.then(|| value.parse::<f64>().expect("a number"))
+        });
+    values.sum()
 }
 
 /// Returns the query for these subscriptions.
