@@ -147,6 +147,16 @@ pub async fn cors_lets_pages_in_and_credentials_only_for_exact_origins(kafka: &K
     )
     .await;
     assert_eq!(stream.header("access-control-allow-origin"), None);
+    for (origin, status) in [("https://b.example", 101), ("https://evil.example", 403)] {
+        let handshake = format!(
+            "GET /_rig/v1/connection/ws HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n\
+             connection: upgrade, close\r\nsec-websocket-version: 13\r\norigin: {origin}\r\n\
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nGG"
+        );
+        // The two last characters are a frame without a mask; the server closes, so the answer ends.
+        let answer = http::raw(gateway.public(), handshake.as_bytes()).await;
+        assert_eq!(answer.status, status, "{origin}");
+    }
     for (path, methods) in [
         ("/_rig/v1/connection/longpolling", "GET"),
         ("/_rig/v1/connection/sse/x/subscriptions", "PUT"),

@@ -103,6 +103,19 @@ impl Cors {
         }
     }
 
+    /// Returns whether the page that sent `request_headers` may open a WebSocket, which browsers allow to every page
+    /// and leave to the server (RFC 6455, 10.2). Without `Origin`, as from programs that are no browsers, it may.
+    #[must_use]
+    pub fn admits(&self, request_headers: &HeaderMap) -> bool {
+        let Some(asking) = request_headers.get(ORIGIN) else {
+            return true;
+        };
+        match &self.allowed {
+            Allowed::Fixed(value) => value == "*" || value == asking,
+            Allowed::Listed(origins) => origins.contains(asking),
+        }
+    }
+
     /// As [`Cors::apply`], and lets the page send cookies; not with `*`, which browsers refuse with credentials.
     pub fn apply_with_credentials(
         &self,
@@ -264,5 +277,34 @@ mod tests {
             "content-type, authorization, last-event-id"
         );
         assert_eq!(headers[ACCESS_CONTROL_MAX_AGE], "600");
+    }
+
+    #[test]
+    fn only_pages_of_allowed_origins_are_admitted_where_some_are_named() {
+        let from = |origin: &'static str| {
+            HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static(origin))])
+        };
+        for (setting, origin, admitted) in [
+            ("*", "http://evil.example", true),
+            ("https://a.example", "https://a.example", true),
+            ("https://a.example", "http://a.example", false),
+            ("https://a.example", "https://a.example.evil.example", false),
+            ("https://a.example", "https://a.example:444", false),
+            ("https://a.example", "null", false),
+            (
+                "https://a.example,https://b.example",
+                "https://b.example",
+                true,
+            ),
+            (
+                "https://a.example,https://b.example",
+                "https://c.example",
+                false,
+            ),
+        ] {
+            let cors = Cors::parse(setting).unwrap();
+            assert_eq!(cors.admits(&from(origin)), admitted, "{setting} {origin}");
+            assert!(cors.admits(&HeaderMap::new()));
+        }
     }
 }

@@ -78,9 +78,17 @@ impl Streams {
     /// Opens a WebSocket.
     ///
     /// # Errors
-    /// 426 without a WebSocket handshake of version 13, else as [`Streams::sse`].
+    /// 426 without a WebSocket handshake of version 13, 403 for a page of a foreign origin, else as
+    /// [`Streams::sse`].
     pub fn ws(&self, request: &Request) -> Result<Reply, HttpError> {
         let accept = accept_key(&request.headers)?;
+        if !self.cors.admits(&request.headers) {
+            return Err(HttpError::new(
+                StatusCode::FORBIDDEN,
+                "foreign_origin",
+                "Pages of this origin may not open a WebSocket; see the setting CORS.",
+            ));
+        }
         let query = request.query()?;
         let subscriptions = self.subscriptions(&query)?;
         let start = start(&request.headers, &query)?;
