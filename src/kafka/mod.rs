@@ -29,7 +29,7 @@ pub use config::KafkaConfig;
 pub use config_error::ConfigError;
 #[cfg(feature = "embedded-broker")]
 pub use embedded::{EmbeddedBroker, EmbeddedBrokerError};
-pub use log::{ClientLog, LogLimit, QuietContext};
+pub use log::{ClientLog, QuietContext};
 pub use producer::{Delivered, OutgoingRecord, ProduceError, Producer};
 pub use topics::{TopicError, TopicSpec, ensure_topics};
 pub use values::{BrokerList, Properties, Sasl, TopicList, ValueError, parse_name, parse_timeout};

@@ -15,9 +15,13 @@ export function cloudEvent(type, data) {
   };
 }
 
-/** Publishes one event and returns it as Sluicegate answered it; anything but 202 rejects. */
+/**
+ * Publishes one event and returns it as Sluicegate answered it; anything but 202 rejects.
+ *
+ * All have one key, because the order of events holds within a partition only.
+ */
 export async function publish(type, data, { internal = false } = {}) {
-  const event = cloudEvent(type, data);
+  const event = { ...cloudEvent(type, data), partitionkey: 'foreign-clients' };
   const response = await fetch(internal ? `${internalUrl}/v3/messages` : `${publicUrl}/_rig/v1/events`, {
     method: 'POST',
     headers: { 'content-type': 'application/cloudevents+json' },
