@@ -189,8 +189,13 @@ impl Shard {
         match self.setup.log.read(replay.next) {
             Read::AtHead => self.go_on_later(slot, replay, CatchUp::Waiting),
             Read::Evicted(oldest) => {
-                self.skip_gap(slot, &mut replay, oldest);
-                self.go_on_later(slot, replay, CatchUp::Working)
+                let missed = self.skip_gap(&mut replay, oldest);
+                // First put back: the cursor of what is told is that of the replay, not of the shard.
+                let outcome = self.go_on_later(slot, replay, CatchUp::Working);
+                if !missed.is_empty() {
+                    self.tell_gap(slot, &missed);
+                }
+                outcome
             }
             Read::Batch(batch) => {
                 self.replay_batch(slot, &mut replay, &batch);
@@ -244,11 +249,11 @@ impl Shard {
         CatchUp::Done
     }
 
-    /// The log dropped what comes next: says so, and goes on with the oldest that is kept.
-    fn skip_gap(&mut self, slot: Slot, replay: &mut Replay, oldest: Sequence) {
+    /// The log dropped what comes next: goes on with the oldest that is kept, and returns what is gone.
+    fn skip_gap(&self, replay: &mut Replay, oldest: Sequence) -> Vec<(u16, u32, i64, i64)> {
         replay.next = oldest;
         let Read::Batch(batch) = self.setup.log.read(oldest) else {
-            return;
+            return Vec::new();
         };
         let missed: Vec<(u16, u32, i64, i64)> = batch
             .start
@@ -264,9 +269,7 @@ impl Shard {
             .filter(|(_, _, from, to)| from < to)
             .collect();
         replay.position.advance_to(&batch.start);
-        if !missed.is_empty() {
-            self.tell_gap(slot, &missed);
-        }
+        missed
     }
 
     fn replay_batch(&mut self, slot: Slot, replay: &mut Replay, batch: &Batch) {

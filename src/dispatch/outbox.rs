@@ -103,37 +103,37 @@ impl Outbox {
         }
     }
 
-    /// Drops the waiting events but the one that is written in part, and keeps everything else.
+    /// Drops the events at the end that [`Outbox::first_droppable`] allows to drop.
     ///
     /// Returns the number of the oldest event dropped and how many were dropped.
     pub(super) fn drop_events(&mut self) -> Option<(Sequence, u64)> {
-        let started = usize::from(self.written > 0);
-        let mut dropped: Option<(Sequence, u64)> = None;
-        let mut kept = VecDeque::new();
-        for (index, frame) in std::mem::take(&mut self.frames).into_iter().enumerate() {
-            match frame.content {
-                Content::Event { sequence, .. } if index >= started => {
-                    self.events_bytes -= frame.bytes.as_slice().len();
-                    let (oldest, count) = dropped.unwrap_or((sequence, 0));
-                    dropped = Some((oldest.min(sequence), count + 1));
-                }
-                _ => kept.push_back(frame),
-            }
-        }
-        self.frames = kept;
-        dropped
+        let oldest = self.oldest_droppable()?;
+        let dropped = self.frames.split_off(self.first_droppable());
+        self.events_bytes -= dropped
+            .iter()
+            .map(|frame| frame.bytes.as_slice().len())
+            .sum::<usize>();
+        Some((oldest, dropped.len() as u64))
     }
 
     /// Returns the number of the oldest event that [`Outbox::drop_events`] would drop.
     pub(super) fn oldest_droppable(&self) -> Option<Sequence> {
-        let started = usize::from(self.written > 0);
-        self.frames
+        match self.frames.get(self.first_droppable())?.content {
+            Content::Event { sequence, .. } => Some(sequence),
+            Content::Control => None,
+        }
+    }
+
+    /// Returns the place of the first frame that may be dropped, and all after it: not written in
+    /// part, and with no control event behind it, whose cursor says that the client has it.
+    fn first_droppable(&self) -> usize {
+        let is_control = |frame: &Frame| frame.content == Content::Control;
+        let after_control = self
+            .frames
             .iter()
-            .skip(started)
-            .find_map(|frame| match frame.content {
-                Content::Event { sequence, .. } => Some(sequence),
-                Content::Control => None,
-            })
+            .rposition(is_control)
+            .map_or(0, |last| last + 1);
+        after_control.max(usize::from(self.written > 0))
     }
 
     /// Takes all frames out, for a reader that gets them at once.
@@ -210,16 +210,31 @@ mod tests {
         let mut outbox = Outbox::default();
         for frame in [
             event(5, "aaaa"),
-            event(6, "bb"),
             control("C"),
+            event(6, "bb"),
             event(7, "dd"),
         ] {
             outbox.push(frame);
         }
         outbox.advance(1, |_| panic!("nothing is out whole"));
+        assert_eq!(outbox.oldest_droppable(), Some(6));
         assert_eq!(outbox.drop_events(), Some((6, 2)));
         assert_eq!(waiting(&outbox), "aaaC");
         assert_eq!((outbox.events_bytes(), outbox.control_bytes()), (4, 1));
         assert_eq!(outbox.drop_events(), None);
+        assert_eq!(outbox.oldest_droppable(), None);
+    }
+
+    /// An event was once dropped from before a control event, whose cursor says that the client has
+    /// it: cut off right then, the client came back for what follows, and never got the event.
+    #[test]
+    fn nothing_is_dropped_that_a_cursor_behind_it_says_was_seen() {
+        let mut outbox = Outbox::default();
+        for frame in [event(5, "aa"), event(6, "bb"), control("C"), event(7, "dd")] {
+            outbox.push(frame);
+        }
+        assert_eq!(outbox.oldest_droppable(), Some(7));
+        assert_eq!(outbox.drop_events(), Some((7, 1)));
+        assert_eq!(waiting(&outbox), "aabbC");
     }
 }
