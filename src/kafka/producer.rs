@@ -185,16 +185,17 @@ impl Producer {
 fn connect(config: &KafkaConfig) -> Result<FutureProducer<QuietContext>, ConfigError> {
     let timeout_ms = config.produce_timeout.as_millis().to_string();
     // The embedded broker answers a producer that asks for a new epoch, as an idempotent one does
-    // after a timeout, by closing the connection, for good. It lives and dies with this process, so
-    // that a report is lost only together with whoever waits for it.
-    let (idempotent, in_flight) = if config.is_embedded {
-        ("false", "1")
+    // after a timeout, by closing the connection, for good. So the client sends each record once:
+    // after a lost report a second sending would be a second record. The caller is told, and decides.
+    let (idempotent, in_flight, retries) = if config.is_embedded {
+        ("false", "1", "0")
     } else {
-        ("true", "5")
+        ("true", "5", "2147483647")
     };
     let client = config.client_with(&[
         ("enable.idempotence", idempotent),
         ("max.in.flight.requests.per.connection", in_flight),
+        ("retries", retries),
         ("acks", "all"),
         ("linger.ms", "0"),
         ("message.timeout.ms", &timeout_ms),
