@@ -27,9 +27,11 @@ mod layers;
 mod produces_over_http;
 mod recovers_from_outages;
 mod refuses_bad_input;
+mod replays_the_past;
 mod resumes_from_a_cursor;
 mod says_what_is_wrong;
 mod serves_crowds;
+mod slows_down_for_nobody;
 mod speaks_websocket;
 mod state_is_shared;
 mod support;
@@ -96,9 +98,17 @@ fn main() {
                 resumes_from_a_cursor::at_another_instance,
                 resumes_from_a_cursor::a_quiet_stream_gets_its_cursor_moved,
                 resumes_from_a_cursor::a_malformed_cursor_is_refused,
-                resumes_from_a_cursor::what_the_log_has_dropped_is_told_and_the_rest_follows,
                 resumes_from_a_cursor::a_client_that_stops_reading_gets_everything_when_it_goes_on,
                 resumes_from_a_cursor::a_stream_ends_when_the_client_sends_its_end,
+                replays_the_past::where_the_log_does_not_reach_back,
+                replays_the_past::before_what_an_instance_read_at_its_start,
+                replays_the_past::to_a_stalled_client_that_the_log_has_left_behind,
+                replays_the_past::to_many_who_come_back_at_once,
+                replays_the_past::with_the_subscriptions_that_were_in_force,
+                replays_the_past::from_the_earliest_record_a_time_or_some_matches_back,
+                replays_the_past::from_nowhere_when_the_start_is_none,
+                slows_down_for_nobody::a_slow_client_is_disconnected_where_that_is_the_policy,
+                slows_down_for_nobody::a_slow_client_gets_the_newest_of_each_key_where_that_is_the_policy,
                 speaks_websocket::events_are_text_frames_and_the_offered_protocol_is_taken,
                 speaks_websocket::a_client_changes_its_subscriptions_on_the_socket,
                 speaks_websocket::bad_frames_get_the_right_close_code,
@@ -144,7 +154,10 @@ fn main() {
     trials.extend(behaviours!(
         Backend::Apache,
         Backend::Apache.missing().is_none(),
-        [finds_topics::that_are_made_anew]
+        [
+            finds_topics::that_are_made_anew,
+            replays_the_past::but_what_kafka_has_deleted_is_told,
+        ]
     ));
     // A cursor does not say yet which topic of a name it is about.
     trials.extend(behaviours!(

@@ -4,6 +4,7 @@ pub mod gateway;
 pub mod http;
 pub mod kafka;
 pub mod load;
+pub mod longpoll;
 pub mod program;
 pub mod records;
 pub mod sse;

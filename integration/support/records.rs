@@ -102,6 +102,18 @@ impl Kafka {
             .expect("the topic grows");
     }
 
+    /// Deletes the records of a partition before an offset.
+    pub async fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(before))
+            .unwrap();
+        admin
+            .delete_records(&list, &AdminOptions::new())
+            .await
+            .expect("kafka deletes the records");
+    }
+
     /// Creates a topic.
     pub async fn create(&'static self, topic: &str, partitions: i32) {
         let topic = topic.to_owned();

@@ -15,7 +15,7 @@ use super::messages::{Attach, ClientText, Feed, Gone, Inbox, Opening, Request};
 use super::shard::{Setup, Shard, WAKER};
 use super::token::{ConnectionId, Incarnation};
 use super::wire::Wire;
-use crate::replay::{Batch, ReplayLog};
+use crate::replay::{Batch, History, ReplayLog};
 use crate::subscription::Subscriptions;
 use crate::telemetry::Metrics;
 
@@ -51,6 +51,8 @@ pub struct Surroundings {
     pub formats: &'static [&'static dyn Wire],
     /// The replay log that the batches were appended to.
     pub log: Arc<ReplayLog>,
+    /// What the log has dropped.
+    pub history: Arc<History>,
     /// Where to count.
     pub metrics: Metrics,
 }
@@ -68,7 +70,7 @@ struct ShardHandle {
     feed: std_mpsc::SyncSender<Feed>,
     requests: mpsc::Sender<Request>,
     notified: Arc<AtomicBool>,
-    waker: Waker,
+    waker: Arc<Waker>,
     thread: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -133,14 +135,15 @@ impl Dispatcher {
         self.send_attach(attach, None).await;
     }
 
-    /// Like [`Dispatcher::attach`], and returns the id under which to end a poll.
+    /// Like [`Dispatcher::attach`], and returns the id under which to begin a connection or to end a
+    /// poll.
     ///
     /// # Errors
     /// [`Gone`] while the shards end.
     ///
     /// # Cancel safety
-    /// Dropping the future ends the poll.
-    pub async fn attach_poll(&self, attach: Attach) -> Result<ConnectionId, Gone> {
+    /// Dropping the future ends the connection.
+    pub async fn attach_known(&self, attach: Attach) -> Result<ConnectionId, Gone> {
         let (reply, id) = oneshot::channel();
         self.send_attach(attach, Some(reply)).await;
         id.await.map_err(|_| Gone)
@@ -150,6 +153,23 @@ impl Dispatcher {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1);
         if let Some(shard) = self.shards.get(turn) {
             shard.ask(Request::Attach(Box::new(attach), reply)).await;
+        }
+    }
+
+    /// Lets a connection begin at these next offsets that was attached with [`Start::Later`]; nothing
+    /// happens when it has ended.
+    ///
+    /// [`Start::Later`]: super::Start::Later
+    pub async fn begin(&self, connection: ConnectionId, places: Vec<(u16, u32, i64)>) {
+        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
+            shard.ask(Request::Begin(connection, places)).await;
+        }
+    }
+
+    /// Ends a connection that cannot be served; nothing happens when it has ended.
+    pub async fn overloaded(&self, connection: ConnectionId) {
+        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
+            shard.ask(Request::Overloaded(connection)).await;
         }
     }
 
@@ -237,6 +257,29 @@ impl ShardHandle {
     }
 }
 
+/// Has a shard woken when there are new pages, and returns what tells it so.
+fn wake_for_pages(
+    history: &History,
+    notified: &Arc<AtomicBool>,
+    waker: &Arc<Waker>,
+) -> Arc<AtomicBool> {
+    let has_pages = Arc::new(AtomicBool::new(false));
+    let (told, notified, waker) = (
+        Arc::clone(&has_pages),
+        Arc::clone(notified),
+        Arc::clone(waker),
+    );
+    history.listen(move || {
+        told.store(true, Ordering::SeqCst);
+        if !notified.swap(true, Ordering::SeqCst)
+            && let Err(error) = waker.wake()
+        {
+            tracing::error!(%error, "could not wake a shard");
+        }
+    });
+    has_pages
+}
+
 fn start_shard(
     number: u16,
     config: &DispatchConfig,
@@ -244,7 +287,7 @@ fn start_shard(
     texts: mpsc::Sender<ClientText>,
 ) -> std::io::Result<ShardHandle> {
     let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), WAKER)?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let (feed, batches) = std_mpsc::sync_channel(FEED_CAPACITY);
     let (requests, asked) = mpsc::channel(REQUESTS_CAPACITY);
     let notified = Arc::new(AtomicBool::new(false));
@@ -255,6 +298,7 @@ fn start_shard(
         topics: Arc::clone(&surroundings.topics),
         formats: surroundings.formats,
         log: Arc::clone(&surroundings.log),
+        history: Arc::clone(&surroundings.history),
         texts,
         metrics: surroundings.metrics.clone(),
     };
@@ -262,6 +306,7 @@ fn start_shard(
         feed: batches,
         requests: asked,
         notified: Arc::clone(&notified),
+        has_pages: wake_for_pages(&surroundings.history, &notified, &waker),
     };
     let thread = std::thread::Builder::new()
         .name(format!("shard-{number}"))

@@ -21,10 +21,11 @@ use super::config::DispatchConfig;
 use super::connection::{Connection, Life};
 use super::index::Index;
 use super::messages::{ClientText, Feed, Inbox, Opening, Request};
+use super::past::Places;
 use super::token::{ConnectionId, Incarnation};
 use super::wire::{Format, Wire};
 use crate::event::Positions;
-use crate::replay::{ReplayLog, Sequence};
+use crate::replay::{History, ReplayLog, Sequence};
 use crate::telemetry::Metrics;
 
 pub(super) use super::index::Slot;
@@ -44,6 +45,7 @@ pub(super) struct Setup {
     pub(super) topics: Arc<[String]>,
     pub(super) formats: &'static [&'static dyn Wire],
     pub(super) log: Arc<ReplayLog>,
+    pub(super) history: Arc<History>,
     pub(super) texts: mpsc::Sender<ClientText>,
     pub(super) metrics: Metrics,
 }
@@ -66,6 +68,8 @@ pub(super) struct Shard {
     pub(super) next: Sequence,
     pub(super) dirty: Vec<Slot>,
     pub(super) catching_up: VecDeque<Slot>,
+    /// Connections that read pages of the past, and those that wait for it.
+    pub(super) places: Places,
     /// Connections whose cursors are ahead of this shard; they wait for it.
     pub(super) ahead: Vec<Slot>,
     /// Connections whose sockets may have more to read than one turn takes.
@@ -112,6 +116,7 @@ impl Shard {
             next: 0,
             dirty: Vec::new(),
             catching_up: VecDeque::new(),
+            places: Places::default(),
             ahead: Vec::new(),
             readable: Vec::new(),
             scratch: Scratch {
@@ -139,6 +144,9 @@ impl Shard {
             }
             self.read_on();
             has_more = self.take_in();
+            if self.inbox.has_pages.swap(false, Ordering::SeqCst) {
+                self.on_pages();
+            }
             if Instant::now() >= self.next_tick {
                 self.on_tick();
             }
@@ -193,6 +201,11 @@ impl Shard {
     fn on_request(&mut self, request: Request) {
         match request {
             Request::Attach(attach, reply) => self.attach(*attach, reply),
+            Request::Begin(id, places) => {
+                if let Some(slot) = self.slot_of(id) {
+                    self.begin_at(slot, places);
+                }
+            }
             Request::Replace(id, subscriptions, reply) => {
                 let result = self.replace(id, &subscriptions);
                 if reply.send(result).is_err() {
@@ -207,6 +220,11 @@ impl Shard {
             Request::TextDone(id) => {
                 if let Some(slot) = self.slot_of(id) {
                     self.resume_reading(slot);
+                }
+            }
+            Request::Overloaded(id) => {
+                if let Some(slot) = self.slot_of(id) {
+                    self.close(slot, super::wire::CloseReason::Overloaded);
                 }
             }
             Request::EndPoll(id) => {

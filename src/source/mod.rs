@@ -27,5 +27,5 @@ mod progress;
 mod start;
 
 pub use config::SourceConfig;
-pub use ingest::{Ingest, IngestParts, SourceRecord};
+pub use ingest::{Ingest, IngestParts};
 pub use kafka::{KafkaSource, SourceError};

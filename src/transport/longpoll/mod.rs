@@ -25,7 +25,8 @@ use self::cookies::{FIRST_EVENT, Seen, cookie, set_cookies};
 pub use self::sessions::{STATE_KIND, gone};
 use self::sessions::{Session, SessionId, Sessions, session_id};
 use super::LONG_POLL;
-use super::streams::{Streams, start};
+use super::beginning::Beginning;
+use super::streams::Streams;
 use crate::dispatch::{
     Attach, CloseReason, ConnectionId, ControlEvent, Incoming, Input, Outgoing, Outlet, Polled,
     Start, Token, TokenKey, Wire,
@@ -171,11 +172,17 @@ impl LongPolling {
     async fn first(&self, key: &TokenKey, request: &Request) -> Result<Response<Body>, HttpError> {
         let query = request.query()?;
         let subscriptions = self.streams.subscriptions(&query)?;
-        let start = start(&request.headers, &query)?;
+        let beginning = self.streams.beginning(request, &query)?;
         self.streams.admit()?;
-        let start = match start {
-            Start::After(cursor) => cursor.to_string(),
-            Start::Live => self.here().await?,
+        let start = match beginning {
+            Beginning::Known(Start::After(cursor)) => cursor.to_string(),
+            Beginning::Known(start) => self.cursor_at(start).await?,
+            Beginning::Asked(at) => {
+                let located = self.streams.history.locate(at, subscriptions.clone());
+                let located = tokio::time::timeout(self.timeout, located).await;
+                let places = located.map_err(|_| busy())?.map_err(|_| busy())?;
+                self.cursor_at(Start::At(places)).await?
+            }
         };
         let id = self.sessions.start(&subscriptions, start).await?;
         let mut response = json(Bytes::from_static(b"\"ok\""), "application/json");
@@ -259,7 +266,7 @@ impl LongPolling {
         let connection = self
             .streams
             .dispatcher
-            .attach_poll(attach)
+            .attach_known(attach)
             .await
             .map_err(|_| shutting_down())?;
         let _registered = Registered::new(&self.waiting, id, connection);
@@ -275,18 +282,18 @@ impl LongPolling {
         result.map_err(|_| shutting_down())
     }
 
-    /// Returns the cursor of somebody who has seen everything so far.
-    async fn here(&self) -> Result<String, HttpError> {
+    /// Returns the cursor of somebody who begins at `start`.
+    async fn cursor_at(&self, start: Start) -> Result<String, HttpError> {
         let (answer, polled) = oneshot::channel();
         let attach = Attach {
             outlet: Outlet::Poll(answer),
             format: LONG_POLL,
             subscriptions: Subscriptions::none(),
-            start: Start::Live,
+            start,
         };
         let dispatcher = &self.streams.dispatcher;
         let connection = dispatcher
-            .attach_poll(attach)
+            .attach_known(attach)
             .await
             .map_err(|_| shutting_down())?;
         dispatcher.end_poll(connection).await;
@@ -349,6 +356,14 @@ fn json(body: Bytes, content_type: &'static str) -> Response<Body> {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+fn busy() -> HttpError {
+    HttpError::unavailable(
+        "start_unknown",
+        "It could not be found out in time where to start.",
+        Duration::from_secs(5),
+    )
 }
 
 fn shutting_down() -> HttpError {
