@@ -20,6 +20,7 @@
 
 mod answers_long_polls;
 mod changes_subscriptions;
+mod checker;
 mod delivers_matching_events;
 mod embedded_broker_keeps_events;
 mod finds_topics;
@@ -46,11 +47,11 @@ const AT_ONCE: usize = 6;
 
 /// Makes a trial of each behaviour, for one broker.
 macro_rules! behaviours {
-    ($backend:expr, $is_there:expr, [$($room:ident :: $name:ident),* $(,)?]) => {
+    ($backend:expr, $is_there:expr, [$($($room:ident)::+),* $(,)?]) => {
         vec![$(
             Trial::test(
-                format!("{}::{}::{}", $backend.name(), stringify!($room), stringify!($name)),
-                move || on($backend, |kafka| $room::$name(kafka)),
+                format!("{}::{}", $backend.name(), [$(stringify!($room)),+].join("::")),
+                move || on($backend, |kafka| $($room)::+(kafka)),
             )
             .with_ignored_flag(!$is_there),
         )*]
@@ -71,6 +72,7 @@ macro_rules! without_kafka {
 
 fn main() {
     serve_if_asked();
+    checker::command::run_if_asked();
     let mut trials = vec![Trial::test("layers::imports_only_go_down", || {
         layers::imports_only_go_down();
         Ok(())
@@ -140,6 +142,22 @@ fn main() {
             ]
         ));
     }
+    // The checker runs on a real Kafka where there is one.
+    let backend = match Backend::Apache.missing() {
+        None => Backend::Apache,
+        Some(_) => Backend::Embedded,
+    };
+    trials.extend(behaviours!(
+        backend,
+        true,
+        [
+            checker::trials::finds_nothing_wrong_while_instances_break,
+            checker::trials::names_events_lost_by_a_resume_past_one,
+            checker::trials::names_events_repeated_by_a_resume_before_one,
+            checker::trials::names_foreign_events_of_a_wrong_filter,
+            checker::trials::names_events_that_are_swapped,
+        ]
+    ));
     // Where a topic of the embedded broker is deleted, its answer to those who read crashes librdkafka.
     trials.extend(behaviours!(
         Backend::Apache,

@@ -307,7 +307,7 @@ fn spec(name: &str, partitions: i32) -> TopicSpec {
 }
 
 /// Returns the folder for what tests write.
-fn tests_dir() -> PathBuf {
+pub fn tests_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
 }
 

@@ -155,13 +155,7 @@ impl Kafka {
 
     /// Returns a broker of the same kind for one test, which is not running yet.
     pub async fn own_stopped(&self) -> OwnKafka {
-        let backend = self.backend();
-        let kafka = blocking(move || Self::not_running(backend)).await;
-        let address = kafka.address();
-        OwnKafka {
-            address,
-            kafka: Mutex::new(Some(kafka)),
-        }
+        OwnKafka::stopped(self.backend()).await
     }
 }
 
@@ -172,6 +166,15 @@ pub struct OwnKafka {
 }
 
 impl OwnKafka {
+    /// Makes a broker that is not running yet.
+    pub async fn stopped(backend: Backend) -> Self {
+        let kafka = blocking(move || Kafka::not_running(backend)).await;
+        Self {
+            address: kafka.address(),
+            kafka: Mutex::new(Some(kafka)),
+        }
+    }
+
     pub fn brokers(&self) -> String {
         self.address.to_string()
     }
