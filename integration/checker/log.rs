@@ -54,48 +54,48 @@ impl Log {
             .set("group.id", "checker")
             .set("enable.auto.commit", "false")
             .create()?;
-        let mut log = Self::default();
-        for partition in 0..PARTITIONS {
-            log.read_partition(&consumer, topic, partition, seed)?;
+        let mut list = TopicPartitionList::new();
+        let mut ends = Vec::new();
+        for partition in 0..i32::try_from(PARTITIONS)? {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;
+            list.add_partition_offset(topic, partition, Offset::Offset(low))?;
+            ends.push((low, high));
+        }
+        consumer.assign(&list)?;
+        let mut log = Self {
+            partitions: ends.iter().map(|_| Vec::new()).collect(),
+            places: HashMap::new(),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while ends.iter().any(|(next, high)| next < high) {
+            anyhow::ensure!(Instant::now() < deadline, "the topic cannot be read");
+            if let Some(Ok(record)) = consumer.poll(Duration::from_secs(1)) {
+                let partition = usize::try_from(record.partition())?;
+                ends[partition].0 = record.offset() + 1;
+                log.append(partition, record.offset(), record.payload(), seed)?;
+            }
         }
         Ok(log)
     }
 
-    fn read_partition(
+    fn append(
         &mut self,
-        consumer: &BaseConsumer,
-        topic: &str,
-        partition: u32,
+        partition: usize,
+        offset: i64,
+        payload: Option<&[u8]>,
         seed: u64,
     ) -> anyhow::Result<()> {
-        let number = i32::try_from(partition)?;
-        let (low, high) = consumer.fetch_watermarks(topic, number, PATIENCE)?;
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, number, Offset::Offset(low))?;
-        consumer.assign(&list)?;
-        let mut records = Vec::new();
-        let mut next = low;
-        let deadline = Instant::now() + PATIENCE;
-        while next < high {
-            anyhow::ensure!(Instant::now() < deadline, "the topic cannot be read");
-            let Some(Ok(record)) = consumer.poll(Duration::from_secs(1)) else {
-                continue;
-            };
-            next = record.offset() + 1;
-            let named: Named<'_> = serde_json::from_slice(record.payload().unwrap_or_default())?;
-            let id: EventId = named.id.parse()?;
-            let place = Place {
-                partition: partition as usize,
-                index: records.len(),
-            };
-            self.places.entry(id).or_default().push(place);
-            records.push(Record {
-                offset: record.offset(),
-                id,
-                content: id.content(seed),
-            });
-        }
-        self.partitions.push(records);
+        let named: Named<'_> = serde_json::from_slice(payload.unwrap_or_default())?;
+        let id: EventId = named.id.parse()?;
+        let records = &mut self.partitions[partition];
+        let index = records.len();
+        records.push(Record {
+            offset,
+            id,
+            content: id.content(seed),
+        });
+        let place = Place { partition, index };
+        self.places.entry(id).or_default().push(place);
         Ok(())
     }
 
