@@ -88,3 +88,52 @@ pub async fn over_a_stop() {
     second.stop();
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+/// The disk of the embedded broker is full: publishing says so, streams stay open, and what was
+/// acknowledged before is delivered, and there again when there is room.
+pub async fn that_were_acknowledged_before_the_disk_was_full() {
+    let settings = settings_embedded()
+        .with("HEARTBEAT_INTERVAL", "500ms")
+        .with("PRODUCE_TIMEOUT", "2s");
+    let process = Process::start_on_full_disk(&settings, 4 * 1024).await;
+    let wanted = query(&json!([{ "eventType": "t" }]));
+    let mut stream = Sse::open(process.public, &wanted, &[]).await;
+    stream.subscribed().await;
+    let cursor = stream.last_event_id.clone().unwrap();
+    let text = json!("x".repeat(50_000));
+    let mut acknowledged = Vec::new();
+    let refused = loop {
+        let id = acknowledged.len().to_string();
+        let answer = process.submit(&keyed("one", &id, text.clone())).await;
+        if answer.status != 202 {
+            break answer;
+        }
+        acknowledged.push(id);
+        assert!(acknowledged.len() < 1000, "the disk is never full");
+    };
+    let status = refused.status;
+    assert!(matches!(status, 503 | 504), "{}", refused.text());
+    refused.problem(status);
+    assert_eq!(stream.ids(acknowledged.len()).await, acknowledged);
+    for _ in 0..2 {
+        let again = process.submit(&keyed("one", "late", text.clone())).await;
+        assert!(matches!(again.status, 503 | 504), "{}", again.text());
+    }
+    assert_eq!(process.status("/health").await, 200);
+    let beat = stream.block().await.expect("the stream is open");
+    assert!(beat.bytes.starts_with(": heartbeat"), "{}", beat.bytes);
+    let log = process.killed().await;
+    assert!(log.lines().count() < 100, "{log}");
+
+    let process = Process::start(&settings).await;
+    let headers = [("last-event-id", cursor.as_str())];
+    let mut stream = Sse::open(process.public, &wanted, &headers).await;
+    stream.subscribed().await;
+    assert_eq!(stream.ids(acknowledged.len()).await, acknowledged);
+    process.publish(&keyed("one", "next", json!(null))).await;
+    while stream.ids(1).await != ["next"] {
+        // What was answered with 503 may have been written.
+    }
+    drop(process);
+    std::fs::remove_dir_all(settings.get("DATA_DIR")).unwrap();
+}

@@ -139,6 +139,8 @@ fn main() {
                 serves_crowds::of_clients_that_come_back,
                 survives::kill_9_of_the_instance,
                 survives::a_signal_to_end_with_status_0,
+                survives::a_freeze_of_15_seconds,
+                survives::strangers_in_its_consumer_group,
             ]
         ));
     }
@@ -152,17 +154,22 @@ fn main() {
         true,
         [
             checker::trials::finds_nothing_wrong_while_instances_break,
+            checker::trials::finds_nothing_wrong_when_every_connection_is_cut,
             checker::trials::names_events_lost_by_a_resume_past_one,
             checker::trials::names_events_repeated_by_a_resume_before_one,
             checker::trials::names_foreign_events_of_a_wrong_filter,
             checker::trials::names_events_that_are_swapped,
+            tells_the_operator::that_kafka_is_not_there_at_most_once_a_second,
         ]
     ));
     // Where a topic of the embedded broker is deleted, its answer to those who read crashes librdkafka.
     trials.extend(behaviours!(
         Backend::Apache,
         Backend::Apache.missing().is_none(),
-        [finds_topics::that_are_made_anew]
+        [
+            finds_topics::that_are_made_anew,
+            recovers_from_outages::of_a_leader_that_is_killed,
+        ]
     ));
     // A cursor does not say yet which topic of a name it is about.
     trials.extend(behaviours!(
@@ -174,6 +181,7 @@ fn main() {
         embedded_broker_keeps_events::over_kill_9_of_the_program,
         embedded_broker_keeps_events::over_a_stop,
         embedded_broker_keeps_events::unless_its_port_is_taken,
+        embedded_broker_keeps_events::that_were_acknowledged_before_the_disk_was_full,
         says_what_is_wrong::in_settings,
         says_what_is_wrong::with_ports,
         says_what_is_wrong::but_never_a_secret,

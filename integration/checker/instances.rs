@@ -57,13 +57,16 @@ impl Instance {
     /// # Errors
     /// Where no port can be had.
     pub async fn new(number: usize, cluster: &Cluster, options: &Options) -> anyhow::Result<Self> {
-        let mut random = Random::of(options.seed, "proxy", number);
         let mut ports = Random::of(u64::from(std::process::id()), &cluster.name, number);
         let (public, internal) = (free_port(&mut ports)?, free_port(&mut ports)?);
         // A planted bug has to be the only thing that happens.
-        let cuts = if options.plant.is_some() { 0 } else { 40 };
-        let random = Random::new(random.next());
-        let proxy = Proxy::start(public, random, cuts, 60_000).await?;
+        let percent = match options.plant {
+            Some(_) => 0,
+            None => usize::from(options.cut_percent),
+        };
+        let random = Random::of(options.seed, "proxy", number);
+        let within = usize::try_from(options.cut_within)?;
+        let proxy = Proxy::start(public, random, percent, within).await?;
         Ok(Self {
             number,
             proxy,

@@ -37,6 +37,12 @@ pub struct Options {
     /// Mean time between two faults, in seconds
     #[arg(long, default_value_t = 4.0)]
     pub fault_every: f64,
+    /// How many of a hundred connections are cut at a random byte
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub cut_percent: u8,
+    /// Within how many bytes they are cut
+    #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub cut_within: u32,
     /// Which faults there are; those of Kafka need a Kafka of our own
     #[arg(long, value_delimiter = ',', default_values_t = [Fault::Kill, Fault::Terminate, Fault::Freeze, Fault::Cut, Fault::KafkaKill, Fault::KafkaFreeze])]
     pub faults: Vec<Fault>,

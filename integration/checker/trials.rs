@@ -18,6 +18,25 @@ pub async fn finds_nothing_wrong_while_instances_break(kafka: &Kafka) {
     assert!(!report.faults.is_empty(), "\n{report}");
 }
 
+/// Each connection is cut, most of them within the first frames: at any byte of a head or of a frame.
+pub async fn finds_nothing_wrong_when_every_connection_is_cut(kafka: &Kafka) {
+    let arguments = [
+        "--minutes",
+        "0.2",
+        "--cut-percent",
+        "100",
+        "--cut-within",
+        "5000",
+        "--faults",
+        "cut",
+        "--clients",
+        "12",
+    ];
+    let report = check(kafka, &arguments).await;
+    assert!(report.findings.is_empty(), "\n{report}");
+    assert!(report.cuts > 100, "\n{report}");
+}
+
 pub async fn names_events_lost_by_a_resume_past_one(kafka: &Kafka) {
     names(kafka, "resume-past-one", Kind::Lost).await;
 }
