@@ -16,6 +16,8 @@ use super::kafka::{Kafka, free_address};
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    /// The file that it writes its log to; none where nobody looks at it.
+    log: Option<PathBuf>,
     pub public: SocketAddr,
     pub internal: SocketAddr,
 }
@@ -23,7 +25,7 @@ pub struct Process {
 impl Process {
     /// Starts an instance with the settings of [`settings`] and waits until it is ready.
     pub async fn start(settings: &Settings) -> Self {
-        let process = Self::unready(settings, program(settings, &[]));
+        let process = Self::spawn(settings, program(settings, &[]), None);
         process.ready().await;
         process
     }
@@ -39,22 +41,26 @@ impl Process {
             .env_clear()
             .envs(settings.pairs())
             .stderr(Stdio::piped());
-        let process = Self::unready(settings, command);
+        let process = Self::spawn(settings, command, Some(log_file()));
         process.ready().await;
         process
     }
 
     /// Starts an instance and does not wait.
     pub fn start_unready(settings: &Settings) -> Self {
-        Self::unready(settings, program(settings, &[]))
+        Self::spawn(settings, program(settings, &[]), Some(log_file()))
     }
 
-    fn unready(settings: &Settings, mut command: Command) -> Self {
-        let child = command.stdout(Stdio::null()).spawn().unwrap();
+    fn spawn(settings: &Settings, mut command: Command, log: Option<PathBuf>) -> Self {
+        let output = log.as_ref().map_or_else(Stdio::null, |log| {
+            std::fs::File::create(log).unwrap().into()
+        });
+        let child = command.stdout(output).spawn().unwrap();
         let address =
             |name| SocketAddr::from(([127, 0, 0, 1], settings.get(name).parse().unwrap()));
         Self {
             child,
+            log,
             public: address("INBOUND_PORT"),
             internal: address("API_HTTP_PORT"),
         }
@@ -113,10 +119,9 @@ impl Process {
         assert!(kill.status().unwrap().success());
     }
 
-    /// Ends it as by kill -9, and returns what it wrote to standard error.
-    pub async fn killed(mut self) -> String {
-        self.child.kill().unwrap();
-        self.end().await.1
+    /// Returns its log, where it was started with one.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log.as_ref().expect("a log")).unwrap()
     }
 
     /// Waits for its end and returns its status and what it wrote to standard error.
@@ -148,7 +153,14 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _status = self.child.wait();
+        if let Some(log) = &self.log {
+            let _removed = std::fs::remove_file(log);
+        }
     }
+}
+
+fn log_file() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(unique("log"))
 }
 
 /// Returns settings for an instance in a process of its own.

@@ -87,6 +87,7 @@ impl Core {
             producer.clone(),
             &incarnation,
             handler,
+            self.readiness.clone(),
             &self.tasks,
         )?;
         let key = background::get_token_key(
