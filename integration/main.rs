@@ -20,6 +20,7 @@
 
 mod answers_long_polls;
 mod changes_subscriptions;
+mod checker;
 mod delivers_matching_events;
 mod embedded_broker_keeps_events;
 mod finds_topics;
@@ -48,11 +49,11 @@ const AT_ONCE: usize = 6;
 
 /// Makes a trial of each behaviour, for one broker.
 macro_rules! behaviours {
-    ($backend:expr, $is_there:expr, [$($room:ident :: $name:ident),* $(,)?]) => {
+    ($backend:expr, $is_there:expr, [$($($room:ident)::+),* $(,)?]) => {
         vec![$(
             Trial::test(
-                format!("{}::{}::{}", $backend.name(), stringify!($room), stringify!($name)),
-                move || on($backend, |kafka| $room::$name(kafka)),
+                format!("{}::{}", $backend.name(), [$(stringify!($room)),+].join("::")),
+                move || on($backend, |kafka| $($room)::+(kafka)),
             )
             .with_ignored_flag(!$is_there),
         )*]
@@ -73,6 +74,7 @@ macro_rules! without_kafka {
 
 fn main() {
     serve_if_asked();
+    checker::command::run_if_asked();
     let mut trials = vec![Trial::test("layers::imports_only_go_down", || {
         layers::imports_only_go_down();
         Ok(())
@@ -147,9 +149,29 @@ fn main() {
                 serves_crowds::of_clients_that_come_back,
                 survives::kill_9_of_the_instance,
                 survives::a_signal_to_end_with_status_0,
+                survives::a_freeze_of_15_seconds,
+                survives::strangers_in_its_consumer_group,
             ]
         ));
     }
+    // The checker runs on a real Kafka where there is one.
+    let backend = match Backend::Apache.missing() {
+        None => Backend::Apache,
+        Some(_) => Backend::Embedded,
+    };
+    trials.extend(behaviours!(
+        backend,
+        true,
+        [
+            checker::trials::finds_nothing_wrong_while_instances_break,
+            checker::trials::finds_nothing_wrong_when_every_connection_is_cut,
+            checker::trials::names_events_lost_by_a_resume_past_one,
+            checker::trials::names_events_repeated_by_a_resume_before_one,
+            checker::trials::names_foreign_events_of_a_wrong_filter,
+            checker::trials::names_events_that_are_swapped,
+            tells_the_operator::that_kafka_is_not_there_at_most_once_a_second,
+        ]
+    ));
     // Where a topic of the embedded broker is deleted, its answer to those who read crashes librdkafka.
     trials.extend(behaviours!(
         Backend::Apache,
@@ -157,6 +179,7 @@ fn main() {
         [
             finds_topics::that_are_made_anew,
             replays_the_past::but_what_kafka_has_deleted_is_told,
+            recovers_from_outages::of_a_leader_that_is_killed,
         ]
     ));
     // A cursor does not say yet which topic of a name it is about.
@@ -169,6 +192,7 @@ fn main() {
         embedded_broker_keeps_events::over_kill_9_of_the_program,
         embedded_broker_keeps_events::over_a_stop,
         embedded_broker_keeps_events::unless_its_port_is_taken,
+        embedded_broker_keeps_events::that_were_acknowledged_before_the_disk_was_full,
         says_what_is_wrong::in_settings,
         says_what_is_wrong::with_ports,
         says_what_is_wrong::but_never_a_secret,

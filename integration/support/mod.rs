@@ -1,5 +1,6 @@
 //! What the integration tests are written with.
 
+pub mod brokers;
 pub mod gateway;
 pub mod http;
 pub mod kafka;

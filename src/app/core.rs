@@ -104,6 +104,7 @@ impl Core {
             producer.clone(),
             &incarnation,
             handler,
+            self.readiness.clone(),
             &self.tasks,
         )?;
         let key = background::get_token_key(

@@ -323,3 +323,94 @@ fn start_shard(
         thread: parking_lot::Mutex::new(Some(thread)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::{CloseReason, TokenKey};
+    use crate::dispatch::{Format, Incoming, Input, Outgoing, Outlet, Polled, Start};
+    use crate::event::Positions;
+    use crate::telemetry::Transport;
+
+    /// A wire of polls.
+    #[derive(Debug)]
+    struct Json;
+
+    impl Wire for Json {
+        fn transport(&self) -> Transport {
+            Transport::LongPolling
+        }
+
+        fn encode(&self, event: Outgoing<'_>, frame: &mut Vec<u8>) {
+            frame.extend_from_slice(event.json);
+        }
+
+        fn heartbeat(&self, _cursor: Option<&str>, _frame: &mut Vec<u8>) {}
+
+        fn farewell(&self, _reason: CloseReason) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn read(&self, _input: &mut Input, _incoming: &mut Vec<Incoming>) {}
+    }
+
+    fn start() -> Dispatcher {
+        let surroundings = Surroundings {
+            incarnation: Incarnation(1),
+            topics: Arc::from(["t".to_owned()]),
+            formats: &[&Json],
+            log: Arc::new(ReplayLog::new(1024)),
+            metrics: Metrics::new(),
+        };
+        let config = DispatchConfig {
+            shards: 1,
+            heartbeat_interval: Duration::from_secs(60),
+            outbox_bytes: 1024,
+            write_timeout: Duration::from_secs(60),
+        };
+        let (dispatcher, _texts) = Dispatcher::start(&config, &surroundings).expect("a shard");
+        dispatcher
+    }
+
+    async fn poll(dispatcher: &Dispatcher) -> (ConnectionId, oneshot::Receiver<Polled>) {
+        let (answer, polled) = oneshot::channel();
+        let attach = Attach {
+            outlet: Outlet::Poll(answer),
+            format: Format(0),
+            subscriptions: Subscriptions::none(),
+            start: Start::Live,
+        };
+        let id = dispatcher.attach_poll(attach).await.expect("a shard");
+        (id, polled)
+    }
+
+    /// A poll that ended before the shard was open was answered with a cursor of no partitions, and
+    /// the client's next poll got everything from the beginning.
+    #[tokio::test]
+    async fn a_poll_that_ends_before_the_shard_is_open_gets_no_cursor() {
+        let dispatcher = start();
+        let (id, polled) = poll(&dispatcher).await;
+        dispatcher.end_poll(id).await;
+        assert!(polled.await.is_err());
+        let mut positions = Positions::of_topics(["t"]);
+        positions.set(0, 0, 7);
+        let opening = Opening {
+            token_key: TokenKey::new(&[7; 32]),
+            positions: positions.clone(),
+        };
+        dispatcher.open(opening);
+        let (id, polled) = poll(&dispatcher).await;
+        dispatcher.end_poll(id).await;
+        assert_eq!(polled.await.expect("an answer").cursor, positions.encode());
+        dispatcher.drain(Duration::ZERO).await;
+    }
+
+    /// The same for a poll that waits when the instance is told to end.
+    #[tokio::test]
+    async fn a_poll_that_is_drained_before_the_shard_is_open_gets_no_cursor() {
+        let dispatcher = start();
+        let (_, polled) = poll(&dispatcher).await;
+        dispatcher.drain(Duration::from_millis(100)).await;
+        assert!(polled.await.is_err());
+    }
+}

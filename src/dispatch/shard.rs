@@ -23,7 +23,7 @@ use super::index::Index;
 use super::messages::{ClientText, Feed, Inbox, Opening, Request};
 use super::past::Places;
 use super::token::{ConnectionId, Incarnation};
-use super::wire::{Format, Wire};
+use super::wire::{CloseReason, Format, Wire};
 use crate::event::Positions;
 use crate::replay::{History, ReplayLog, Sequence};
 use crate::telemetry::Metrics;
@@ -229,7 +229,7 @@ impl Shard {
             }
             Request::EndPoll(id) => {
                 if let Some(slot) = self.slot_of(id) {
-                    self.answer_poll(slot);
+                    self.end_poll(slot);
                 }
             }
             Request::Drain(until, done) => {
@@ -239,6 +239,17 @@ impl Shard {
                     done: Some(done),
                 });
             }
+        }
+    }
+
+    /// Answers a poll with what there is. One that has not begun stands nowhere yet, so it ends
+    /// without an answer: its client asks again, with the cursor that it has.
+    fn end_poll(&mut self, slot: Slot) {
+        let connection = self.connections.get(slot as usize);
+        if connection.is_some_and(|connection| connection.waiting.is_some()) {
+            self.remove(slot, CloseReason::Answered);
+        } else {
+            self.answer_poll(slot);
         }
     }
 

@@ -9,6 +9,8 @@ use tokio::sync::watch;
 pub enum Condition {
     /// At least one broker answers.
     KafkaReachable,
+    /// Kafka takes what this instance writes; taken for granted until it does not.
+    KafkaWritable,
     /// The topics of the cluster's shared state were read to their ends.
     StateLoaded,
     /// The source topics were read up to the ends seen at start.
@@ -18,8 +20,9 @@ pub enum Condition {
 }
 
 impl Condition {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::KafkaReachable,
+        Self::KafkaWritable,
         Self::StateLoaded,
         Self::SourceCaughtUp,
         Self::NotDraining,
@@ -31,6 +34,7 @@ impl Condition {
             Self::StateLoaded => 2,
             Self::SourceCaughtUp => 4,
             Self::NotDraining => 8,
+            Self::KafkaWritable => 16,
         }
     }
 
@@ -39,6 +43,7 @@ impl Condition {
     pub const fn missing(self) -> &'static str {
         match self {
             Self::KafkaReachable => "kafka cannot be reached",
+            Self::KafkaWritable => "kafka takes no records",
             Self::StateLoaded => "the shared state is being read",
             Self::SourceCaughtUp => "the source topics are being read up to their ends",
             Self::NotDraining => "shutting down",
@@ -53,11 +58,13 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Starts with nothing but [`Condition::NotDraining`] in force.
+    /// Starts with nothing but [`Condition::NotDraining`] and [`Condition::KafkaWritable`] in force.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            held: Arc::new(watch::Sender::new(Condition::NotDraining.bit())),
+            held: Arc::new(watch::Sender::new(
+                Condition::NotDraining.bit() | Condition::KafkaWritable.bit(),
+            )),
         }
     }
 

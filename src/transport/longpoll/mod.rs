@@ -268,7 +268,7 @@ impl LongPolling {
             .dispatcher
             .attach_known(attach)
             .await
-            .map_err(|_| shutting_down())?;
+            .map_err(|_| not_now())?;
         let _registered = Registered::new(&self.waiting, id, connection);
         let mut polled = std::pin::pin!(polled);
         let in_time = tokio::time::timeout(self.timeout, polled.as_mut()).await;
@@ -279,7 +279,7 @@ impl LongPolling {
                 polled.await
             }
         };
-        result.map_err(|_| shutting_down())
+        result.map_err(|_| not_now())
     }
 
     /// Returns the cursor of somebody who begins at `start`.
@@ -295,12 +295,12 @@ impl LongPolling {
         let connection = dispatcher
             .attach_known(attach)
             .await
-            .map_err(|_| shutting_down())?;
+            .map_err(|_| not_now())?;
         dispatcher.end_poll(connection).await;
         polled
             .await
             .map(|polled| polled.cursor)
-            .map_err(|_| shutting_down())
+            .map_err(|_| not_now())
     }
 }
 
@@ -366,10 +366,11 @@ fn busy() -> HttpError {
     )
 }
 
-fn shutting_down() -> HttpError {
+/// The answer to a poll that ended before it began: nobody knows yet from where to read, or ever will.
+fn not_now() -> HttpError {
     HttpError::unavailable(
-        "shutting_down",
-        "The server is going away.",
+        "not_ready",
+        "The source topics are being read, or the server is going away.",
         Duration::from_secs(1),
     )
 }
