@@ -1,7 +1,7 @@
 //! The shards from outside: what the other rooms ask of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mio::{Poll, Waker};
 use tokio::sync::{mpsc, oneshot};
 
+use super::bell::Bell;
 use super::config::DispatchConfig;
 use super::control::ControlEvent;
 use super::messages::{Attach, ClientText, Feed, Gone, Inbox, Opening, Request};
@@ -67,8 +68,7 @@ pub struct Dispatcher {
 struct ShardHandle {
     feed: std_mpsc::SyncSender<Feed>,
     requests: mpsc::Sender<Request>,
-    notified: Arc<AtomicBool>,
-    waker: Waker,
+    bell: Arc<Bell>,
     thread: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -121,7 +121,7 @@ impl Dispatcher {
             if shard.feed.send(feed.clone()).is_err() {
                 tracing::debug!("a shard has ended; it gets no more events");
             }
-            shard.wake();
+            shard.bell.ring();
         }
     }
 
@@ -225,15 +225,7 @@ impl ShardHandle {
         if self.requests.send(request).await.is_err() {
             tracing::debug!("a shard has ended; it takes no more requests");
         }
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if !self.notified.swap(true, Ordering::SeqCst)
-            && let Err(error) = self.waker.wake()
-        {
-            tracing::error!(%error, "could not wake a shard");
-        }
+        self.bell.ring();
     }
 }
 
@@ -244,10 +236,9 @@ fn start_shard(
     texts: mpsc::Sender<ClientText>,
 ) -> std::io::Result<ShardHandle> {
     let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), WAKER)?;
+    let bell = Arc::new(Bell::new(Waker::new(poll.registry(), WAKER)?));
     let (feed, batches) = std_mpsc::sync_channel(FEED_CAPACITY);
     let (requests, asked) = mpsc::channel(REQUESTS_CAPACITY);
-    let notified = Arc::new(AtomicBool::new(false));
     let setup = Setup {
         number,
         incarnation: surroundings.incarnation,
@@ -261,7 +252,7 @@ fn start_shard(
     let inbox = Inbox {
         feed: batches,
         requests: asked,
-        notified: Arc::clone(&notified),
+        bell: Arc::clone(&bell),
     };
     let thread = std::thread::Builder::new()
         .name(format!("shard-{number}"))
@@ -273,8 +264,7 @@ fn start_shard(
     Ok(ShardHandle {
         feed,
         requests,
-        notified,
-        waker,
+        bell,
         thread: parking_lot::Mutex::new(Some(thread)),
     })
 }

@@ -35,6 +35,11 @@ impl Shard {
                 let stream = mio::net::TcpStream::from_std(stream);
                 (Sink::Socket(stream), head, already_read)
             }
+            Outlet::Pipe {
+                pipe,
+                head,
+                already_read,
+            } => (Sink::Pipe(pipe), head, already_read),
         };
         let entry = self.connections.vacant_entry();
         let Ok(slot) = Slot::try_from(entry.key()) else {
@@ -81,11 +86,17 @@ impl Shard {
     }
 
     fn register(&mut self, slot: Slot) -> bool {
+        let (bell, id) = (self.bell(), self.id_of(slot));
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return false;
         };
-        let Sink::Socket(stream) = &mut connection.sink else {
-            return true;
+        let stream = match &mut connection.sink {
+            Sink::Socket(stream) => stream,
+            Sink::Pipe(pipe) => {
+                pipe.belongs_to(bell, id);
+                return true;
+            }
+            Sink::Poll(_) => return true,
         };
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self
@@ -123,7 +134,7 @@ impl Shard {
         if connection.life != Life::Open {
             return;
         }
-        let is_stream = matches!(connection.sink, Sink::Socket(_));
+        let is_stream = connection.sink.is_stream();
         let subscriptions = connection.subscriptions.clone();
         let missed = self.set_position(slot, start);
         if is_stream && let Some(opening) = &self.opening {

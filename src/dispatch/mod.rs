@@ -3,8 +3,8 @@
 //! ```text
 //! ingest ─batch─▶ Dispatcher ─▶ shard 0 … shard N-1
 //!                                │ Index: who wants it?
-//!                                ├─ live ──────▶ outbox ─▶ socket or poll
-//!                                └─ behind ─ReplayLog─▶ outbox ─▶ socket or poll
+//!                                ├─ live ──────▶ outbox ─▶ socket, pipe or poll
+//!                                └─ behind ─ReplayLog─▶ outbox ─▶ socket, pipe or poll
 //! ```
 //!
 //! # Invariants
@@ -17,6 +17,7 @@
 //! A shard never waits for a client. Ingest waits for the slowest shard, requests wait for a place in
 //! its queue.
 
+mod bell;
 mod config;
 mod connection;
 mod control;
@@ -26,6 +27,7 @@ mod index;
 mod membership;
 mod messages;
 mod outbox;
+mod pipe;
 mod shard;
 mod sockets;
 mod ticks;
@@ -38,5 +40,6 @@ pub use control::ControlEvent;
 pub use dispatcher::{Dispatcher, StartError, Surroundings};
 pub use index::{Index, Slot};
 pub use messages::{Attach, ClientText, Gone, Opening, Outlet};
+pub use pipe::{Aborted, ClientEnd, ShardEnd, pipe};
 pub use token::{ConnectionId, Incarnation, InvalidToken, Token, TokenKey};
 pub use wire::{CloseReason, Format, Incoming, Input, Outgoing, Wire};
