@@ -1,10 +1,13 @@
 //! What the integration tests are written with.
 
+pub mod certificates;
 pub mod gateway;
+pub mod h2;
 pub mod http;
 pub mod kafka;
 pub mod load;
 pub mod program;
 pub mod records;
 pub mod sse;
+pub mod ways;
 pub mod ws;

@@ -7,6 +7,7 @@ use std::net::Shutdown;
 use mio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use super::messages::Outlet;
 use super::outbox::Outbox;
 use super::pipe::ShardEnd;
 use super::wire::{CloseReason, Format, Input};
@@ -86,6 +87,27 @@ impl Stream for ShardEnd {
 }
 
 impl Sink {
+    /// Returns where the frames go, the first bytes to write, and what the client sent already.
+    pub(super) fn of(outlet: Outlet) -> (Self, Vec<u8>, Vec<u8>) {
+        match outlet {
+            Outlet::Poll(answer) => (Self::Poll(Some(answer)), Vec::new(), Vec::new()),
+            Outlet::Socket {
+                stream,
+                head,
+                already_read,
+            } => (
+                Self::Socket(TcpStream::from_std(stream)),
+                head,
+                already_read,
+            ),
+            Outlet::Pipe {
+                pipe,
+                head,
+                already_read,
+            } => (Self::Pipe(pipe), head, already_read),
+        }
+    }
+
     /// Returns whether frames are written as they come, and not all at once to somebody who polls.
     pub(super) const fn is_stream(&self) -> bool {
         !matches!(self, Self::Poll(_))

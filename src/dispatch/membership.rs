@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{Connection, Life, Polled, Replay, Sink, Start};
 use super::control::ControlEvent;
-use super::messages::{Attach, Gone, Opening, Outlet};
+use super::messages::{Attach, Gone, Opening};
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::token::{ConnectionId, Token};
@@ -25,22 +25,7 @@ impl Shard {
             start,
         } = attach;
         let transport = self.wire(format).transport();
-        let (sink, head, already_read) = match outlet {
-            Outlet::Poll(answer) => (Sink::Poll(Some(answer)), Vec::new(), Vec::new()),
-            Outlet::Socket {
-                stream,
-                head,
-                already_read,
-            } => {
-                let stream = mio::net::TcpStream::from_std(stream);
-                (Sink::Socket(stream), head, already_read)
-            }
-            Outlet::Pipe {
-                pipe,
-                head,
-                already_read,
-            } => (Sink::Pipe(pipe), head, already_read),
-        };
+        let (sink, head, already_read) = Sink::of(outlet);
         let entry = self.connections.vacant_entry();
         let Ok(slot) = Slot::try_from(entry.key()) else {
             return;

@@ -238,6 +238,13 @@ impl ClientEnd {
         state.announce();
     }
 
+    /// Returns whether the shard has given the connection up, whatever was not taken yet.
+    #[must_use]
+    pub fn is_aborted(&self) -> bool {
+        let state = self.0.lock();
+        state.is_shard_gone && !state.is_ended_by_shard
+    }
+
     /// Returns whether the shard has dropped its end, so that nobody watches the client's pace.
     #[must_use]
     pub fn is_unwatched(&self) -> bool {

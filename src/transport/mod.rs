@@ -1,8 +1,8 @@
 //! The ways in which clients get their events: server-sent events, WebSocket, long polling.
 //!
 //! ```text
-//! request ─▶ Streams (parameters, hand-over) ─▶ shard ─Wire─▶ socket
-//!        └─▶ LongPolling ─────────────────────▶ shard ──────▶ one answer
+//! request ─▶ Streams (parameters) ─▶ HandOver ─▶ shard ─Wire─▶ socket, or a pipe to TLS or HTTP/2
+//!        └─▶ LongPolling ──────────────────────▶ shard ──────▶ one answer
 //! ```
 //!
 //! # Invariants
@@ -10,7 +10,9 @@
 //! - What a client wants is in force when it reads `rig.subscriptions_set`.
 
 mod admission;
+mod carry;
 mod changes;
+mod hand_over;
 mod longpoll;
 mod sse;
 mod streams;
