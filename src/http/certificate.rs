@@ -255,3 +255,164 @@ fn decrypt(section: &str, passphrase: &Secret) -> Result<PrivateKeyDer<'static>,
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
+
+#[cfg(test)]
+mod tests {
+    use pkcs8::pkcs5::pbes2::Parameters;
+    use pkcs8::{LineEnding, PrivateKeyInfo};
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    /// A folder for the files of one test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Self {
+            let path = std::env::temp_dir().join(format!("sluicegate-{}", uuid::Uuid::new_v4()));
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    /// A new key and its certificate, in PEM.
+    fn pair() -> (KeyPair, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        (key, certificate.pem())
+    }
+
+    /// Encrypts as `openssl pkcs8 -topk8` does.
+    fn encrypted(key: &KeyPair, passphrase: &str) -> String {
+        let der = key.serialize_der();
+        let info = PrivateKeyInfo::try_from(der.as_slice()).unwrap();
+        let (salt, iv) = ([1; 16], [2; 16]);
+        let parameters = Parameters::pbkdf2_sha256_aes256cbc(2048, &salt, &iv).unwrap();
+        let document = info.encrypt_with_params(parameters, passphrase).unwrap();
+        let pem = document.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF);
+        pem.unwrap().to_string()
+    }
+
+    fn load(certificates: &Path, key: &Path, passphrase: &str) -> Result<Certificate, String> {
+        let passphrase = Secret::new(passphrase);
+        Certificate::load(certificates.to_owned(), key.to_owned(), passphrase)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn keys_may_be_encrypted() {
+        let folder = Folder::new();
+        let (key, certificate) = pair();
+        let certificates = folder.write("cert.pem", &certificate);
+        let plain = folder.write("key.pem", &key.serialize_pem());
+        load(&certificates, &plain, "").unwrap();
+        load(&certificates, &plain, "of no use").unwrap();
+        let secret = folder.write("secret.pem", &encrypted(&key, "hunter2"));
+        load(&certificates, &secret, "hunter2").unwrap();
+        let wrong = load(&certificates, &secret, "hunter3").unwrap_err();
+        assert!(
+            wrong.starts_with("HTTPS_KEYFILE_PASS: cannot decrypt "),
+            "{wrong}"
+        );
+        let none = load(&certificates, &secret, "").unwrap_err();
+        assert!(
+            none.ends_with("is encrypted; set HTTPS_KEYFILE_PASS"),
+            "{none}"
+        );
+        for message in [wrong, none] {
+            assert!(!message.contains("hunter"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_of_no_use_is_told_with_its_setting_and_file() {
+        let folder = Folder::new();
+        let (key, certificate) = pair();
+        let certificates = folder.write("cert.pem", &certificate);
+        let key = folder.write("key.pem", &key.serialize_pem());
+        let (other, _) = pair();
+        let other = folder.write("other.pem", &other.serialize_pem());
+        let empty = folder.write("empty.pem", "");
+        let broken = folder.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAA");
+        let junk = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let junk = folder.write("junk.pem", junk);
+        let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----";
+        let old = folder.write("old.pem", old);
+        let missing = folder.0.join("missing.pem");
+        for (certificates, key, parts) in [
+            (
+                &missing,
+                &key,
+                ["HTTPS_CERTFILE", "missing.pem: No such file"],
+            ),
+            (
+                &certificates,
+                &missing,
+                ["HTTPS_KEYFILE", "missing.pem: No such file"],
+            ),
+            (
+                &empty,
+                &key,
+                ["HTTPS_CERTFILE", "empty.pem has no certificate"],
+            ),
+            (
+                &certificates,
+                &empty,
+                ["HTTPS_KEYFILE", "empty.pem has no private key"],
+            ),
+            (
+                &certificates,
+                &certificates,
+                ["HTTPS_KEYFILE", "has no private key"],
+            ),
+            (&broken, &key, ["HTTPS_CERTFILE", "broken.pem is not PEM"]),
+            (&junk, &key, ["HTTPS_CERTFILE", "junk.pem"]),
+            (
+                &certificates,
+                &old,
+                ["HTTPS_KEYFILE", "openssl pkcs8 -topk8"],
+            ),
+            (&certificates, &other, ["other.pem", "KeyMismatch"]),
+        ] {
+            let message = load(certificates, key, "").unwrap_err();
+            assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+    }
+
+    #[test]
+    fn changed_files_are_taken_once_they_belong_together() {
+        let folder = Folder::new();
+        let (key, certificate) = pair();
+        let certificates = folder.write("cert.pem", &certificate);
+        let key = folder.write("key.pem", &key.serialize_pem());
+        let loaded = load(&certificates, &key, "").unwrap();
+        let shown = || loaded.shown.read().cert.clone();
+        let before = shown();
+        loaded.reload_if_changed();
+        assert_eq!(shown(), before);
+        let (new_key, new_certificate) = pair();
+        folder.write("cert.pem", &new_certificate);
+        loaded.reload_if_changed();
+        assert_eq!(shown(), before, "the key is still the old one");
+        std::fs::remove_file(&key).unwrap();
+        loaded.reload_if_changed();
+        assert_eq!(shown(), before);
+        folder.write("key.pem", &new_key.serialize_pem());
+        loaded.reload_if_changed();
+        assert_ne!(shown(), before);
+    }
+}

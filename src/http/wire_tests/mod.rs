@@ -1,6 +1,7 @@
 //! The connection as a client sees it: raw bytes over real sockets.
 
 mod answers;
+mod http2;
 mod patience;
 mod refusals;
 mod takeover;
