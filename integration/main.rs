@@ -35,6 +35,7 @@ mod state_is_shared;
 mod support;
 mod survives;
 mod tells_the_operator;
+mod tells_topics_apart;
 
 use std::future::Future;
 
@@ -71,6 +72,7 @@ macro_rules! without_kafka {
 
 fn main() {
     serve_if_asked();
+    tells_topics_apart::ask_if_asked();
     let mut trials = vec![Trial::test("layers::imports_only_go_down", || {
         layers::imports_only_go_down();
         Ok(())
@@ -127,6 +129,7 @@ fn main() {
                 finds_topics::a_restart_loses_nothing,
                 finds_topics::that_come_later_from_their_beginning,
                 finds_topics::that_are_missing_and_makes_them,
+                tells_topics_apart::without_a_leak,
                 recovers_from_outages::of_a_kafka_that_is_killed,
                 recovers_from_outages::of_a_kafka_that_is_frozen,
                 state_is_shared::what_one_instance_writes_all_read,
@@ -144,7 +147,10 @@ fn main() {
     trials.extend(behaviours!(
         Backend::Apache,
         Backend::Apache.missing().is_none(),
-        [finds_topics::that_are_made_anew]
+        [
+            finds_topics::that_are_made_anew,
+            tells_topics_apart::by_an_id_that_stays_as_long_as_the_topic,
+        ]
     ));
     // A cursor does not say yet which topic of a name it is about.
     trials.extend(behaviours!(
@@ -156,6 +162,7 @@ fn main() {
         embedded_broker_keeps_events::over_kill_9_of_the_program,
         embedded_broker_keeps_events::over_a_stop,
         embedded_broker_keeps_events::unless_its_port_is_taken,
+        tells_topics_apart::unless_kafka_cannot_be_asked,
         says_what_is_wrong::in_settings,
         says_what_is_wrong::with_ports,
         says_what_is_wrong::but_never_a_secret,
