@@ -6,7 +6,7 @@ use super::connection::{Connection, Replay, Sink};
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::wire::{Format, Outgoing};
-use crate::event::Positions;
+use crate::event::{Missed, Positions};
 use crate::replay::{Batch, LoggedEvent, Read, Sequence};
 
 /// How many events one connection may look at before others have their turn.
@@ -231,7 +231,7 @@ impl Shard {
             return self.go_on_later(slot, replay, CatchUp::Waiting);
         }
         // Kafka does not have what the client says it saw: the topic was made again.
-        let ahead: Vec<(u16, u32, i64, i64)> = replay
+        let ahead: Vec<Missed> = replay
             .position
             .iter()
             .map(|(topic, partition, from)| {
@@ -250,24 +250,12 @@ impl Shard {
     }
 
     /// The log dropped what comes next: goes on with the oldest that is kept, and returns what is gone.
-    fn skip_gap(&self, replay: &mut Replay, oldest: Sequence) -> Vec<(u16, u32, i64, i64)> {
+    fn skip_gap(&self, replay: &mut Replay, oldest: Sequence) -> Vec<Missed> {
         replay.next = oldest;
         let Read::Batch(batch) = self.setup.log.read(oldest) else {
             return Vec::new();
         };
-        let missed: Vec<(u16, u32, i64, i64)> = batch
-            .start
-            .iter()
-            .map(|(topic, partition, kept)| {
-                (
-                    topic,
-                    partition,
-                    replay.position.next_offset(topic, partition),
-                    kept,
-                )
-            })
-            .filter(|(_, _, from, to)| from < to)
-            .collect();
+        let missed = replay.position.missed_before(&batch.start);
         replay.position.advance_to(&batch.start);
         missed
     }
@@ -275,13 +263,16 @@ impl Shard {
     fn replay_batch(&mut self, slot: Slot, replay: &mut Replay, batch: &Batch) {
         let until = self.next;
         let room = self.chunk_bytes();
+        replay.position.enter(&batch.start);
         let looked_at = batch.events_from(replay.next).take(EVENTS_PER_CATCH_UP);
         for (sequence, logged) in looked_at.take_while(|(sequence, _)| *sequence < until) {
             replay.next = sequence + 1;
             let Some(connection) = self.connections.get(slot as usize) else {
                 return;
             };
-            if logged.offset < replay.position.next_offset(logged.topic, logged.partition) {
+            let is_of_old_topic = !replay.position.is_same_topic(logged.topic, &batch.start);
+            let seen = replay.position.next_offset(logged.topic, logged.partition);
+            if is_of_old_topic || logged.offset < seen {
                 continue;
             }
             replay

@@ -10,7 +10,7 @@ use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::token::{ConnectionId, Token};
 use super::wire::{CloseReason, Input, Outgoing};
-use crate::event::Positions;
+use crate::event::{Missed, Positions, Resolved};
 use crate::subscription::Subscriptions;
 
 /// How many changes of subscriptions a connection may make while it catches up.
@@ -145,15 +145,18 @@ impl Shard {
     }
 
     /// Finds out from where the connection reads; returns what of it is gone.
-    fn set_position(&mut self, slot: Slot, start: Start) -> Vec<(u16, u32, i64, i64)> {
+    fn set_position(&mut self, slot: Slot, start: Start) -> Vec<Missed> {
         let Start::After(cursor) = start else {
             return Vec::new();
         };
-        let mut position = self.positions.resolve(&cursor);
+        let Resolved {
+            positions: mut position,
+            made_anew: mut missed,
+        } = self.positions.resolve(&cursor);
         let metrics = &self.setup.metrics;
         metrics.resumes.with_label_values(&["ring"]).inc();
         if position == self.positions {
-            return Vec::new();
+            return missed;
         }
         let found = self.setup.log.find(&position, &self.positions);
         for (topic, partition, _, kept_from) in &found.missed {
@@ -163,10 +166,11 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(slot as usize) {
             connection.replay = Some(Box::new(replay));
         }
-        found.missed
+        missed.extend(found.missed);
+        missed
     }
 
-    pub(super) fn tell_gap(&mut self, slot: Slot, missed: &[(u16, u32, i64, i64)]) {
+    pub(super) fn tell_gap(&mut self, slot: Slot, missed: &[Missed]) {
         let topics = self.setup.topics.clone();
         let named = missed.iter().filter_map(|(topic, partition, from, to)| {
             Some((
@@ -177,7 +181,10 @@ impl Shard {
             ))
         });
         let gap = ControlEvent::resume_gap(named);
-        let records: i64 = missed.iter().map(|(_, _, from, to)| to - from).sum();
+        let records: i64 = missed
+            .iter()
+            .map(|(_, _, from, to)| (to - from).max(0))
+            .sum();
         let metrics = &self.setup.metrics;
         metrics.resume_gaps.inc();
         metrics

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::event::{CloudEvent, Positions};
+use crate::event::{CloudEvent, Missed, Positions};
 use crate::subscription::Fields;
 
 /// The number of an event in the order of this instance, from 0 at its start.
@@ -87,8 +87,8 @@ pub enum Read {
 pub struct StartingPoint {
     /// The number of the first event to read; earlier ones of its batch were seen already.
     pub sequence: Sequence,
-    /// The partitions that cannot be served whole, as (topic, partition, missed from, missed to).
-    pub missed: Vec<(u16, u32, i64, i64)>,
+    /// The partitions that cannot be served whole.
+    pub missed: Vec<Missed>,
 }
 
 /// The ring of the newest events, shared by all shards; bounded in bytes.
@@ -185,13 +185,7 @@ impl ReplayLog {
             Some((batch, _)) => (&batch.start, batch.first),
             None => (here, ring.head),
         };
-        let missed = oldest
-            .iter()
-            .map(|(topic, partition, kept)| {
-                (topic, partition, seen.next_offset(topic, partition), kept)
-            })
-            .filter(|(_, _, from, to)| from < to)
-            .collect();
+        let missed = seen.missed_before(oldest);
         StartingPoint { sequence, missed }
     }
 }
