@@ -10,20 +10,20 @@ use crate::support::http::{self, Answer};
 use crate::support::kafka::Kafka;
 
 /// A client with the cookies that a browser would keep.
-struct Client {
+pub struct Client {
     query: String,
     cookies: Vec<(String, String)>,
 }
 
 impl Client {
-    fn new(subscriptions: &Value) -> Self {
+    pub fn new(subscriptions: &Value) -> Self {
         Self {
             query: query(subscriptions),
             cookies: Vec::new(),
         }
     }
 
-    async fn poll(&mut self, address: SocketAddr) -> Answer {
+    pub async fn poll(&mut self, address: SocketAddr) -> Answer {
         let cookies: Vec<String> = self
             .cookies
             .iter()
@@ -48,7 +48,7 @@ impl Client {
     }
 
     /// Polls until events come; returns them.
-    async fn events(&mut self, address: SocketAddr) -> Vec<Value> {
+    pub async fn events(&mut self, address: SocketAddr) -> Vec<Value> {
         loop {
             let answer = self.poll(address).await;
             assert_eq!(answer.status, 200, "{}", answer.text());

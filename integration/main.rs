@@ -129,6 +129,7 @@ fn main() {
                 finds_topics::a_restart_loses_nothing,
                 finds_topics::that_come_later_from_their_beginning,
                 finds_topics::that_are_missing_and_makes_them,
+                finds_topics::with_more_partitions_than_a_cursor_can_carry,
                 tells_topics_apart::without_a_leak,
                 recovers_from_outages::of_a_kafka_that_is_killed,
                 recovers_from_outages::of_a_kafka_that_is_frozen,
@@ -149,14 +150,13 @@ fn main() {
         Backend::Apache.missing().is_none(),
         [
             finds_topics::that_are_made_anew,
+            finds_topics::that_are_made_anew_and_grew,
+            finds_topics::that_are_made_anew_under_connected_clients,
+            finds_topics::that_are_made_anew_beside_others,
+            finds_topics::that_are_made_anew_while_an_instance_is_down,
+            finds_topics::that_are_made_anew_and_all_instances_agree,
             tells_topics_apart::by_an_id_that_stays_as_long_as_the_topic,
         ]
-    ));
-    // A cursor does not say yet which topic of a name it is about.
-    trials.extend(behaviours!(
-        Backend::Apache,
-        false,
-        [finds_topics::that_are_made_anew_and_grew]
     ));
     trials.extend(without_kafka![
         embedded_broker_keeps_events::over_kill_9_of_the_program,

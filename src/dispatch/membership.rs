@@ -115,8 +115,17 @@ impl Shard {
         }
     }
 
-    /// Puts a connection in force: its first events, its place in the index, its replay.
+    /// Puts a connection in force, now or once it is sure that its cursor is of an older topic.
     fn begin(&mut self, slot: Slot, start: Start) {
+        if !self.has_to_wait(slot, &start) {
+            self.begin_now(slot, start);
+        } else if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.waiting = Some(Box::new(start));
+        }
+    }
+
+    /// Puts a connection in force: its first events, its place in the index, its replay.
+    pub(super) fn begin_now(&mut self, slot: Slot, start: Start) {
         let Some(connection) = self.connections.get(slot as usize) else {
             return;
         };
@@ -283,7 +292,10 @@ impl Shard {
             .collect();
         let count = events.len() as u64;
         let cursor = match self.connections.get(slot as usize) {
-            Some(connection) => self.position_of(connection).encode(),
+            Some(connection) => match connection.waiting.as_deref() {
+                Some(Start::After(cursor)) => cursor.to_string(),
+                Some(Start::Live) | None => self.position_of(connection).encode(),
+            },
             None => return,
         };
         if answer.send(Polled { events, cursor }).is_ok() {

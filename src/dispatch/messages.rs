@@ -12,7 +12,7 @@ use super::connection::{Polled, Start};
 use super::control::ControlEvent;
 use super::token::{ConnectionId, TokenKey};
 use super::wire::Format;
-use crate::event::Positions;
+use crate::event::{Epoch, Positions};
 use crate::replay::Batch;
 use crate::subscription::Subscriptions;
 
@@ -96,6 +96,10 @@ pub(super) enum Feed {
     Batch(Arc<Batch>),
     /// The instance has caught up: streams may begin.
     Open(Opening),
+    /// The topic of this index was made anew: what comes next of it is of this epoch.
+    Remade(u16, Epoch),
+    /// Kafka was asked at this instant which topics there are; those made anew were told.
+    Verified(Instant),
 }
 
 /// The ends of the queues that lead to a shard.

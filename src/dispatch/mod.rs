@@ -26,6 +26,7 @@ mod index;
 mod membership;
 mod messages;
 mod outbox;
+mod remade;
 mod shard;
 mod sockets;
 mod ticks;

@@ -68,6 +68,8 @@ pub(super) struct Shard {
     pub(super) catching_up: VecDeque<Slot>,
     /// Connections whose cursors are ahead of this shard; they wait for it.
     pub(super) ahead: Vec<Slot>,
+    /// Connections with cursors of topics that are not known here, and since when they wait.
+    pub(super) unverified: Vec<(ConnectionId, Instant)>,
     /// Connections whose sockets may have more to read than one turn takes.
     pub(super) readable: Vec<Slot>,
     pub(super) scratch: Scratch,
@@ -113,6 +115,7 @@ impl Shard {
             dirty: Vec::new(),
             catching_up: VecDeque::new(),
             ahead: Vec::new(),
+            unverified: Vec::new(),
             readable: Vec::new(),
             scratch: Scratch {
                 read: vec![0; 16 * 1024],
@@ -179,6 +182,8 @@ impl Shard {
                 match feed {
                     Feed::Batch(batch) => self.on_batch(&batch),
                     Feed::Open(opening) => self.open(opening),
+                    Feed::Remade(topic, epoch) => self.begin_anew(topic, epoch),
+                    Feed::Verified(asked) => self.begin_verified(asked),
                 }
                 is_idle = false;
             }

@@ -298,6 +298,28 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_made_anew_comes_after_all_of_the_old_one() {
+        let log = ReplayLog::new(usize::MAX);
+        log.append(at(&[5]), vec![logged(0, 5)]);
+        log.append(at(&[6]), vec![logged(0, 6)]);
+        let old = at(&[7]);
+        let mut new = old.clone();
+        new.begin_anew(0, crate::event::Epoch::of([1; 16]));
+        let beginning = new.clone();
+        log.append(new.clone(), vec![logged(0, 0)]);
+        new.set(0, 0, 1);
+        log.append(new.clone(), vec![logged(0, 1)]);
+        for (seen, here, sequence) in [(&beginning, &new, 2), (&new, &new, 3), (&old, &old, 1)] {
+            let found = log.find(seen, here);
+            assert_eq!(
+                (found.sequence, found.missed),
+                (sequence, vec![]),
+                "{seen:?}"
+            );
+        }
+    }
+
+    #[test]
     fn holds_no_more_bytes_than_its_limit_but_the_newest_batch_in_any_case() {
         let log = ReplayLog::new(10_000);
         for offset in 0..1000 {

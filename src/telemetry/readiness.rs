@@ -13,15 +13,18 @@ pub enum Condition {
     StateLoaded,
     /// The source topics were read up to the ends seen at start.
     SourceCaughtUp,
+    /// A cursor can carry the positions of all partitions of the source topics.
+    CursorHasRoom,
     /// The process is not shutting down.
     NotDraining,
 }
 
 impl Condition {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::KafkaReachable,
         Self::StateLoaded,
         Self::SourceCaughtUp,
+        Self::CursorHasRoom,
         Self::NotDraining,
     ];
 
@@ -31,6 +34,7 @@ impl Condition {
             Self::StateLoaded => 2,
             Self::SourceCaughtUp => 4,
             Self::NotDraining => 8,
+            Self::CursorHasRoom => 16,
         }
     }
 
@@ -41,6 +45,7 @@ impl Condition {
             Self::KafkaReachable => "kafka cannot be reached",
             Self::StateLoaded => "the shared state is being read",
             Self::SourceCaughtUp => "the source topics are being read up to their ends",
+            Self::CursorHasRoom => "the source topics have more partitions than a cursor can carry",
             Self::NotDraining => "shutting down",
         }
     }
@@ -53,11 +58,13 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Starts with nothing but [`Condition::NotDraining`] in force.
+    /// Starts with nothing but [`Condition::NotDraining`] and [`Condition::CursorHasRoom`] in force.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            held: Arc::new(watch::Sender::new(Condition::NotDraining.bit())),
+            held: Arc::new(watch::Sender::new(
+                Condition::NotDraining.bit() | Condition::CursorHasRoom.bit(),
+            )),
         }
     }
 
