@@ -208,6 +208,49 @@ pub async fn that_are_made_anew_beside_others(kafka: &'static Kafka) {
     gateway.stop().await;
 }
 
+/// Who reads the log at its own pace is told as well, and gets what it still has to read of the others.
+pub async fn that_are_made_anew_under_a_client_that_does_not_read(kafka: &'static Kafka) {
+    let (topic, other) = (unique("events"), unique("other"));
+    kafka.create(&topic, 1).await;
+    kafka.create(&other, 1).await;
+    let settings = Settings::new(kafka)
+        .with("KAFKA_SOURCE_TOPICS", format!("{topic},{other}"))
+        .with("KAFKA_CREATE_TOPICS", "false")
+        .with("OUTBOX_BYTES", "64KiB");
+    let gateway = Gateway::with(settings).await;
+    let mut fast = gateway.subscribe(wanted()).await;
+    let mut slow = gateway.subscribe(wanted()).await;
+    let (old, old_ids) = numbered("old", 10);
+    kafka.produce_all(&topic, 0, &old).await;
+    assert_eq!(fast.ids(10).await, old_ids);
+    let (mut kept, kept_ids) = numbered("kept", 150);
+    for event in &mut kept {
+        event["data"] = json!("x".repeat(100_000));
+    }
+    kafka.produce_all(&other, 0, &kept).await;
+    assert_eq!(fast.ids(150).await, kept_ids);
+    let new_ids = make_anew(kafka, &topic, 15).await;
+    assert_eq!(gap(&fast.event().await.json()), gap_of(&topic, 10));
+    assert_eq!(fast.ids(15).await, new_ids);
+    let behind = gateway.metric("sluicegate_connections_behind_total", "sse");
+    assert!(behind.await >= 1.0);
+    assert_eq!(slow.ids(10).await, old_ids);
+    let (mut seen, mut gaps) = (Vec::new(), Vec::new());
+    while seen.len() < 165 {
+        let event = slow.event().await.json();
+        match event["type"].as_str() {
+            Some("t") => seen.push(event["id"].as_str().unwrap().to_owned()),
+            _ => gaps.push((seen.len(), gap(&event))),
+        }
+    }
+    // The gap comes at once; what had to be read comes after it, the new topic's events last.
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!(gaps[0].1, gap_of(&topic, 10));
+    assert_eq!(seen, [kept_ids, new_ids].concat());
+    slow.stays_quiet(QUIET).await;
+    gateway.stop().await;
+}
+
 /// The cursor alone tells: nobody was there to see the old topic go.
 pub async fn that_are_made_anew_while_an_instance_is_down(kafka: &'static Kafka) {
     let (first, topic) = with_topic(kafka).await;

@@ -153,6 +153,7 @@ fn main() {
             finds_topics::that_are_made_anew_and_grew,
             finds_topics::that_are_made_anew_under_connected_clients,
             finds_topics::that_are_made_anew_beside_others,
+            finds_topics::that_are_made_anew_under_a_client_that_does_not_read,
             finds_topics::that_are_made_anew_while_an_instance_is_down,
             finds_topics::that_are_made_anew_and_all_instances_agree,
             tells_topics_apart::by_an_id_that_stays_as_long_as_the_topic,
