@@ -130,6 +130,7 @@ fn main() {
                 finds_topics::that_come_later_from_their_beginning,
                 finds_topics::that_are_missing_and_makes_them,
                 finds_topics::with_more_partitions_than_a_cursor_can_carry,
+                tells_topics_apart::by_an_id_that_stays_as_long_as_the_topic,
                 tells_topics_apart::without_a_leak,
                 recovers_from_outages::of_a_kafka_that_is_killed,
                 recovers_from_outages::of_a_kafka_that_is_frozen,
@@ -156,7 +157,6 @@ fn main() {
             finds_topics::that_are_made_anew_under_a_client_that_does_not_read,
             finds_topics::that_are_made_anew_while_an_instance_is_down,
             finds_topics::that_are_made_anew_and_all_instances_agree,
-            tells_topics_apart::by_an_id_that_stays_as_long_as_the_topic,
         ]
     ));
     trials.extend(without_kafka![

@@ -5,7 +5,7 @@
 //! It exists to keep `unsafe` out of the rest of the program.
 //!
 //! # Invariants
-//! - Whatever librdkafka allocates is held by [`Owned`] from the moment it is returned.
+//! - Whatever librdkafka allocates is held by `Owned` from the moment it is returned.
 //! - Nothing borrowed from librdkafka leaves this crate; names and ids are copied.
 //!
 //! # Source
