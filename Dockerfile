@@ -2,6 +2,7 @@
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
+COPY crates crates
 COPY src src
 # The benches are named in Cargo.toml; cargo reads their files even when it does not build them.
 COPY benches benches

@@ -9,7 +9,7 @@ run *arguments:
 
 # Format the code
 fmt:
-    cargo fmt
+    cargo fmt --all
 
 # Run all tests
 test *arguments:
@@ -17,11 +17,11 @@ test *arguments:
 
 # What has to hold before a commit: format, lints, tests, docs, dependencies
 check:
-    cargo fmt --check
-    cargo clippy --all-targets --locked -- -D warnings
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
     cargo clippy --lib --bins --no-default-features --locked -- -D warnings
     cargo test --locked
-    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
     cargo deny --locked check
     .ci/validate-compose
 

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::gateway::{Gateway, Settings, event, keyed, unique};
+use crate::support::gateway::{Gateway, Settings, event, eventually, keyed, query, unique};
+use crate::support::http;
 use crate::support::kafka::Kafka;
+use crate::support::longpoll::LongPoll;
+use crate::support::ws::Ws;
 
 /// How long nothing has to come to count as nothing.
 const QUIET: Duration = Duration::from_millis(200);
@@ -84,13 +87,29 @@ pub async fn that_are_missing_and_makes_them(kafka: &Kafka) {
     gateway.stop().await;
 }
 
-/// A topic that was made anew flows on, and whoever stands behind its end is told that all is gone.
+/// What nobody could say how far it is read is refused, with the reason, and not read in part.
+pub async fn with_more_partitions_than_a_cursor_can_carry(kafka: &'static Kafka) {
+    let topic = unique("events");
+    kafka.create(&topic, 511).await;
+    let settings = Settings::new(kafka).with("KAFKA_SOURCE_TOPICS", topic);
+    let gateway = Gateway::unready(settings).await;
+    eventually("it is refused", async || {
+        let answer = http::request(gateway.internal(), "GET", "/readyz", &[], b"").await;
+        answer.status == 503
+            && answer
+                .text()
+                .contains("more partitions than a cursor can carry")
+    })
+    .await;
+    gateway.stop().await;
+}
+
+/// Whoever stands behind the end of the new topic is told that all is gone, and gets all of the new.
 pub async fn that_are_made_anew(kafka: &'static Kafka) {
-    let (gateway, cursors) = made_anew(kafka).await;
-    let wanted = json!([{ "eventType": "t" }]);
-    let mut again = gateway.resume(wanted, &cursors[1]).await;
-    let told = again.event().await;
-    assert_eq!(told.event.as_deref(), Some("rig.resume_gap"));
+    let (gateway, topic, cursors) = made_anew(kafka).await;
+    let mut again = gateway.resume(wanted(), &cursors[1]).await;
+    assert_eq!(gap(&again.event().await.json()), gap_of(&topic, 20));
+    assert_eq!(again.ids(15).await, numbered("new", 15).1);
     gateway.publish(&event("t", "live", json!(null))).await;
     assert_eq!(again.ids(1).await, ["live"]);
     gateway.stop().await;
@@ -98,34 +117,231 @@ pub async fn that_are_made_anew(kafka: &'static Kafka) {
 
 /// Whoever stands where the new topic has records, too, is told that they are others.
 pub async fn that_are_made_anew_and_grew(kafka: &'static Kafka) {
-    let (gateway, cursors) = made_anew(kafka).await;
-    let wanted = json!([{ "eventType": "t" }]);
-    let mut again = gateway.resume(wanted, &cursors[0]).await;
-    let told = again.event().await;
-    assert_eq!(told.event.as_deref(), Some("rig.resume_gap"));
+    let (gateway, topic, cursors) = made_anew(kafka).await;
+    let told = gateway.metric("sluicegate_resume_gaps_total", "").await;
+    let mut again = gateway.resume(wanted(), &cursors[0]).await;
+    assert_eq!(gap(&again.event().await.json()), gap_of(&topic, 10));
     assert_eq!(again.ids(15).await, numbered("new", 15).1);
+    again.stays_quiet(QUIET).await;
+    let told_since = gateway.metric("sluicegate_resume_gaps_total", "").await - told;
+    assert!((told_since - 1.0).abs() < 0.1, "{told_since}");
+    // The cursor after the gap is one of the new topic.
+    let cursor = again.last_event_id.clone().unwrap();
+    let mut later = gateway.resume(wanted(), &cursor).await;
+    later.stays_quiet(QUIET).await;
     gateway.stop().await;
 }
 
-/// Writes 20 events, makes the topic anew and writes 15; returns cursors after 10 and 20 of the old.
-async fn made_anew(kafka: &'static Kafka) -> (Gateway, [String; 2]) {
+/// Whatever the transport, whoever is connected sees the gap, then all of the new topic, once; also
+/// where the new topic is longer than the old one was, so that nothing breaks off for Kafka's clients.
+pub async fn that_are_made_anew_under_connected_clients(kafka: &'static Kafka) {
+    let (gateway, topic) = with_topic(kafka).await;
+    let mut stream = gateway.subscribe(wanted()).await;
+    let mut socket = Ws::open(gateway.public(), &query(&wanted()), None).await;
+    socket.subscribed().await;
+    let mut polling = LongPoll::new(query(&wanted()));
+    polling.poll(gateway.public()).await;
+    let (old, old_ids) = numbered("old", 5);
+    kafka.produce_all(&topic, 0, &old).await;
+    assert_eq!(stream.ids(5).await, old_ids);
+    for id in &old_ids {
+        assert_eq!(socket.event().await["id"], *id);
+    }
+    let mut polled = Vec::new();
+    while polled.len() < 5 {
+        polled.extend(polling.events(gateway.public()).await);
+    }
+    let new_ids = make_anew(kafka, &topic, 40).await;
+    assert_eq!(gap(&stream.event().await.json()), gap_of(&topic, 5));
+    assert_eq!(stream.ids(40).await, new_ids);
+    assert_eq!(gap(&socket.event().await), gap_of(&topic, 5));
+    for id in &new_ids {
+        assert_eq!(socket.event().await["id"], *id);
+    }
+    let mut polled = Vec::new();
+    while polled.len() < 41 {
+        polled.extend(polling.events(gateway.public()).await);
+    }
+    assert_eq!(gap(&polled.remove(0)), gap_of(&topic, 5));
+    let polled_ids: Vec<&str> = polled
+        .iter()
+        .filter_map(|event| event["id"].as_str())
+        .collect();
+    assert_eq!(polled_ids, new_ids);
+    stream.stays_quiet(QUIET).await;
+    gateway.stop().await;
+}
+
+/// The other topics go on as if nothing had been: without a gap, a loss or a repetition.
+pub async fn that_are_made_anew_beside_others(kafka: &'static Kafka) {
+    let (topic, other) = (unique("events"), unique("other"));
+    kafka.create(&topic, 1).await;
+    kafka.create(&other, 1).await;
+    let settings = Settings::new(kafka)
+        .with("KAFKA_SOURCE_TOPICS", format!("{topic},{other}"))
+        .with("KAFKA_CREATE_TOPICS", "false");
+    let gateway = Gateway::with(settings).await;
+    let mut live = gateway.subscribe(wanted()).await;
+    let (kept, kept_ids) = numbered("kept", 30);
+    kafka.produce_all(&other, 0, &kept[..10]).await;
+    assert_eq!(live.ids(10).await, kept_ids[..10]);
+    let (old, old_ids) = numbered("old", 20);
+    kafka.produce_all(&topic, 0, &old[..10]).await;
+    assert_eq!(live.ids(10).await, old_ids[..10]);
+    let cursor = live.last_event_id.clone().unwrap();
+    kafka.produce_all(&topic, 0, &old[10..]).await;
+    assert_eq!(live.ids(10).await, old_ids[10..]);
+    kafka.produce_all(&other, 0, &kept[10..]).await;
+    assert_eq!(live.ids(20).await, kept_ids[10..]);
+    let new_ids = make_anew(kafka, &topic, 15).await;
+    assert_eq!(gap(&live.event().await.json()), gap_of(&topic, 20));
+    assert_eq!(live.ids(15).await, new_ids);
+    let mut again = gateway.resume(wanted(), &cursor).await;
+    assert_eq!(gap(&again.event().await.json()), gap_of(&topic, 10));
+    assert_eq!(
+        again.ids(35).await,
+        [&kept_ids[10..], &new_ids[..]].concat()
+    );
+    for stream in [&mut live, &mut again] {
+        stream.stays_quiet(QUIET).await;
+    }
+    gateway.stop().await;
+}
+
+/// Who reads the log at its own pace is told as well, and gets what it still has to read of the others.
+pub async fn that_are_made_anew_under_a_client_that_does_not_read(kafka: &'static Kafka) {
+    let (topic, other) = (unique("events"), unique("other"));
+    kafka.create(&topic, 1).await;
+    kafka.create(&other, 1).await;
+    let settings = Settings::new(kafka)
+        .with("KAFKA_SOURCE_TOPICS", format!("{topic},{other}"))
+        .with("KAFKA_CREATE_TOPICS", "false")
+        .with("OUTBOX_BYTES", "64KiB");
+    let gateway = Gateway::with(settings).await;
+    let mut fast = gateway.subscribe(wanted()).await;
+    let mut slow = gateway.subscribe(wanted()).await;
+    let (old, old_ids) = numbered("old", 10);
+    kafka.produce_all(&topic, 0, &old).await;
+    assert_eq!(fast.ids(10).await, old_ids);
+    let (mut kept, kept_ids) = numbered("kept", 150);
+    for event in &mut kept {
+        event["data"] = json!("x".repeat(100_000));
+    }
+    kafka.produce_all(&other, 0, &kept).await;
+    assert_eq!(fast.ids(150).await, kept_ids);
+    let new_ids = make_anew(kafka, &topic, 15).await;
+    assert_eq!(gap(&fast.event().await.json()), gap_of(&topic, 10));
+    assert_eq!(fast.ids(15).await, new_ids);
+    let behind = gateway.metric("sluicegate_connections_behind_total", "sse");
+    assert!(behind.await >= 1.0);
+    assert_eq!(slow.ids(10).await, old_ids);
+    let (mut seen, mut gaps) = (Vec::new(), Vec::new());
+    while seen.len() < 165 {
+        let event = slow.event().await.json();
+        match event["type"].as_str() {
+            Some("t") => seen.push(event["id"].as_str().unwrap().to_owned()),
+            _ => gaps.push((seen.len(), gap(&event))),
+        }
+    }
+    // The gap comes at once; what had to be read comes after it, the new topic's events last.
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!(gaps[0].1, gap_of(&topic, 10));
+    assert_eq!(seen, [kept_ids, new_ids].concat());
+    slow.stays_quiet(QUIET).await;
+    gateway.stop().await;
+}
+
+/// The cursor alone tells: nobody was there to see the old topic go.
+pub async fn that_are_made_anew_while_an_instance_is_down(kafka: &'static Kafka) {
+    let (first, topic) = with_topic(kafka).await;
+    let settings = first.settings.clone();
+    let mut stream = first.subscribe(wanted()).await;
+    let (old, old_ids) = numbered("old", 10);
+    kafka.produce_all(&topic, 0, &old).await;
+    assert_eq!(stream.ids(10).await, old_ids);
+    let cursor = stream.last_event_id.clone().unwrap();
+    drop(stream);
+    first.stop().await;
+    let new_ids = make_anew(kafka, &topic, 15).await;
+    let second = Gateway::with(settings).await;
+    let mut again = second.resume(wanted(), &cursor).await;
+    assert_eq!(gap(&again.event().await.json()), gap_of(&topic, 10));
+    assert_eq!(again.ids(15).await, new_ids);
+    second.stop().await;
+}
+
+/// A client that heard of the new topic at one instance goes on at another, which may not have heard
+/// of it yet, and is not thrown back.
+pub async fn that_are_made_anew_and_all_instances_agree(kafka: &'static Kafka) {
+    let (one, topic) = with_topic(kafka).await;
+    let settings = one.settings.clone().with("INSTANCE_ID", unique("instance"));
+    let two = Gateway::with(settings).await;
+    let mut stream = one.subscribe(wanted()).await;
+    let (old, old_ids) = numbered("old", 10);
+    kafka.produce_all(&topic, 0, &old).await;
+    assert_eq!(stream.ids(10).await, old_ids);
+    let before = stream.last_event_id.clone().unwrap();
+    let new_ids = make_anew(kafka, &topic, 15).await;
+    assert_eq!(gap(&stream.event().await.json()), gap_of(&topic, 10));
+    assert_eq!(stream.ids(5).await, new_ids[..5]);
+    let after = stream.last_event_id.clone().unwrap();
+    let mut moved = two.resume(wanted(), &after).await;
+    assert_eq!(moved.event().await.json()["id"], new_ids[5]);
+    assert_eq!(moved.ids(9).await, new_ids[6..]);
+    for gateway in [&one, &two] {
+        let mut again = gateway.resume(wanted(), &before).await;
+        assert_eq!(gap(&again.event().await.json()), gap_of(&topic, 10));
+        assert_eq!(again.ids(15).await, new_ids);
+    }
+    moved.stays_quiet(QUIET).await;
+    one.stop().await;
+    two.stop().await;
+}
+
+fn wanted() -> Value {
+    json!([{ "eventType": "t" }])
+}
+
+/// Starts an instance that reads a topic of one partition, which others make.
+async fn with_topic(kafka: &'static Kafka) -> (Gateway, String) {
     let topic = unique("events");
     kafka.create(&topic, 1).await;
     let settings = Settings::new(kafka)
         .with("KAFKA_SOURCE_TOPICS", topic.clone())
         .with("KAFKA_CREATE_TOPICS", "false");
-    let gateway = Gateway::with(settings).await;
-    let mut live = gateway.subscribe(json!([{ "eventType": "t" }])).await;
+    (Gateway::with(settings).await, topic)
+}
+
+/// Deletes a topic, makes it anew and writes `count` events; returns their ids.
+async fn make_anew(kafka: &'static Kafka, topic: &str, count: usize) -> Vec<String> {
+    kafka.delete(topic).await;
+    kafka.create(topic, 1).await;
+    let (new, new_ids) = numbered("new", count);
+    kafka.produce_all(topic, 0, &new).await;
+    new_ids
+}
+
+/// Writes 20 events, makes the topic anew and writes 15; returns cursors after 10 and 20 of the old.
+async fn made_anew(kafka: &'static Kafka) -> (Gateway, String, [String; 2]) {
+    let (gateway, topic) = with_topic(kafka).await;
+    let mut live = gateway.subscribe(wanted()).await;
     let (old, old_ids) = numbered("old", 20);
     kafka.produce_all(&topic, 0, &old).await;
     assert_eq!(live.ids(10).await, old_ids[..10]);
     let early = live.last_event_id.clone().unwrap();
     assert_eq!(live.ids(10).await, old_ids[10..]);
     let late = live.last_event_id.clone().unwrap();
-    kafka.delete(&topic).await;
-    kafka.create(&topic, 1).await;
-    let (new, new_ids) = numbered("new", 15);
-    kafka.produce_all(&topic, 0, &new).await;
+    let new_ids = make_anew(kafka, &topic, 15).await;
     assert_eq!(live.ids(15).await, new_ids);
-    (gateway, [early, late])
+    (gateway, topic, [early, late])
+}
+
+/// Returns what an event says is missing, and asserts that it says that.
+fn gap(event: &Value) -> Value {
+    assert_eq!(event["type"], "rig.resume_gap", "{event}");
+    event["data"]["partitions"].clone()
+}
+
+fn gap_of(topic: &str, from: i64) -> Value {
+    json!([{ "topic": topic, "partition": 0, "from": from, "to": 0 }])
 }

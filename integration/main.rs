@@ -39,6 +39,7 @@ mod state_is_shared;
 mod support;
 mod survives;
 mod tells_the_operator;
+mod tells_topics_apart;
 
 use std::future::Future;
 
@@ -76,6 +77,7 @@ macro_rules! without_kafka {
 fn main() {
     serve_if_asked();
     checker::command::run_if_asked();
+    tells_topics_apart::ask_if_asked();
     let mut trials = vec![Trial::test("layers::imports_only_go_down", || {
         layers::imports_only_go_down();
         Ok(())
@@ -152,6 +154,9 @@ fn main() {
                 finds_topics::a_restart_loses_nothing,
                 finds_topics::that_come_later_from_their_beginning,
                 finds_topics::that_are_missing_and_makes_them,
+                finds_topics::with_more_partitions_than_a_cursor_can_carry,
+                tells_topics_apart::by_an_id_that_stays_as_long_as_the_topic,
+                tells_topics_apart::without_a_leak,
                 recovers_from_outages::of_a_kafka_that_is_killed,
                 recovers_from_outages::of_a_kafka_that_is_frozen,
                 state_is_shared::what_one_instance_writes_all_read,
@@ -193,19 +198,20 @@ fn main() {
             finds_topics::that_are_made_anew,
             replays_the_past::but_what_kafka_has_deleted_is_told,
             recovers_from_outages::of_a_leader_that_is_killed,
+            finds_topics::that_are_made_anew_and_grew,
+            finds_topics::that_are_made_anew_under_connected_clients,
+            finds_topics::that_are_made_anew_beside_others,
+            finds_topics::that_are_made_anew_under_a_client_that_does_not_read,
+            finds_topics::that_are_made_anew_while_an_instance_is_down,
+            finds_topics::that_are_made_anew_and_all_instances_agree,
         ]
-    ));
-    // A cursor does not say yet which topic of a name it is about.
-    trials.extend(behaviours!(
-        Backend::Apache,
-        false,
-        [finds_topics::that_are_made_anew_and_grew]
     ));
     trials.extend(without_kafka![
         embedded_broker_keeps_events::over_kill_9_of_the_program,
         embedded_broker_keeps_events::over_a_stop,
         embedded_broker_keeps_events::unless_its_port_is_taken,
         embedded_broker_keeps_events::that_were_acknowledged_before_the_disk_was_full,
+        tells_topics_apart::unless_kafka_cannot_be_asked,
         says_what_is_wrong::in_settings,
         says_what_is_wrong::with_ports,
         says_what_is_wrong::but_never_a_secret,

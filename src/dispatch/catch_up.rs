@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::connection::{Reading, Replay};
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
-use crate::replay::{Batch, LoggedEvent, Range, Read, Sequence};
+use crate::event::Range;
+use crate::replay::{Batch, LoggedEvent, Read, Sequence};
 
 /// How many events one connection may look at before others have their turn.
 pub(super) const EVENTS_PER_CATCH_UP: usize = 1024;
@@ -136,10 +137,12 @@ impl Shard {
 
     fn replay_batch(&mut self, slot: Slot, replay: &mut Replay, from: Sequence, batch: &Batch) {
         let until = self.next;
+        replay.position.enter(&batch.start);
         let looked_at = batch.events_from(from).take(EVENTS_PER_CATCH_UP);
         for (sequence, logged) in looked_at.take_while(|(sequence, _)| *sequence < until) {
             replay.reading = Reading::Ring(sequence + 1);
-            if !self.replay_event(slot, replay, logged) {
+            let is_of_old_topic = !replay.position.is_same_topic(logged.topic, &batch.start);
+            if !is_of_old_topic && !self.replay_event(slot, replay, logged) {
                 break;
             }
         }

@@ -13,8 +13,8 @@ use super::messages::Outlet;
 use super::outbox::Outbox;
 use super::pipe::ShardEnd;
 use super::wire::{CloseReason, Format, Input};
-use crate::event::{Cursor, Positions};
-use crate::replay::{LoggedEvent, Page, Range, Sequence};
+use crate::event::{Cursor, Epoch, Positions, Range};
+use crate::replay::{LoggedEvent, Page, Sequence};
 use crate::subscription::Subscriptions;
 
 /// Where a connection begins to read.
@@ -210,6 +210,19 @@ impl Connection {
         }
     }
 
+    /// Goes on with a topic that was made anew, where the connection does not stand where its shard
+    /// does; returns what it misses of the old one.
+    pub(super) fn begin_anew(&mut self, topic: u16, epoch: Epoch) -> Option<Vec<Range>> {
+        if let Some(replay) = &mut self.replay {
+            if let Reading::Kafka(pages) = &mut replay.reading {
+                pages.retain(|page| page.topic != topic);
+            }
+            return Some(replay.position.begin_anew(topic, epoch));
+        }
+        let latest = self.latest.as_mut();
+        latest.map(|latest| latest.position.begin_anew(topic, epoch))
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.life == Life::Open
     }
@@ -229,7 +242,10 @@ impl Replay {
     pub(super) fn wanted_at(&self, logged: &LoggedEvent) -> Option<&Subscriptions> {
         self.earlier
             .iter()
-            .find(|(until, _)| logged.offset < until.next_offset(logged.topic, logged.partition))
+            .find(|(until, _)| {
+                until.is_same_topic(logged.topic, &self.position)
+                    && logged.offset < until.next_offset(logged.topic, logged.partition)
+            })
             .map(|(_, earlier)| earlier)
     }
 

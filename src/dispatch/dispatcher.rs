@@ -16,6 +16,7 @@ use super::messages::{Attach, ClientText, Feed, Gone, Inbox, Opening, Request};
 use super::shard::{Setup, Shard, WAKER};
 use super::token::{ConnectionId, Incarnation};
 use super::wire::Wire;
+use crate::event::Epoch;
 use crate::replay::{Batch, History, ReplayLog};
 use crate::subscription::Subscriptions;
 use crate::telemetry::Metrics;
@@ -116,6 +117,19 @@ impl Dispatcher {
     /// [`Dispatcher::dispatch`].
     pub fn open(&self, opening: Opening) {
         self.feed(&Feed::Open(opening));
+    }
+
+    /// Tells every connection that a topic was made anew, after everything that was dispatched before;
+    /// blocks like [`Dispatcher::dispatch`].
+    pub fn begin_anew(&self, topic: u16, epoch: Epoch) {
+        self.feed(&Feed::Remade(topic, epoch));
+    }
+
+    /// Lets those begin who came before `asked` with cursors of other topics than those known here:
+    /// Kafka was asked since, and the shards were told what it said. Blocks like
+    /// [`Dispatcher::dispatch`].
+    pub fn verified(&self, asked: Instant) {
+        self.feed(&Feed::Verified(asked));
     }
 
     fn feed(&self, feed: &Feed) {

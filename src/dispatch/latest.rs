@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
-use crate::event::Positions;
+use crate::event::{Positions, Range};
 use crate::replay::{Found, LoggedEvent, Read, Sequence};
 
 /// How many keys are kept for one connection; then the oldest event goes, whatever its key.
@@ -124,12 +124,7 @@ impl Shard {
     }
 
     /// Tells a gap with the cursor of what the client was given.
-    fn tell_at(
-        &mut self,
-        slot: Slot,
-        latest: Box<Latest>,
-        missed: &[crate::replay::Range],
-    ) -> Box<Latest> {
+    fn tell_at(&mut self, slot: Slot, latest: Box<Latest>, missed: &[Range]) -> Box<Latest> {
         let position = latest.position.clone();
         if let Some(connection) = self.connections.get_mut(slot as usize) {
             connection.latest = Some(latest);

@@ -10,8 +10,8 @@ use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::token::{ConnectionId, Token};
 use super::wire::{CloseReason, Input, Outgoing};
-use crate::event::Positions;
-use crate::replay::{Found, Range};
+use crate::event::{Positions, Range, Resolved};
+use crate::replay::Found;
 use crate::subscription::Subscriptions;
 
 /// How many changes of subscriptions a connection may make while it catches up.
@@ -131,8 +131,17 @@ impl Shard {
         }
     }
 
-    /// Puts a connection in force: its first events, its place in the index, its replay.
+    /// Puts a connection in force, now or once it is sure that its cursor is of an older topic.
     fn begin(&mut self, slot: Slot, start: Start) {
+        if !self.has_to_wait(slot, &start) {
+            self.begin_now(slot, start);
+        } else if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.waiting = Some(Box::new(start));
+        }
+    }
+
+    /// Puts a connection in force: its first events, its place in the index, its replay.
+    pub(super) fn begin_now(&mut self, slot: Slot, start: Start) {
         let Some(connection) = self.connections.get(slot as usize) else {
             return;
         };
@@ -141,7 +150,7 @@ impl Shard {
         }
         let is_stream = connection.sink.is_stream();
         let subscriptions = connection.subscriptions.clone();
-        self.set_position(slot, start);
+        let missed = self.set_position(slot, start);
         if is_stream && let Some(opening) = &self.opening {
             let token = Token::Connection(self.setup.incarnation, self.id_of(slot));
             let token = opening.token_key.seal(token);
@@ -151,23 +160,32 @@ impl Shard {
                 &ControlEvent::subscriptions_set(&subscriptions.to_json()),
             );
         }
+        if !missed.is_empty() {
+            self.tell_gap(slot, &missed);
+        }
         self.index.insert(slot, &subscriptions);
         self.count_subscriptions(0, subscriptions.len());
         self.mark_catching_up(slot);
         self.mark_dirty(slot);
     }
 
-    /// Finds out from where the connection reads.
-    fn set_position(&mut self, slot: Slot, start: Start) {
-        let position = match start {
-            Start::Live | Start::Later => return,
-            Start::After(cursor) => self.positions.resolve(&cursor),
+    /// Finds out from where the connection reads; returns what of it is gone.
+    fn set_position(&mut self, slot: Slot, start: Start) -> Vec<Range> {
+        let (position, made_anew) = match start {
+            Start::Live | Start::Later => return Vec::new(),
+            Start::After(cursor) => {
+                let Resolved {
+                    positions,
+                    made_anew,
+                } = self.positions.resolve(&cursor);
+                (positions, made_anew)
+            }
             Start::At(places) => {
                 let mut position = self.positions.clone();
                 for (topic, partition, offset) in places {
                     position.set(topic, partition, offset);
                 }
-                position
+                (position, Vec::new())
             }
         };
         let (source, reading) = match self.setup.log.find(&position) {
@@ -177,11 +195,12 @@ impl Shard {
         let resumes = &self.setup.metrics.resumes;
         resumes.with_label_values(&[source]).inc();
         if position == self.positions {
-            return;
+            return made_anew;
         }
         if let Some(connection) = self.connections.get_mut(slot as usize) {
             connection.replay = Some(Box::new(Replay::new(reading, position)));
         }
+        made_anew
     }
 
     /// Tells a connection what of its events is gone.
@@ -192,7 +211,10 @@ impl Shard {
             Some((topic, range.partition, range.from, range.to))
         });
         let gap = ControlEvent::resume_gap(named);
-        let records: i64 = missed.iter().map(|range| range.to - range.from).sum();
+        let records: i64 = missed
+            .iter()
+            .map(|range| (range.to - range.from).max(0))
+            .sum();
         let metrics = &self.setup.metrics;
         metrics.resume_gaps.inc();
         metrics
@@ -290,7 +312,10 @@ impl Shard {
             .collect();
         let count = events.len() as u64;
         let cursor = match self.connections.get(slot as usize) {
-            Some(connection) => self.position_of(connection).encode(),
+            Some(connection) => match connection.waiting.as_deref() {
+                Some(Start::After(cursor)) => cursor.to_string(),
+                _ => self.position_of(connection).encode(),
+            },
             None => return,
         };
         if answer.send(Polled { events, cursor }).is_ok() {

@@ -13,7 +13,7 @@ use super::control::ControlEvent;
 use super::pipe::ShardEnd;
 use super::token::{ConnectionId, TokenKey};
 use super::wire::Format;
-use crate::event::Positions;
+use crate::event::{Epoch, Positions};
 use crate::replay::Batch;
 use crate::subscription::Subscriptions;
 
@@ -110,6 +110,10 @@ pub(super) enum Feed {
     Batch(Arc<Batch>),
     /// The instance has caught up: streams may begin.
     Open(Opening),
+    /// The topic of this index was made anew: what comes next of it is of this epoch.
+    Remade(u16, Epoch),
+    /// Kafka was asked at this instant which topics there are; those made anew were told.
+    Verified(Instant),
 }
 
 /// The ends of the queues that lead to a shard.

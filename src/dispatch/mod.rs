@@ -32,6 +32,7 @@ mod messages;
 mod outbox;
 mod past;
 mod pipe;
+mod remade;
 mod shard;
 mod sockets;
 mod ticks;

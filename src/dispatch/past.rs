@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::catch_up::{CatchUp, EVENTS_PER_CATCH_UP};
 use super::connection::{Reading, Replay};
 use super::shard::{Shard, Slot};
-use crate::replay::{Found, Page, Range, Turn};
+use crate::event::Range;
+use crate::replay::{Found, Page, Turn};
 
 /// How many connections of a shard read pages at a time.
 const PLACES: usize = 16;

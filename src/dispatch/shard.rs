@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::bell::Bell;
 use super::config::DispatchConfig;
-use super::connection::{Connection, Life};
+use super::connection::{Connection, Life, Start};
 use super::index::Index;
 use super::messages::{ClientText, Feed, Inbox, Opening, Request};
 use super::past::Places;
@@ -73,6 +73,8 @@ pub(super) struct Shard {
     pub(super) places: Places,
     /// Connections whose cursors are ahead of this shard; they wait for it.
     pub(super) ahead: Vec<Slot>,
+    /// Connections with cursors of topics that are not known here, and since when they wait.
+    pub(super) unverified: Vec<(ConnectionId, Instant)>,
     /// Connections whose sockets may have more to read than one turn takes.
     pub(super) readable: Vec<Slot>,
     pub(super) scratch: Scratch,
@@ -119,6 +121,7 @@ impl Shard {
             catching_up: VecDeque::new(),
             places: Places::default(),
             ahead: Vec::new(),
+            unverified: Vec::new(),
             readable: Vec::new(),
             scratch: Scratch {
                 read: vec![0; 16 * 1024],
@@ -190,6 +193,8 @@ impl Shard {
                 match feed {
                     Feed::Batch(batch) => self.on_batch(&batch),
                     Feed::Open(opening) => self.open(opening),
+                    Feed::Remade(topic, epoch) => self.begin_anew(topic, epoch),
+                    Feed::Verified(asked) => self.begin_verified(asked),
                 }
                 is_idle = false;
             }
@@ -245,11 +250,12 @@ impl Shard {
         }
     }
 
-    /// Answers a poll with what there is. One that has not begun stands nowhere yet, so it ends
-    /// without an answer: its client asks again, with the cursor that it has.
+    /// Answers a poll with what there is. One that has not begun gets its own cursor back; if it has
+    /// none, it stands nowhere yet and ends without an answer: its client asks again.
     fn end_poll(&mut self, slot: Slot) {
         let connection = self.connections.get(slot as usize);
-        if connection.is_some_and(|connection| connection.waiting.is_some()) {
+        let start = connection.and_then(|connection| connection.waiting.as_deref());
+        if start.is_some_and(|start| !matches!(start, Start::After(_))) {
             self.remove(slot, CloseReason::Answered);
         } else {
             self.answer_poll(slot);

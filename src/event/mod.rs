@@ -22,6 +22,7 @@ mod binary;
 mod cloud_event;
 mod cursor;
 mod decode_error;
+mod epoch;
 mod http_binding;
 mod json;
 mod kafka_binding;
@@ -29,13 +30,15 @@ mod media_type;
 mod number;
 mod pointer;
 mod pointer_set;
+mod positions;
 mod scalar;
 
 pub use attributes::Attributes;
 pub use batch::BatchError;
 pub use cloud_event::CloudEvent;
-pub use cursor::{Cursor, CursorError, MAX_CURSOR_CHARS, Positions, TopicHash};
+pub use cursor::{Cursor, CursorError, MAX_CURSOR_CHARS, max_partitions};
 pub use decode_error::{DecodeError, EventFault};
+pub use epoch::Epoch;
 pub use http_binding::{Submission, SubmissionError, decode_http};
 pub use json::{
     JsonFault, Members, MembersFault, NESTING_LIMIT, check_text, parse_list, shorten, string_value,
@@ -44,4 +47,5 @@ pub use kafka_binding::decode_kafka;
 pub use number::Number;
 pub use pointer::{JsonPointer, PointerError};
 pub use pointer_set::PointerSet;
+pub use positions::{Positions, Range, Resolved, TopicHash};
 pub use scalar::Scalar;

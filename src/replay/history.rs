@@ -10,10 +10,11 @@ use parking_lot::{Condvar, Mutex};
 
 use super::config::ReplayConfig;
 use super::locate::{Locator, StartAt, Wanted};
-use super::log::{Range, ReplayLog};
+use super::log::ReplayLog;
 use super::pages::{Page, Pages};
 use super::reader::Reader;
 use super::record::RecordDecoder;
+use crate::event::Range;
 use crate::kafka::{ConfigError, KafkaConfig};
 use crate::telemetry::Metrics;
 
@@ -142,7 +143,12 @@ impl Drop for History {
 }
 
 /// A piece of a partition that is to be read.
-pub(super) type Load = Range;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) range: Range,
+    /// How often topics were forgotten before; what is read for an older load may be of an old topic.
+    pub(super) generation: u64,
+}
 
 /// Where those who need pages and the one who reads them meet.
 pub(super) struct Desk {
@@ -159,6 +165,8 @@ struct State {
     pages: Pages,
     queue: VecDeque<Load>,
     running: Vec<Load>,
+    /// How often topics were forgotten.
+    generation: u64,
     /// The oldest offsets that partitions keep, where somebody asked for an older one.
     oldest: HashMap<(u16, u32), i64>,
     /// Whether something changed that those who wait were not told.
@@ -172,6 +180,7 @@ impl Desk {
             pages: Pages::new(cache_bytes),
             queue: VecDeque::new(),
             running: Vec::new(),
+            generation: 0,
             oldest: HashMap::new(),
             has_news: false,
             is_stopping: false,
@@ -200,14 +209,16 @@ impl Desk {
             Some(oldest) if from < *oldest => return Turn::Expired(*oldest),
             _ => {}
         }
-        let is_coming = |load: &Load| {
-            (load.topic, load.partition) == (topic, partition)
-                && (load.from..load.to).contains(&from)
+        let is_coming = |Load { range: coming, .. }: &Load| {
+            (coming.topic, coming.partition) == (topic, partition)
+                && (coming.from..coming.to).contains(&from)
         };
         if !state.running.iter().chain(&state.queue).any(is_coming) {
             let next_page = state.pages.next_begin(topic, partition, from);
             let to = to.min(from + RECORDS_PER_LOAD).min(next_page.unwrap_or(to));
-            state.queue.push_back(Range { to, ..range });
+            let generation = state.generation;
+            let range = Range { to, ..range };
+            state.queue.push_back(Load { range, generation });
             self.asked.notify_one();
         }
         Turn::Loading
@@ -233,8 +244,11 @@ impl Desk {
         self.state.lock().is_stopping
     }
 
-    pub(super) fn publish(&self, page: Page) {
+    pub(super) fn publish(&self, page: Page, generation: u64) {
         let mut state = self.state.lock();
+        if generation != state.generation {
+            return;
+        }
         self.metrics
             .history_records
             .inc_by(page.events.len() as u64);
@@ -252,8 +266,12 @@ impl Desk {
     }
 
     /// A partition keeps nothing older than `oldest`.
-    pub(super) fn expired(&self, topic: u16, partition: u32, oldest: i64) {
-        self.state.lock().oldest.insert((topic, partition), oldest);
+    pub(super) fn expired(&self, load: &Load, oldest: i64) {
+        let mut state = self.state.lock();
+        if load.generation == state.generation {
+            let partition = (load.range.topic, load.range.partition);
+            state.oldest.insert(partition, oldest);
+        }
     }
 
     /// Tells everybody who waits, if something was read since the last time.
@@ -278,6 +296,7 @@ impl Desk {
 
     fn forget(&self, topic: u16) {
         let mut state = self.state.lock();
+        state.generation += 1;
         state.pages.forget(topic);
         state.oldest.retain(|(of, _), _| *of != topic);
     }

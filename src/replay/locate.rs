@@ -10,7 +10,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
 use super::history::{Busy, Desk, Turn};
-use super::log::{LoggedEvent, Range, ReplayLog};
+use super::log::{LoggedEvent, ReplayLog};
+use crate::event::Range;
 use crate::kafka::{ConfigError, KafkaConfig, QuietContext};
 use crate::subscription::Subscriptions;
 

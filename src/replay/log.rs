@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::event::{CloudEvent, Positions};
+use crate::event::{CloudEvent, Epoch, Positions, Range};
 use crate::subscription::Fields;
 
 /// The number of an event in the order of this instance, from 0 at its start.
@@ -90,19 +90,6 @@ pub enum Read {
     AtHead,
 }
 
-/// The records `from..to` of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    /// The topic's index in the configured order.
-    pub topic: u16,
-    /// The partition of the topic.
-    pub partition: u32,
-    /// The first offset.
-    pub from: i64,
-    /// The offset after the last one.
-    pub to: i64,
-}
-
 /// What the log holds.
 #[derive(Debug, Clone)]
 pub struct Held {
@@ -165,6 +152,11 @@ impl ReplayLog {
         self.ring.write().reach.set(topic, partition, offset);
     }
 
+    /// Goes on with a topic that was made anew: what follows is of the new one.
+    pub fn begin_anew(&self, topic: u16, epoch: Epoch) {
+        self.ring.write().reach.begin_anew(topic, epoch);
+    }
+
     /// Appends the events that follow those appended before, and drops the oldest over the limit.
     ///
     /// Returns the batch to hand to the shards, and the bytes that the log holds now.
@@ -211,17 +203,7 @@ impl ReplayLog {
     #[must_use]
     pub fn find(&self, seen: &Positions) -> Found {
         let ring = self.ring.read();
-        let before: Vec<Range> = ring
-            .reach
-            .iter()
-            .map(|(topic, partition, to)| Range {
-                topic,
-                partition,
-                from: seen.next_offset(topic, partition),
-                to,
-            })
-            .filter(|range| range.from < range.to)
-            .collect();
+        let before = seen.missed_before(&ring.reach);
         if !before.is_empty() {
             return Found::Before(before);
         }
@@ -370,6 +352,27 @@ mod tests {
             to: 90,
         };
         assert_eq!(log.find(&at(&[5, 40])), Found::Before(vec![range]));
+    }
+
+    #[test]
+    fn a_topic_made_anew_comes_after_all_of_the_old_one() {
+        let log = ReplayLog::new(["t"], usize::MAX);
+        log.begin(0, 0, 5);
+        log.append(at(&[5]), vec![logged(0, 5)]);
+        log.append(at(&[6]), vec![logged(0, 6)]);
+        let old = at(&[7]);
+        let mut new = old.clone();
+        let epoch = Epoch::of([1; 16]);
+        new.begin_anew(0, epoch);
+        log.begin_anew(0, epoch);
+        log.begin(0, 0, 0);
+        let beginning = new.clone();
+        log.append(new.clone(), vec![logged(0, 0)]);
+        new.set(0, 0, 1);
+        log.append(new.clone(), vec![logged(0, 1)]);
+        for (seen, sequence) in [(&beginning, 2), (&new, 3), (&old, 1)] {
+            assert_eq!(log.find(seen), Found::Here(sequence), "{seen:?}");
+        }
     }
 
     #[test]

@@ -7,8 +7,9 @@
 //!
 //! # Invariants
 //! - The events of the log are numbered without gaps in the order in which every shard sees them.
-//! - The positions of the partitions never go back along the log.
 //! - A page has every event of its piece of a partition.
+//! - The positions of the partitions never go back along the log: the beginning of a topic that was made
+//!   anew is after all of the one before. (Where the broker gives topics no ids, they do go back then.)
 //!
 //! # Backpressure
 //! Log and pages are bounded in bytes each. The log drops its oldest batches, and who still needs them
@@ -26,6 +27,6 @@ mod record;
 pub use config::ReplayConfig;
 pub use history::{Busy, History, HistoryError, HistoryParts, Turn};
 pub use locate::{StartAt, Wanted};
-pub use log::{Batch, Found, Held, LoggedEvent, Range, Read, ReplayLog, Sequence};
+pub use log::{Batch, Found, Held, LoggedEvent, Read, ReplayLog, Sequence};
 pub use pages::Page;
 pub use record::{Record, RecordDecoder, Rejected};

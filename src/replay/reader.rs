@@ -105,15 +105,15 @@ impl Reader {
     fn start_loads(&mut self) {
         while self.running.len() < LOADS_AT_ONCE {
             let is_free = |load: &Load| {
-                let number = load.partition;
+                let number = load.range.partition;
                 self.running
                     .iter()
-                    .all(|other| other.load.partition != number)
+                    .all(|other| other.load.range.partition != number)
             };
             let Some(load) = self.desk.next_load(!self.running.is_empty(), is_free) else {
                 return;
             };
-            match self.list(&load, Offset::Offset(load.from)) {
+            match self.list(&load, Offset::Offset(load.range.from)) {
                 Some(list) => {
                     if let Err(error) = self.consumer.incremental_assign(&list) {
                         tracing::error!(%error, "a partition cannot be read again");
@@ -144,7 +144,9 @@ impl Reader {
                 Some(Err(KafkaError::PartitionEOF(partition))) => self
                     .running
                     .iter()
-                    .position(|running| i32::try_from(running.load.partition) == Ok(partition))
+                    .position(|running| {
+                        i32::try_from(running.load.range.partition) == Ok(partition)
+                    })
                     .map(|place| (place, Progress::Done)),
                 Some(Err(error)) => {
                     self.config
@@ -166,7 +168,7 @@ impl Reader {
             Progress::Going => {}
             Progress::Done => {
                 let mut running = self.running.swap_remove(place);
-                running.next = running.load.to;
+                running.next = running.load.range.to;
                 running.hand_out(&self.desk);
                 self.end(&running.load);
             }
@@ -176,8 +178,8 @@ impl Reader {
                 };
                 let load = *load;
                 match self.oldest(&load, matches!(progress, Progress::WentBack)) {
-                    Ok(oldest) if oldest > load.from => {
-                        self.desk.expired(load.topic, load.partition, oldest);
+                    Ok(oldest) if oldest > load.range.from => {
+                        self.desk.expired(&load, oldest);
                         self.running.swap_remove(place);
                         self.end(&load);
                     }
@@ -198,13 +200,13 @@ impl Reader {
     /// Returns the oldest offset that is there for a load.
     fn oldest(&self, load: &Load, went_back: bool) -> Result<i64, KafkaError> {
         if went_back {
-            return Ok(load.to);
+            return Ok(load.range.to);
         }
         let topic = self
             .topics
-            .get(usize::from(load.topic))
+            .get(usize::from(load.range.topic))
             .map_or("", String::as_str);
-        let partition = i32::try_from(load.partition).unwrap_or(i32::MAX);
+        let partition = i32::try_from(load.range.partition).unwrap_or(i32::MAX);
         let (first, _) = self
             .consumer
             .fetch_watermarks(topic, partition, ASK_LIMIT)?;
@@ -229,8 +231,8 @@ impl Reader {
     }
 
     fn list(&self, load: &Load, offset: Offset) -> Option<TopicPartitionList> {
-        let topic = self.topics.get(usize::from(load.topic))?;
-        let partition = i32::try_from(load.partition).ok()?;
+        let topic = self.topics.get(usize::from(load.range.topic))?;
+        let partition = i32::try_from(load.range.partition).ok()?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, offset).ok()?;
         Some(list)
@@ -250,8 +252,9 @@ fn take(
         u16::try_from(topic).ok()?,
         u32::try_from(message.partition()).ok()?,
     );
-    let is_of_it =
-        |running: &Running| (running.load.topic, running.load.partition) == (topic, partition);
+    let is_of_it = |running: &Running| {
+        (running.load.range.topic, running.load.range.partition) == (topic, partition)
+    };
     let place = running.iter().position(is_of_it)?;
     let running = running.get_mut(place)?;
     let progress = running.step(message.offset());
@@ -264,7 +267,7 @@ fn take(
             running.hand_out(desk);
         }
     }
-    let is_over = matches!(progress, Progress::Going) && running.next >= running.load.to;
+    let is_over = matches!(progress, Progress::Going) && running.next >= running.load.range.to;
     Some((place, if is_over { Progress::Done } else { progress }))
 }
 
@@ -272,8 +275,8 @@ impl Running {
     fn new(load: Load) -> Self {
         Self {
             load,
-            from: load.from,
-            next: load.from,
+            from: load.range.from,
+            next: load.range.from,
             events: Vec::new(),
             bytes: 0,
             has_begun: false,
@@ -285,15 +288,15 @@ impl Running {
     fn step(&mut self, offset: i64) -> Progress {
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         match offset {
-            offset if offset < self.load.from => Progress::WentBack,
-            offset if is_first && offset > self.load.from => Progress::Skipped,
-            offset if offset >= self.load.to => Progress::Done,
+            offset if offset < self.load.range.from => Progress::WentBack,
+            offset if is_first && offset > self.load.range.from => Progress::Skipped,
+            offset if offset >= self.load.range.to => Progress::Done,
             _ => Progress::Going,
         }
     }
 
     fn add(&mut self, event: Option<LoggedEvent>, offset: i64) {
-        if offset < self.next || offset >= self.load.to {
+        if offset < self.next || offset >= self.load.range.to {
             return;
         }
         self.next = offset + 1;
@@ -313,13 +316,14 @@ impl Running {
         if self.next <= self.from {
             return;
         }
-        desk.publish(Page {
-            topic: self.load.topic,
-            partition: self.load.partition,
+        let page = Page {
+            topic: self.load.range.topic,
+            partition: self.load.range.partition,
             from: self.from,
             next: self.next,
             events: std::mem::take(&mut self.events),
-        });
+        };
+        desk.publish(page, self.load.generation);
         self.from = self.next;
         self.bytes = 0;
     }

@@ -12,6 +12,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use serde::Deserialize;
 
+use super::seen_ids::SeenIds;
 use crate::kafka::ClientLog;
 use crate::telemetry::{Condition, Metrics, Readiness};
 
@@ -32,6 +33,13 @@ impl Reach {
             metrics,
             readiness,
         }
+    }
+
+    /// Sets whether a cursor can carry all partitions. Returns whether it cannot any more.
+    pub(super) fn set_cursor_room(&self, has_room: bool) -> bool {
+        let had_room = self.readiness.holds(Condition::CursorHasRoom);
+        self.readiness.set(Condition::CursorHasRoom, has_room);
+        had_room && !has_room
     }
 
     /// Sets the gauge and the condition, and logs the change.
@@ -90,11 +98,16 @@ pub(super) struct SourceContext {
     pub(super) log: ClientLog,
     pub(super) reach: Arc<Reach>,
     pub(super) statistics: Mutex<Option<Statistics>>,
+    pub(super) seen_ids: SeenIds,
 }
 
 impl ClientContext for SourceContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.log.line(level, facility, text);
+        match level {
+            // Asked for because of one kind of line only; too much for the log.
+            RDKafkaLogLevel::Debug => self.seen_ids.read_line(text),
+            _ => self.log.line(level, facility, text),
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -9,17 +9,18 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{Offset, TopicPartitionList};
+
+use topic_ids::TopicId;
 
 use super::SourceConfig;
+use super::ask::{self, ASK_LIMIT};
 use super::context::{Reach, SourceContext};
+use super::identity::Identities;
 use super::progress::PartitionId;
-use super::start::{Found, Kept, Moved, Start};
+use super::start::{Found, Kept, Start};
+use crate::event::max_partitions;
 use crate::kafka::{KafkaConfig, TopicSpec, ensure_topics};
 
-/// How long one question to Kafka may take.
-const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// How often topics and partitions are looked for.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// How often while the source is starting.
@@ -28,6 +29,16 @@ const START_INTERVAL: Duration = Duration::from_millis(200);
 /// What the polling thread is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
+    /// A topic is the one with this id from now on; told before its partitions. If it was another
+    /// one before, it was made anew, and its partitions are told again.
+    Identity {
+        /// The topic's index.
+        topic: u16,
+        /// Its id.
+        id: TopicId,
+    },
+    /// Kafka was asked at this instant which topics there are, and what it said was told.
+    Verified(Instant),
     /// A partition is to be read from `start`; `end` is its end as seen at start.
     Partition {
         /// The partition.
@@ -57,6 +68,12 @@ struct Topic {
     at_start: Option<i32>,
     /// The partitions told to the polling thread.
     told: BTreeSet<i32>,
+    /// The id told to the polling thread.
+    id: TopicId,
+    /// Whether it took the place of one that was read before.
+    is_anew: bool,
+    /// The number of partitions in the last answer.
+    count: usize,
 }
 
 /// The state of the discovery thread.
@@ -69,6 +86,7 @@ pub(super) struct Discovery {
     /// How many records of each partition are read again at start.
     rewind: i64,
     topics: Vec<Topic>,
+    identities: Identities,
     news: SyncSender<News>,
     all_found: bool,
 }
@@ -91,8 +109,12 @@ impl Discovery {
             name: name.clone(),
             at_start: None,
             told: BTreeSet::new(),
+            id: TopicId::UNKNOWN,
+            is_anew: false,
+            count: 0,
         };
-        let topics = source.topics().iter().map(topic).collect();
+        let topics: Vec<Topic> = source.topics().iter().map(topic).collect();
+        let identities = Identities::new(topics.len());
         Self {
             consumer,
             reach,
@@ -100,6 +122,7 @@ impl Discovery {
             create,
             rewind: source.kafka_source_rewind,
             topics,
+            identities,
             news,
             all_found: false,
         }
@@ -125,6 +148,10 @@ impl Discovery {
     /// Asks once about every topic.
     fn round(&mut self) -> Result<(), Ended> {
         let mut is_complete = true;
+        if let Err(error) = self.identify()? {
+            self.note(&error);
+            return Ok(());
+        }
         for index in 0..self.topics.len() {
             match self.look_at(index)? {
                 Ok(is_settled) => {
@@ -144,12 +171,49 @@ impl Discovery {
         Ok(())
     }
 
+    /// Asks which topics have the names now, and tells those that are others than before.
+    fn identify(&mut self) -> Result<KafkaResult<()>, Ended> {
+        let asked = Instant::now();
+        let names: Vec<&str> = self
+            .topics
+            .iter()
+            .map(|topic| topic.name.as_str())
+            .collect();
+        if let Err(error) = self
+            .identities
+            .ask(self.consumer.client(), &names, ASK_LIMIT)
+        {
+            return Ok(Err(error));
+        }
+        for index in 0..self.topics.len() {
+            let Some(id) = self.identities.of(index).filter(|id| id.is_known()) else {
+                continue;
+            };
+            let Some(topic) = self.topics.get_mut(index).filter(|topic| topic.id != id) else {
+                continue;
+            };
+            if topic.id.is_known() {
+                tracing::warn!(
+                    topic = topic.name,
+                    "the topic was made anew, reading the new one"
+                );
+                topic.told.clear();
+                topic.is_anew = true;
+            }
+            topic.id = id;
+            let topic = u16::try_from(index).unwrap_or(u16::MAX);
+            self.tell(News::Identity { topic, id })?;
+        }
+        self.tell(News::Verified(asked))?;
+        Ok(Ok(()))
+    }
+
     /// Asks about one topic. Returns whether all partitions that it had at start are told.
     fn look_at(&mut self, index: usize) -> Result<KafkaResult<bool>, Ended> {
         let Some(topic) = self.topics.get(index) else {
             return Ok(Ok(true));
         };
-        let count = match self.partition_count(&topic.name) {
+        let count = match ask::partition_count(&self.consumer, &topic.name) {
             Ok(Some(count)) => count,
             Ok(None) => return Ok(Ok(self.create(&topic.name.clone()))),
             Err(error) => return Ok(Err(error)),
@@ -162,6 +226,11 @@ impl Discovery {
         };
         if let Some(topic) = self.topics.get_mut(index) {
             topic.at_start.get_or_insert(at_start);
+            topic.count = usize::try_from(count).unwrap_or(usize::MAX);
+        }
+        if self.identities.of(index).is_none() || !self.fit_into_a_cursor() {
+            // It came into being since the ids were asked for; or nobody could say how far it is read.
+            return Ok(Ok(false));
         }
         if self.config.is_embedded
             && let Err(error) = self.tell_kept(index)?
@@ -169,6 +238,21 @@ impl Discovery {
             return Ok(Err(error));
         }
         self.tell_new(index, count)
+    }
+
+    /// Returns whether a cursor can carry the positions of all partitions, and has the operator told.
+    fn fit_into_a_cursor(&self) -> bool {
+        let limit = max_partitions(self.topics.len());
+        let count: usize = self.topics.iter().map(|topic| topic.count).sum();
+        let has_room = count <= limit;
+        if self.reach.set_cursor_room(has_room) {
+            tracing::error!(
+                count,
+                limit,
+                "the source topics have more partitions than a cursor can carry; no more are read"
+            );
+        }
+        has_room
     }
 
     /// Tells the partitions that are not told yet and whose start can be found out.
@@ -182,7 +266,7 @@ impl Discovery {
         if new.is_empty() {
             return Ok(Ok(true));
         }
-        let committed = match self.committed(&topic.name, &new) {
+        let committed = match ask::committed(&self.consumer, &topic.name, &new) {
             Ok(committed) => committed,
             Err(error) => return Ok(Err(error)),
         };
@@ -190,14 +274,19 @@ impl Discovery {
             let Some(topic) = self.topics.get(index) else {
                 break;
             };
-            let kept = match self.kept(&topic.name, number) {
+            let kept = match ask::kept(&self.consumer, &topic.name, number) {
                 Ok(kept) => kept,
                 Err(error) => return Ok(Err(error)),
             };
-            let is_old = topic.at_start.is_some_and(|at_start| number < at_start);
-            let found = if is_old { Found::AtStart } else { Found::Later };
+            // Kafka itself gives no end of 0 to a partition that had records; then it is another one.
+            let committed = committed.filter(|_| kept.end > 0 || self.config.is_embedded);
+            let found = match topic.at_start {
+                _ if topic.is_anew => Found::Anew,
+                Some(at_start) if number < at_start => Found::AtStart,
+                _ => Found::Later,
+            };
             let start = Start::new(committed, kept, found, self.rewind);
-            log_start(&topic.name, number, start, committed, kept);
+            start.log(&topic.name, number, committed, kept);
             let end = (!self.all_found).then_some(kept.end);
             let id = (u16::try_from(index).unwrap_or(u16::MAX), number);
             self.tell(News::Partition {
@@ -219,7 +308,7 @@ impl Discovery {
         };
         for number in &topic.told {
             let asked = Instant::now();
-            match self.kept(&topic.name, *number) {
+            match ask::kept(&self.consumer, &topic.name, *number) {
                 Ok(kept) => {
                     let id = (u16::try_from(index).unwrap_or(u16::MAX), *number);
                     self.tell(News::Kept { id, kept, asked })?;
@@ -228,24 +317,6 @@ impl Discovery {
             }
         }
         Ok(Ok(()))
-    }
-
-    /// Returns the number of partitions of a topic, or `None` when there is no such topic.
-    fn partition_count(&self, name: &str) -> KafkaResult<Option<i32>> {
-        let metadata = self.consumer.fetch_metadata(Some(name), ASK_LIMIT)?;
-        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
-            return Ok(None);
-        };
-        match topic.error() {
-            None => Ok(i32::try_from(topic.partitions().len())
-                .ok()
-                .filter(|count| *count > 0)),
-            Some(
-                RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-                | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
-            ) => Ok(None),
-            Some(error) => Err(KafkaError::MetadataFetch(error.into())),
-        }
     }
 
     /// Creates a missing topic if that is wanted. Returns whether the topic is settled: it is not
@@ -284,33 +355,6 @@ impl Discovery {
         }
     }
 
-    /// Returns what the group has committed for each partition.
-    fn committed(&self, name: &str, numbers: &[i32]) -> KafkaResult<Vec<(i32, Option<i64>)>> {
-        let mut list = TopicPartitionList::with_capacity(numbers.len());
-        for number in numbers {
-            list.add_partition(name, *number);
-        }
-        let answer = self.consumer.committed_offsets(list, ASK_LIMIT)?;
-        let offset = |offset| match offset {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        };
-        answer
-            .elements()
-            .iter()
-            .map(|element| {
-                element
-                    .error()
-                    .map(|()| (element.partition(), offset(element.offset())))
-            })
-            .collect()
-    }
-
-    fn kept(&self, name: &str, number: i32) -> KafkaResult<Kept> {
-        let (first, end) = self.consumer.fetch_watermarks(name, number, ASK_LIMIT)?;
-        Ok(Kept { first, end })
-    }
-
     fn tell(&self, news: News) -> Result<(), Ended> {
         self.news.send(news).map_err(|_closed| Ended)
     }
@@ -335,26 +379,5 @@ impl Discovery {
         self.config
             .log
             .warn(format_args!("looking for the source's partitions: {error}"));
-    }
-}
-
-fn log_start(topic: &str, partition: i32, start: Start, committed: Option<i64>, kept: Kept) {
-    let (offset, end) = (start.offset, kept.end);
-    match start.moved {
-        None => tracing::info!(topic, partition, offset, end, "reading a partition"),
-        Some(Moved::Expired) => tracing::warn!(
-            topic,
-            partition,
-            offset,
-            committed,
-            "records expired before they were read, going on at the first one kept"
-        ),
-        Some(Moved::MadeAnew) => tracing::warn!(
-            topic,
-            partition,
-            offset,
-            committed,
-            "the partition ends before the committed offset, reading it from its beginning"
-        ),
     }
 }

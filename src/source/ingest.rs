@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::dispatch::{Dispatcher, Opening, TokenKey};
-use crate::event::Positions;
+use crate::event::{Epoch, Positions};
 use crate::replay::{LoggedEvent, Record, RecordDecoder, Rejected, ReplayLog};
 use crate::telemetry::{Limited, Metrics};
 
@@ -60,6 +60,31 @@ impl Ingest {
         self.positions.set(topic, partition, next_offset);
         self.flushed.set(topic, partition, next_offset);
         self.parts.log.begin(topic, partition, next_offset);
+    }
+
+    /// Sets which topic of its name a topic is, before its first partition is assigned.
+    pub fn learn(&mut self, topic: u16, epoch: Epoch) {
+        self.flush();
+        self.positions.learn(topic, epoch);
+        self.flushed.learn(topic, epoch);
+    }
+
+    /// Goes on with the topic that was made anew under the same name: everybody is told, and the next
+    /// records are those of the new one.
+    ///
+    /// Its partitions have to be assigned again. Blocks like [`Ingest::flush`].
+    pub fn begin_anew(&mut self, topic: u16, epoch: Epoch) {
+        self.flush();
+        self.positions.begin_anew(topic, epoch);
+        self.flushed.begin_anew(topic, epoch);
+        self.parts.log.begin_anew(topic, epoch);
+        self.parts.dispatcher.begin_anew(topic, epoch);
+    }
+
+    /// Tells the shards that Kafka was asked at `asked` which topics there are, and that they were
+    /// told all that it said. Blocks like [`Ingest::flush`].
+    pub fn verified(&mut self, asked: Instant) {
+        self.parts.dispatcher.verified(asked);
     }
 
     /// Decodes a record and keeps its event until the next [`Ingest::flush`].

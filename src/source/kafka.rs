@@ -7,6 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::BaseConsumer;
 use thiserror::Error;
 
@@ -14,8 +15,9 @@ use super::SourceConfig;
 use super::context::{Reach, SourceContext};
 use super::discovery::Discovery;
 use super::ingest::Ingest;
-use super::poller::{Phase, Poller};
+use super::poller::{Phase, Poller, SourceTopic};
 use super::progress::Progress;
+use super::seen_ids::SeenIds;
 use crate::kafka::{ConfigError, KafkaConfig};
 use crate::telemetry::{Condition, Metrics, Readiness};
 
@@ -74,7 +76,7 @@ impl KafkaSource {
         let poller = Poller {
             consumer,
             ingest,
-            topics: topics.to_vec(),
+            topics: topics.iter().map(|name| SourceTopic::new(name)).collect(),
             progress: Progress::new(!kafka.is_embedded),
             news,
             stop: Arc::clone(&is_stopping),
@@ -157,11 +159,16 @@ fn connect(
         ("auto.commit.interval.ms", "1000"),
         ("statistics.interval.ms", "1000"),
         ("isolation.level", "read_committed"),
+        // For the lines that `SeenIds` reads.
+        ("debug", "metadata"),
     ];
     let context = SourceContext {
         log: kafka.log.clone(),
         reach: Arc::clone(reach),
         statistics: Mutex::new(None),
+        seen_ids: SeenIds::default(),
     };
-    Ok(kafka.consumer(&group, &own).create_with_context(context)?)
+    let mut client = kafka.consumer(&group, &own);
+    client.set_log_level(RDKafkaLogLevel::Debug);
+    Ok(client.create_with_context(context)?)
 }

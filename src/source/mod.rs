@@ -10,6 +10,8 @@
 //! - A partition that exists at start is read from a fixed number of records before the end seen then,
 //!   so that the replay log reaches back; streams begin after that end. What is produced later is seen.
 //!   A partition that appears later is read from its beginning.
+//! - A topic that was deleted and made anew is told from the one before by its id. Its records come after
+//!   everybody was told, from its beginning, and never under the old one's name.
 //! - An offset is committed only after the batch with its record was handed on.
 //! - Kafka being away stops nothing but the flow; it goes on by itself.
 //!
@@ -17,13 +19,16 @@
 //! [`Ingest::flush`] blocks while a receiver is behind. Then nothing is polled, and the client's
 //! fetch queue (16 MiB) fills up. Partitions are never paused: that throws their queues away.
 
+mod ask;
 mod config;
 mod context;
 mod discovery;
+mod identity;
 mod ingest;
 mod kafka;
 mod poller;
 mod progress;
+mod seen_ids;
 mod start;
 
 pub use config::SourceConfig;

@@ -10,11 +10,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
+use topic_ids::TopicId;
+
 use super::context::{SourceContext, Statistics};
 use super::discovery::News;
 use super::ingest::Ingest;
 use super::progress::{PartitionId, Progress, Step};
 use super::start::Kept;
+use crate::event::Epoch;
 use crate::kafka::ClientLog;
 use crate::replay::Record;
 use crate::telemetry::{Condition, Metrics, Readiness};
@@ -30,7 +33,7 @@ const BATCH_BYTES: usize = 1_048_576;
 pub(super) struct Poller {
     pub(super) consumer: Arc<BaseConsumer<SourceContext>>,
     pub(super) ingest: Ingest,
-    pub(super) topics: Vec<String>,
+    pub(super) topics: Vec<SourceTopic>,
     pub(super) progress: Progress,
     pub(super) news: Receiver<News>,
     pub(super) stop: Arc<AtomicBool>,
@@ -38,6 +41,35 @@ pub(super) struct Poller {
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
     pub(super) phase: Phase,
+}
+
+/// A source topic as the polling thread knows it.
+#[derive(Debug)]
+pub(super) struct SourceTopic {
+    name: String,
+    /// Which topic is read, as discovery has told.
+    id: TopicId,
+    /// Which topic the client fetches from, as it says itself.
+    fetched: TopicId,
+    /// Whether records were left out because the two differ.
+    has_left_out: bool,
+}
+
+impl SourceTopic {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            id: TopicId::UNKNOWN,
+            fetched: TopicId::UNKNOWN,
+            has_left_out: false,
+        }
+    }
+
+    /// Returns whether the client fetches from another topic than the one that is read: it was made
+    /// anew, and discovery has not told yet.
+    fn is_another(&self) -> bool {
+        self.id.is_known() && self.fetched.is_known() && self.id != self.fetched
+    }
 }
 
 /// How far the start has come.
@@ -89,11 +121,16 @@ impl Poller {
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) {
+        self.hear_fetched();
         let name = message.topic();
-        let index = self.topics.iter().position(|topic| topic == name);
-        let Some(topic) = index.and_then(|index| u16::try_from(index).ok()) else {
+        let mut topics = (0_u16..).zip(&mut self.topics);
+        let Some((topic, known)) = topics.find(|(_, topic)| topic.name == name) else {
             return;
         };
+        if known.is_another() {
+            known.has_left_out = true;
+            return;
+        }
         let id = (topic, message.partition());
         let Ok(partition) = u32::try_from(id.1) else {
             return;
@@ -113,10 +150,7 @@ impl Poller {
 
     /// The topic was made anew: its records are not those read before.
     fn restart(&mut self, id: PartitionId, offset: i64) {
-        let topic = self
-            .topics
-            .get(usize::from(id.0))
-            .map_or("", String::as_str);
+        let topic = self.name_of(id.0);
         let expected = self.progress.next(id);
         tracing::warn!(
             topic,
@@ -139,13 +173,15 @@ impl Poller {
     }
 
     fn hear_news(&mut self) {
-        let mut is_changed = false;
+        let mut is_changed = self.take_up_left_out();
         while let Ok(news) = self.news.try_recv() {
             match news {
                 News::Partition { id, start, end } => {
                     self.place(id, start, end);
                     is_changed = true;
                 }
+                News::Identity { topic, id } => is_changed |= self.identify(topic, id),
+                News::Verified(asked) => self.ingest.verified(asked),
                 News::AllFound => self.phase = Phase::CatchingUp,
                 News::Kept { id, kept, asked } => is_changed |= self.began_anew(id, kept, asked),
             }
@@ -153,6 +189,49 @@ impl Poller {
         if is_changed {
             self.assign();
         }
+    }
+
+    /// Takes notice of which topic has a name now. Returns whether it was another one before; then
+    /// its partitions are still to be told.
+    fn identify(&mut self, topic: u16, id: TopicId) -> bool {
+        let Some(known) = self.topics.get_mut(usize::from(topic)) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut known.id, id);
+        let epoch = Epoch::of(id.to_bytes());
+        if !before.is_known() {
+            self.ingest.learn(topic, epoch);
+            return false;
+        }
+        known.has_left_out = false;
+        self.progress.forget_topic(topic);
+        self.ingest.begin_anew(topic, epoch);
+        true
+    }
+
+    /// Takes notice of the topics that the client fetches from now.
+    fn hear_fetched(&mut self) {
+        for (name, id) in self.consumer.context().seen_ids.take() {
+            if let Some(topic) = self.topics.iter_mut().find(|topic| topic.name == name) {
+                topic.fetched = id;
+            }
+        }
+    }
+
+    /// Returns whether records were left out of a topic that turned out to be the one that is read;
+    /// they have to be fetched again.
+    fn take_up_left_out(&mut self) -> bool {
+        self.hear_fetched();
+        let mut has_any = false;
+        for topic in self.topics.iter_mut().filter(|topic| !topic.is_another()) {
+            has_any |= std::mem::take(&mut topic.has_left_out);
+        }
+        has_any
+    }
+
+    fn name_of(&self, topic: u16) -> &str {
+        let known = self.topics.get(usize::from(topic));
+        known.map_or("", |topic| topic.name.as_str())
     }
 
     /// Goes back when a partition of the embedded broker ends before what was read of it.
@@ -195,7 +274,9 @@ impl Poller {
         let mut list = TopicPartitionList::new();
         for ((topic, partition), offset) in positions {
             let added = match self.topics.get(usize::from(topic)) {
-                Some(name) => list.add_partition_offset(name, partition, Offset::Offset(offset)),
+                Some(known) => {
+                    list.add_partition_offset(&known.name, partition, Offset::Offset(offset))
+                }
                 None => Ok(()),
             };
             if let Err(error) = added {
@@ -219,11 +300,7 @@ impl Poller {
 
     /// Returns how many records of a partition are not yet read.
     fn lag_of(&mut self, statistics: &Statistics, id: PartitionId, next: i64) -> i64 {
-        let topic = self
-            .topics
-            .get(usize::from(id.0))
-            .map_or("", String::as_str);
-        let Some(partition) = statistics.of(topic, id.1) else {
+        let Some(partition) = statistics.of(self.name_of(id.0), id.1) else {
             return 0;
         };
         if partition.fetchq_cnt == 0 {

@@ -64,6 +64,11 @@ impl Progress {
         );
     }
 
+    /// Forgets the partitions of a topic.
+    pub(super) fn forget_topic(&mut self, topic: u16) {
+        self.positions.retain(|(known, _), _| *known != topic);
+    }
+
     /// Notes that the record at `offset` came. Only a [`Step::Forward`] moves the position.
     pub(super) fn step(&mut self, id: PartitionId, offset: i64) -> Step {
         let Some(position) = self.positions.get_mut(&id) else {

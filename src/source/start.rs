@@ -14,6 +14,8 @@ pub(super) enum Found {
     AtStart,
     /// It appeared while the source was running.
     Later,
+    /// Its topic was made anew while the source was running.
+    Anew,
 }
 
 /// Why a partition is not read from where the group left it.
@@ -43,7 +45,9 @@ impl Start {
     pub(super) fn new(committed: Option<i64>, kept: Kept, found: Found, rewind: i64) -> Self {
         let edge = kept.first.max(kept.end - rewind);
         let (offset, moved) = match (committed, found) {
-            (Some(committed), _) if committed > 0 && kept.end == 0 => (committed, None),
+            (Some(committed), Found::AtStart | Found::Later) if committed > 0 && kept.end == 0 => {
+                (committed, None)
+            }
             (Some(committed), Found::AtStart) if committed > kept.end => {
                 (edge, Some(Moved::MadeAnew))
             }
@@ -57,8 +61,32 @@ impl Start {
             }
             (Some(committed), Found::Later) => (committed, None),
             (None, Found::Later) => (kept.first, None),
+            // What the group has committed may be about the topic before.
+            (_, Found::Anew) => (kept.first, None),
         };
         Self { offset, moved }
+    }
+
+    /// Logs from where a partition is read, and why not from where the group left it.
+    pub(super) fn log(self, topic: &str, partition: i32, committed: Option<i64>, kept: Kept) {
+        let (offset, end) = (self.offset, kept.end);
+        match self.moved {
+            None => tracing::info!(topic, partition, offset, end, "reading a partition"),
+            Some(Moved::Expired) => tracing::warn!(
+                topic,
+                partition,
+                offset,
+                committed,
+                "records expired before they were read, going on at the first one kept"
+            ),
+            Some(Moved::MadeAnew) => tracing::warn!(
+                topic,
+                partition,
+                offset,
+                committed,
+                "the partition ends before the committed offset, reading it from its beginning"
+            ),
+        }
     }
 }
 
@@ -68,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_existed_is_read_from_the_edge_of_the_window_and_what_appears_from_its_beginning() {
-        use Found::{AtStart, Later};
+        use Found::{Anew, AtStart, Later};
         use Moved::{Expired, MadeAnew};
         for (committed, first, end, found, offset, moved) in [
             (None, 0, 0, AtStart, 0, None),
@@ -84,6 +112,8 @@ mod tests {
             (Some(10), 3, 9, AtStart, 3, Some(MadeAnew)),
             (Some(10), 0, 0, AtStart, 10, None),
             (Some(2), 9, 9, Later, 9, Some(Expired)),
+            (Some(20), 0, 0, Anew, 0, None),
+            (Some(20), 3, 90, Anew, 3, None),
         ] {
             let start = Start::new(committed, Kept { first, end }, found, 10);
             assert_eq!(

@@ -15,16 +15,19 @@ pub enum Condition {
     StateLoaded,
     /// The source topics were read up to the ends seen at start.
     SourceCaughtUp,
+    /// A cursor can carry the positions of all partitions of the source topics.
+    CursorHasRoom,
     /// The process is not shutting down.
     NotDraining,
 }
 
 impl Condition {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::KafkaReachable,
         Self::KafkaWritable,
         Self::StateLoaded,
         Self::SourceCaughtUp,
+        Self::CursorHasRoom,
         Self::NotDraining,
     ];
 
@@ -35,6 +38,7 @@ impl Condition {
             Self::SourceCaughtUp => 4,
             Self::NotDraining => 8,
             Self::KafkaWritable => 16,
+            Self::CursorHasRoom => 32,
         }
     }
 
@@ -46,6 +50,7 @@ impl Condition {
             Self::KafkaWritable => "kafka takes no records",
             Self::StateLoaded => "the shared state is being read",
             Self::SourceCaughtUp => "the source topics are being read up to their ends",
+            Self::CursorHasRoom => "the source topics have more partitions than a cursor can carry",
             Self::NotDraining => "shutting down",
         }
     }
@@ -58,12 +63,15 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Starts with nothing but [`Condition::NotDraining`] and [`Condition::KafkaWritable`] in force.
+    /// Starts with nothing but what is taken away later in force: [`Condition::NotDraining`],
+    /// [`Condition::KafkaWritable`] and [`Condition::CursorHasRoom`].
     #[must_use]
     pub fn new() -> Self {
         Self {
             held: Arc::new(watch::Sender::new(
-                Condition::NotDraining.bit() | Condition::KafkaWritable.bit(),
+                Condition::NotDraining.bit()
+                    | Condition::KafkaWritable.bit()
+                    | Condition::CursorHasRoom.bit(),
             )),
         }
     }
