@@ -55,6 +55,9 @@ pub struct Options {
     /// Lets a quarter of the clients begin with `start=earliest`
     #[arg(long)]
     pub earliest: bool,
+    /// How many findings of each kind are shown
+    #[arg(long, default_value_t = 5)]
+    pub show: usize,
     /// A bug of the clients that the verdict has to name
     #[arg(long)]
     pub plant: Option<Plant>,

@@ -7,9 +7,6 @@ use std::time::Duration;
 use super::findings::{Finding, Kind};
 use super::options::Fault;
 
-/// How many findings of a kind are shown.
-const SHOWN: usize = 5;
-
 /// The outcome of a run.
 #[derive(Debug)]
 pub struct Report {
@@ -27,6 +24,8 @@ pub struct Report {
     pub delivered: usize,
     pub connections: usize,
     pub findings: Vec<Finding>,
+    /// How many findings of each kind are shown.
+    pub shown: usize,
 }
 
 impl Report {
@@ -70,7 +69,7 @@ impl fmt::Display for Report {
         for kind in self.kinds() {
             writeln!(f)?;
             let of_kind = self.findings.iter().filter(|finding| finding.kind == kind);
-            for finding in of_kind.take(SHOWN) {
+            for finding in of_kind.take(self.shown) {
                 writeln!(f, "{kind}: {}", finding.what)?;
             }
         }

@@ -74,6 +74,7 @@ pub async fn run(
             .iter()
             .map(|history| history.connections.len())
             .sum(),
+        shown: options.show,
         findings: findings(done.findings, cluster, &ledger, &log, &histories),
     })
 }

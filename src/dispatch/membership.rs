@@ -165,7 +165,10 @@ impl Shard {
         }
         self.index.insert(slot, &subscriptions);
         self.count_subscriptions(0, subscriptions.len());
-        self.mark_catching_up(slot);
+        // A poll that wants nothing asks where it stands; to read on would move it.
+        if is_stream || !subscriptions.is_empty() {
+            self.mark_catching_up(slot);
+        }
         self.mark_dirty(slot);
     }
 
