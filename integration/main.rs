@@ -213,6 +213,7 @@ fn main() {
         embedded_broker_keeps_events::that_were_acknowledged_before_the_disk_was_full,
         tells_topics_apart::unless_kafka_cannot_be_asked,
         says_what_is_wrong::in_settings,
+        says_what_is_wrong::with_certificates,
         says_what_is_wrong::with_ports,
         says_what_is_wrong::but_never_a_secret,
         says_what_is_wrong::to_a_health_check,

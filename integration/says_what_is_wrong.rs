@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use crate::support::certificates::Certificate;
 use crate::support::gateway::Settings;
 use crate::support::program::{Process, run, settings_embedded};
 
@@ -41,6 +42,8 @@ pub async fn in_settings() {
         ("CLUSTER_NAME", "a b"),
         ("SLUICEGATE_CONFIG", "/no/such/file"),
         ("HTTPS_CERTFILE", "cert.pem"),
+        ("HTTPS_KEYFILE", "key.pem"),
+        ("INBOUND_HTTPS_PORT", "70000"),
     ] {
         let output = run(&Settings::empty().with(name, value), &[], AT_ONCE).await;
         let line = one_line(&output.stderr);
@@ -51,6 +54,39 @@ pub async fn in_settings() {
     let output = run(&Settings::empty(), &["--no-such-flag"], AT_ONCE).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--no-such-flag"));
+}
+
+pub async fn with_certificates() {
+    let (certificate, other) = (Certificate::new(), Certificate::new());
+    let good = certificate.on(Settings::empty());
+    for (settings, part) in [
+        (
+            good.clone().with("HTTPS_CERTFILE", "/no/such/cert.pem"),
+            "HTTPS_CERTFILE: cannot read /no/such/cert.pem",
+        ),
+        (
+            good.clone()
+                .with("HTTPS_KEYFILE", other.key().to_str().unwrap()),
+            "KeyMismatch",
+        ),
+        (
+            good.clone()
+                .with("HTTPS_KEYFILE", certificate.chain().to_str().unwrap()),
+            "has no private key in PEM",
+        ),
+    ] {
+        for arguments in [&[][..], &["check-config"]] {
+            let output = run(&settings, arguments, AT_ONCE).await;
+            let line = one_line(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{line}");
+            assert!(line.contains(part), "{line}");
+        }
+    }
+    let good = good.with("HTTPS_KEYFILE_PASS", "hidden");
+    let output = run(&good, &["check-config"], AT_ONCE).await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text.contains("https_keyfile_pass = \"(secret)\""), "{text}");
 }
 
 pub async fn with_ports() {

@@ -86,6 +86,7 @@ pub async fn bad_frames_get_the_right_close_code(kafka: &Kafka) {
         (&[0x81_u8, 0x01, b'a'][..], 1002_u16),
         (&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], 1007),
         (&[0xc1, 0x81, 0, 0, 0, 0, b'a'][..], 1002),
+        (&[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8][..], 1000),
     ] {
         assert_eq!(raw_close_code(&gateway, frame).await, code);
     }
@@ -101,6 +102,8 @@ async fn raw_close_code(gateway: &Gateway, frame: &[u8]) -> u16 {
     // The frame comes with the handshake: what was read with the head is not lost.
     let bytes = [handshake.as_bytes(), frame].concat();
     socket.write_all(&bytes).await.unwrap();
+    // Nor is the answer to a client that sends no more.
+    socket.shutdown().await.unwrap();
     let mut answer = Vec::new();
     tokio::time::timeout(http::PATIENCE, socket.read_to_end(&mut answer))
         .await

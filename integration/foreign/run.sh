@@ -124,7 +124,7 @@ if curl --version | grep -qw HTTP2; then
   ask_curl 2 --http2-prior-knowledge "$SLUICEGATE_URL/_rig/health"
 fi
 for script in eventsource ws longpoll kafka tls; do node "$script.mjs" || failed=1; done
-for script in chromium demo; do
+for script in chromium chromium-tls demo; do
   if [ -x "$chromium" ]; then
     node "$script.mjs" || failed=1
   else

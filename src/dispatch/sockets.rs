@@ -71,7 +71,7 @@ impl Shard {
         for _ in 0..READS_PER_TURN {
             match self.receive(slot) {
                 Received::Nothing => return,
-                Received::End => return self.remove(slot, CloseReason::ByClient),
+                Received::End => return self.on_end(slot),
                 Received::Bytes(count) => {
                     if self.is_open(slot) {
                         let bytes = self.scratch.read.get(..count).unwrap_or_default().to_vec();
@@ -81,6 +81,16 @@ impl Shard {
             }
         }
         self.readable.push(slot);
+    }
+
+    /// The client sends no more. One that has said so (a close frame) may end its side at once, and gets
+    /// the farewell nevertheless.
+    fn on_end(&mut self, slot: Slot) {
+        let is_closing = |c: &Connection| matches!(c.life, Life::Closing(_));
+        if self.connections.get(slot as usize).is_some_and(is_closing) {
+            self.flush_one(slot);
+        }
+        self.remove(slot, CloseReason::ByClient);
     }
 
     fn receive(&mut self, slot: Slot) -> Received {
