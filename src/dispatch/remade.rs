@@ -31,6 +31,8 @@ impl Shard {
             .collect();
         for (slot, missed) in told.iter().filter(|(_, missed)| !missed.is_empty()) {
             self.tell_gap(*slot, missed);
+            // It may have waited for this.
+            self.mark_catching_up(*slot);
         }
     }
 

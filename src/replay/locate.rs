@@ -10,7 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
 use super::history::{Busy, Desk, Turn};
-use super::log::{LoggedEvent, ReplayLog};
+use super::log::{Batch, LoggedEvent, ReplayLog};
 use crate::event::Range;
 use crate::kafka::{ConfigError, KafkaConfig, QuietContext};
 use crate::subscription::Subscriptions;
@@ -183,11 +183,14 @@ impl Looking {
         let mut left = count;
         let held = self.log.newest_first();
         let mut starts = held.end;
-        for event in held
-            .batches
-            .iter()
-            .flat_map(|batch| batch.events.iter().rev())
-        {
+        // Of a topic that was made anew, only the new one counts.
+        let is_current = |batch: &Batch, event: &LoggedEvent| {
+            batch.start.is_same_topic(event.topic, &held.begin)
+        };
+        for event in held.batches.iter().flat_map(|batch| {
+            let newest_first = batch.events.iter().rev();
+            newest_first.filter(move |event| is_current(batch, event))
+        }) {
             if left == 0 {
                 return Ok(starts.iter().collect());
             }
