@@ -25,6 +25,10 @@ check:
     cargo deny --locked check
     .ci/validate-compose
 
+# Check the histories of many clients while things break: just history --minutes 10 --seed 7
+history *arguments:
+    cargo test --locked --test integration -- check-history {{ arguments }}
+
 # Run the criterion benches
 bench *arguments:
     cargo bench --locked {{ arguments }}

@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sluicegate::config::Config;
 use sluicegate::dispatch::{
     Attach, DispatchConfig, Dispatcher, Format, Incarnation, Opening, Outlet, Start, Surroundings,
     TokenKey,
 };
 use sluicegate::event::{CloudEvent, Positions};
-use sluicegate::replay::{LoggedEvent, ReplayLog};
+use sluicegate::replay::{History, HistoryParts, LoggedEvent, RecordDecoder, ReplayLog};
 use sluicegate::subscription::{Extractors, Fields, SubscriptionLimits, Subscriptions};
 use sluicegate::telemetry::Metrics;
 use sluicegate::transport::FORMATS;
@@ -43,19 +44,34 @@ struct Rig {
 impl Rig {
     fn start(runtime: &tokio::runtime::Runtime) -> Self {
         let topics: Arc<[String]> = Arc::from([TOPIC.to_owned()]);
-        let log = Arc::new(ReplayLog::new(16 * 1024 * 1024));
+        let log = Arc::new(ReplayLog::new([TOPIC], 16 * 1024 * 1024));
+        let settings =
+            Config::from_environment([("KAFKA_BROKERS", "127.0.0.1:1")]).expect("settings");
+        let metrics = Metrics::new();
+        let parts = HistoryParts {
+            topics: Arc::clone(&topics),
+            decoder: RecordDecoder {
+                extractors: Arc::new(Extractors::none()),
+                max_event_bytes: 1024 * 1024,
+            },
+            log: Arc::clone(&log),
+            metrics: metrics.clone(),
+        };
+        let history = History::start(&settings.kafka, &settings.replay, parts).expect("threads");
         let surroundings = Surroundings {
             incarnation: Incarnation(1),
             topics,
             formats: &FORMATS,
             log: Arc::clone(&log),
-            metrics: Metrics::new(),
+            history: Arc::new(history),
+            metrics,
         };
         let config = DispatchConfig {
             shards: 1,
             heartbeat_interval: Duration::from_secs(24 * 3600),
             outbox_bytes: 1024 * 1024,
             write_timeout: Duration::from_secs(60),
+            ..settings.dispatch
         };
         let (dispatcher, _texts) =
             Dispatcher::start(&config, &surroundings).expect("a shard starts");
@@ -109,6 +125,7 @@ impl Rig {
             partition: 0,
             offset,
             timestamp_ms: sluicegate::telemetry::now_ms(),
+            key_hash: None,
         }
     }
 }

@@ -1,73 +1,16 @@
 //! Long polling by RIG's contract, at any instance.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, Settings, event, query};
-use crate::support::http::{self, Answer};
 use crate::support::kafka::Kafka;
-
-/// A client with the cookies that a browser would keep.
-pub struct Client {
-    query: String,
-    cookies: Vec<(String, String)>,
-}
-
-impl Client {
-    pub fn new(subscriptions: &Value) -> Self {
-        Self {
-            query: query(subscriptions),
-            cookies: Vec::new(),
-        }
-    }
-
-    pub async fn poll(&mut self, address: SocketAddr) -> Answer {
-        let cookies: Vec<String> = self
-            .cookies
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let cookies = cookies.join("; ");
-        let headers = [("cookie", cookies.as_str())];
-        let headers = if cookies.is_empty() {
-            &[][..]
-        } else {
-            &headers[..]
-        };
-        let target = format!("/_rig/v1/connection/longpolling?{}", self.query);
-        let answer = http::request(address, "GET", &target, headers, b"").await;
-        for cookie in answer.all("set-cookie") {
-            assert!(cookie.ends_with("; Path=/; HttpOnly"), "{cookie}");
-            let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
-            self.cookies.retain(|(known, _)| known != name);
-            self.cookies.push((name.to_owned(), value.to_owned()));
-        }
-        answer
-    }
-
-    /// Polls until events come; returns them.
-    pub async fn events(&mut self, address: SocketAddr) -> Vec<Value> {
-        loop {
-            let answer = self.poll(address).await;
-            assert_eq!(answer.status, 200, "{}", answer.text());
-            let events = answer.json()["events"].as_array().unwrap().clone();
-            if !events.is_empty() {
-                return events;
-            }
-        }
-    }
-
-    fn cookie(&self, name: &str) -> &str {
-        let found = self.cookies.iter().find(|(known, _)| known == name);
-        &found.expect("the cookie").1
-    }
-}
+use crate::support::longpoll::LongPoll;
 
 pub async fn with_the_cookies_and_bodies_of_rig(kafka: &Kafka) {
     let gateway = Gateway::start(kafka).await;
-    let mut client = Client::new(&json!([{ "eventType": "t" }]));
+    let mut client = LongPoll::new(query(&json!([{ "eventType": "t" }])));
     let first = client.poll(gateway.public()).await;
     assert_eq!((first.status, first.text()), (200, "\"ok\""));
     assert_eq!(first.header("cache-control"), Some("no-cache"));
@@ -98,7 +41,7 @@ pub async fn with_the_cookies_and_bodies_of_rig(kafka: &Kafka) {
 
 pub async fn an_event_that_arrives_during_a_poll_is_returned_at_once(kafka: &Kafka) {
     let gateway = Gateway::with(Settings::new(kafka).with("LONGPOLL_TIMEOUT", "20s")).await;
-    let mut client = Client::new(&json!([{ "eventType": "t" }]));
+    let mut client = LongPoll::new(query(&json!([{ "eventType": "t" }])));
     client.poll(gateway.public()).await;
     client.events(gateway.public()).await;
     let began = Instant::now();
@@ -117,7 +60,7 @@ pub async fn an_event_that_arrives_during_a_poll_is_returned_at_once(kafka: &Kaf
 
 pub async fn with_no_events_after_the_timeout(kafka: &Kafka) {
     let gateway = Gateway::with(Settings::new(kafka).with("LONGPOLL_TIMEOUT", "100ms")).await;
-    let mut client = Client::new(&json!([{ "eventType": "t" }]));
+    let mut client = LongPoll::new(query(&json!([{ "eventType": "t" }])));
     client.poll(gateway.public()).await;
     client.events(gateway.public()).await;
     let answer = client.poll(gateway.public()).await;
@@ -129,7 +72,7 @@ pub async fn at_any_instance_in_turn(kafka: &Kafka) {
     let settings = Settings::new(kafka);
     let one = Gateway::with(settings.clone()).await;
     let two = Gateway::with(settings).await;
-    let mut client = Client::new(&json!([{ "eventType": "t" }]));
+    let mut client = LongPoll::new(query(&json!([{ "eventType": "t" }])));
     client.poll(one.public()).await;
     client.events(two.public()).await;
     let mut got = Vec::new();
@@ -172,7 +115,7 @@ pub async fn at_any_instance_in_turn(kafka: &Kafka) {
 
 pub async fn bad_cookies_are_refused_or_start_anew(kafka: &Kafka) {
     let gateway = Gateway::start(kafka).await;
-    let mut client = Client::new(&json!([]));
+    let mut client = LongPoll::new(query(&json!([])));
     client.cookies = vec![("connection_token".to_owned(), "forged".to_owned())];
     assert_eq!(client.poll(gateway.public()).await.text(), "\"ok\"");
     client.cookies.retain(|(name, _)| name != "last_event_id");

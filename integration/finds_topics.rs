@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::answers_long_polls::Client;
 use crate::support::gateway::{Gateway, Settings, event, eventually, keyed, query, unique};
 use crate::support::http;
 use crate::support::kafka::Kafka;
+use crate::support::longpoll::LongPoll;
 use crate::support::ws::Ws;
 
 /// How long nothing has to come to count as nothing.
@@ -139,7 +139,7 @@ pub async fn that_are_made_anew_under_connected_clients(kafka: &'static Kafka) {
     let mut stream = gateway.subscribe(wanted()).await;
     let mut socket = Ws::open(gateway.public(), &query(&wanted()), None).await;
     socket.subscribed().await;
-    let mut polling = Client::new(&wanted());
+    let mut polling = LongPoll::new(query(&wanted()));
     polling.poll(gateway.public()).await;
     let (old, old_ids) = numbered("old", 5);
     kafka.produce_all(&topic, 0, &old).await;

@@ -20,6 +20,7 @@
 
 mod answers_long_polls;
 mod changes_subscriptions;
+mod checker;
 mod delivers_matching_events;
 mod embedded_broker_keeps_events;
 mod finds_topics;
@@ -27,9 +28,11 @@ mod layers;
 mod produces_over_http;
 mod recovers_from_outages;
 mod refuses_bad_input;
+mod replays_the_past;
 mod resumes_from_a_cursor;
 mod says_what_is_wrong;
 mod serves_crowds;
+mod slows_down_for_nobody;
 mod speaks_websocket;
 mod state_is_shared;
 mod support;
@@ -47,11 +50,11 @@ const AT_ONCE: usize = 6;
 
 /// Makes a trial of each behaviour, for one broker.
 macro_rules! behaviours {
-    ($backend:expr, $is_there:expr, [$($room:ident :: $name:ident),* $(,)?]) => {
+    ($backend:expr, $is_there:expr, [$($($room:ident)::+),* $(,)?]) => {
         vec![$(
             Trial::test(
-                format!("{}::{}::{}", $backend.name(), stringify!($room), stringify!($name)),
-                move || on($backend, |kafka| $room::$name(kafka)),
+                format!("{}::{}", $backend.name(), [$(stringify!($room)),+].join("::")),
+                move || on($backend, |kafka| $($room)::+(kafka)),
             )
             .with_ignored_flag(!$is_there),
         )*]
@@ -73,6 +76,7 @@ macro_rules! without_kafka {
 fn main() {
     serve_if_asked();
     tells_topics_apart::ask_if_asked();
+    checker::command::run_if_asked();
     let mut trials = vec![Trial::test("layers::imports_only_go_down", || {
         layers::imports_only_go_down();
         Ok(())
@@ -98,9 +102,17 @@ fn main() {
                 resumes_from_a_cursor::at_another_instance,
                 resumes_from_a_cursor::a_quiet_stream_gets_its_cursor_moved,
                 resumes_from_a_cursor::a_malformed_cursor_is_refused,
-                resumes_from_a_cursor::what_the_log_has_dropped_is_told_and_the_rest_follows,
                 resumes_from_a_cursor::a_client_that_stops_reading_gets_everything_when_it_goes_on,
                 resumes_from_a_cursor::a_stream_ends_when_the_client_sends_its_end,
+                replays_the_past::where_the_log_does_not_reach_back,
+                replays_the_past::before_what_an_instance_read_at_its_start,
+                replays_the_past::to_a_stalled_client_that_the_log_has_left_behind,
+                replays_the_past::to_many_who_come_back_at_once,
+                replays_the_past::with_the_subscriptions_that_were_in_force,
+                replays_the_past::from_the_earliest_record_a_time_or_some_matches_back,
+                replays_the_past::from_nowhere_when_the_start_is_none,
+                slows_down_for_nobody::a_slow_client_is_disconnected_where_that_is_the_policy,
+                slows_down_for_nobody::a_slow_client_gets_the_newest_of_each_key_where_that_is_the_policy,
                 speaks_websocket::events_are_text_frames_and_the_offered_protocol_is_taken,
                 speaks_websocket::a_client_changes_its_subscriptions_on_the_socket,
                 speaks_websocket::bad_frames_get_the_right_close_code,
@@ -142,9 +154,29 @@ fn main() {
                 serves_crowds::of_clients_that_come_back,
                 survives::kill_9_of_the_instance,
                 survives::a_signal_to_end_with_status_0,
+                survives::a_freeze_of_15_seconds,
+                survives::strangers_in_its_consumer_group,
             ]
         ));
     }
+    // The checker runs on a real Kafka where there is one.
+    let backend = match Backend::Apache.missing() {
+        None => Backend::Apache,
+        Some(_) => Backend::Embedded,
+    };
+    trials.extend(behaviours!(
+        backend,
+        true,
+        [
+            checker::trials::finds_nothing_wrong_while_instances_break,
+            checker::trials::finds_nothing_wrong_when_every_connection_is_cut,
+            checker::trials::names_events_lost_by_a_resume_past_one,
+            checker::trials::names_events_repeated_by_a_resume_before_one,
+            checker::trials::names_foreign_events_of_a_wrong_filter,
+            checker::trials::names_events_that_are_swapped,
+            tells_the_operator::that_kafka_is_not_there_at_most_once_a_second,
+        ]
+    ));
     // Where a topic of the embedded broker is deleted, its answer to those who read crashes librdkafka.
     trials.extend(behaviours!(
         Backend::Apache,
@@ -157,6 +189,8 @@ fn main() {
             finds_topics::that_are_made_anew_under_a_client_that_does_not_read,
             finds_topics::that_are_made_anew_while_an_instance_is_down,
             finds_topics::that_are_made_anew_and_all_instances_agree,
+            replays_the_past::but_what_kafka_has_deleted_is_told,
+            recovers_from_outages::of_a_leader_that_is_killed,
         ]
     ));
     trials.extend(without_kafka![
@@ -164,6 +198,7 @@ fn main() {
         embedded_broker_keeps_events::over_a_stop,
         embedded_broker_keeps_events::unless_its_port_is_taken,
         tells_topics_apart::unless_kafka_cannot_be_asked,
+        embedded_broker_keeps_events::that_were_acknowledged_before_the_disk_was_full,
         says_what_is_wrong::in_settings,
         says_what_is_wrong::with_ports,
         says_what_is_wrong::but_never_a_secret,

@@ -89,36 +89,6 @@ pub async fn a_malformed_cursor_is_refused(kafka: &Kafka) {
     gateway.stop().await;
 }
 
-pub async fn what_the_log_has_dropped_is_told_and_the_rest_follows(kafka: &Kafka) {
-    let settings = Settings::new(kafka)
-        .with("REPLAY_RING_BYTES", "200KiB")
-        .with("OUTBOX_BYTES", "64KiB");
-    let gateway = Gateway::with(settings).await;
-    let wanted = json!([{ "eventType": "t" }]);
-    let mut stream = gateway.subscribe(wanted.clone()).await;
-    let cursor = stream.last_event_id.clone().unwrap();
-    let text = "x".repeat(10_000);
-    for id in 0..50 {
-        let mut event = event("t", &id.to_string(), json!(text));
-        event["partitionkey"] = json!("one");
-        gateway.publish(&event).await;
-    }
-    stream.ids(50).await;
-    let mut again = gateway.resume(wanted, &cursor).await;
-    let gap = again.event().await;
-    assert_eq!(gap.event.as_deref(), Some("rig.resume_gap"));
-    let partitions = gap.json()["data"]["partitions"].as_array().unwrap().clone();
-    assert_eq!(partitions.len(), 1);
-    let missed = partitions[0]["to"].as_i64().unwrap() - partitions[0]["from"].as_i64().unwrap();
-    let first: i64 = again.ids(1).await[0].parse().unwrap();
-    assert_eq!(
-        first, missed,
-        "the first event after the gap is the one that the gap names"
-    );
-    assert!((gateway.metric("sluicegate_resume_gaps_total", "").await - 1.0).abs() < 0.1);
-    gateway.stop().await;
-}
-
 pub async fn a_client_that_stops_reading_gets_everything_when_it_goes_on(kafka: &Kafka) {
     let settings = Settings::new(kafka).with("OUTBOX_BYTES", "64KiB");
     let gateway = Gateway::with(settings).await;

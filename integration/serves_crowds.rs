@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::gateway::{Gateway, event, metric, query};
+use crate::support::gateway::{Gateway, event, eventually, metric, query};
 use crate::support::kafka::Kafka;
 use crate::support::program::{Process, settings};
 use crate::support::sse::Sse;
@@ -34,13 +34,11 @@ pub async fn of_clients_that_never_read(kafka: &Kafka) {
     kafka.produce_all(settings.topic(), 0, &events).await;
     assert_eq!(reading.ids(MISSED).await, ids);
     // They stalled here, and not in the buffers of the kernel.
-    let behind = metric(
-        process.internal,
-        "sluicegate_connections_behind_total",
-        "sse",
-    )
+    eventually("all who stall have fallen behind", async || {
+        let behind = "sluicegate_connections_behind_total";
+        metric(process.internal, behind, "sse").await >= STALLED as f64
+    })
     .await;
-    assert!(behind >= STALLED as f64, "{behind}");
     let grown = process.resident_bytes().saturating_sub(before);
     assert!(grown < GROWTH_BYTES, "{grown} bytes");
     for woken in [0, STALLED / 2] {

@@ -53,6 +53,7 @@ fn commands(config: &KafkaConfig, tasks: &Tasks) -> CommandLog {
         producer,
         &config.instance(),
         Arc::new(handler),
+        Readiness::new(),
         tasks,
     )
     .expect("the commands start")

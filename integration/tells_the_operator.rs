@@ -1,12 +1,13 @@
 //! Health, readiness, metrics, and a shutdown that loses nobody.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::support::gateway::{Gateway, Settings, event, eventually, query};
 use crate::support::http;
-use crate::support::kafka::Kafka;
+use crate::support::kafka::{Kafka, free_address};
+use crate::support::program::{Process, settings};
 use crate::support::ws::Ws;
 
 pub async fn how_it_is(kafka: &Kafka) {
@@ -138,6 +139,35 @@ pub async fn that_kafka_is_away_and_heals_by_itself(kafka: &Kafka) {
     next_but_refused(&mut waiting, "2").await;
     gateway.stop().await;
     own.kill().await;
+}
+
+/// A Kafka that is not there from the start on: the program stays up, says so, and does not fill the log.
+pub async fn that_kafka_is_not_there_at_most_once_a_second(kafka: &Kafka) {
+    let settings = settings(kafka)
+        .with("KAFKA_BROKERS", free_address().to_string())
+        .with("PRODUCE_TIMEOUT", "1s");
+    let begun = Instant::now();
+    let process = Process::start_unready(&settings);
+    eventually("the public port opens without kafka", async || {
+        let public = tokio::net::TcpStream::connect(process.public).await;
+        public.is_ok() && process.status("/health").await == 200
+    })
+    .await;
+    while begun.elapsed() < Duration::from_secs(15) {
+        let asked = Instant::now();
+        let refused = process.submit(&event("t", "refused", json!(1))).await;
+        refused.problem(503);
+        assert!(asked.elapsed() < Duration::from_secs(15));
+        assert_eq!(process.status("/health").await, 200);
+        assert_eq!(process.status("/readyz").await, 503);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let log = process.log();
+    let lines = log.lines().count() as u64;
+    assert!(
+        lines <= 5 + begun.elapsed().as_secs(),
+        "{lines} lines:\n{log}"
+    );
 }
 
 /// Reads up to the event with `id`. An event that was answered with 503 may have been written.

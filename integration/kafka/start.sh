@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Starts a real Apache Kafka (KRaft, one node) on 127.0.0.1:PORT with everything it needs under DIR and the jars in LIBS.
 # Use: start.sh DIR LIBS PORT CONTROLLER_PORT [KEY=VALUE ...]     further server properties as KEY=VALUE. Needs Java 17 and Maven.
+# KAFKA_CLUSTER_ID makes it one broker of several, which further properties describe; KAFKA_HEAP is the size of its heap.
 # Ends, and Kafka with it, when its standard input is closed: so Kafka never outlives the process that started this script.
-# DIR/pid holds the process id of Kafka.
+# The id of the cluster has no hyphen, which could be read as an option. DIR/pid holds the process id of Kafka.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$1; libs=$2; port=$3; controller=$4; shift 4
@@ -29,8 +30,8 @@ group.initial.rebalance.delay.ms=0
 CONF
 [ $# -eq 0 ] || printf '%s\n' "$@" >> "$dir/server.properties"
 [ -e "$dir/data/meta.properties" ] || java -cp "$libs/*" kafka.tools.StorageTool format \
-  -t "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" -c "$dir/server.properties" >/dev/null </dev/null
-java -Xmx512m -XX:TieredStopAtLevel=1 -cp "$libs/*" kafka.Kafka "$dir/server.properties" </dev/null &
+  -t "${KAFKA_CLUSTER_ID:-$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | tr -d '=')}" -c "$dir/server.properties" >/dev/null </dev/null
+java "-Xmx${KAFKA_HEAP:-512m}" -XX:TieredStopAtLevel=1 -cp "$libs/*" kafka.Kafka "$dir/server.properties" </dev/null &
 kafka=$!
 trap 'kill -9 "$kafka" 2>/dev/null || true' EXIT
 echo "$kafka" > "$dir/pid"

@@ -55,8 +55,21 @@ pub struct Kafka {
     backend: Backend,
     address: SocketAddr,
     dir: PathBuf,
+    /// Set for one broker of several.
+    membership: Option<Membership>,
     /// `None` for a broker that somebody else runs.
     child: Option<Child>,
+}
+
+/// What makes an Apache Kafka one broker of several.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    /// The id of their cluster, which is the base64 of 16 bytes.
+    pub cluster_id: String,
+    /// The port of its controller.
+    pub controller: u16,
+    /// Its further properties, as `KEY=VALUE`.
+    pub properties: Vec<String>,
 }
 
 #[derive(clap::Parser)]
@@ -83,6 +96,7 @@ pub fn of_run(backend: Backend) -> Result<&'static Kafka, Unavailable> {
                 .parse()
                 .expect("SLUICEGATE_TEST_KAFKA is IP:PORT"),
             dir: PathBuf::new(),
+            membership: None,
             child: None,
         }),
         None => Kafka::start(backend),
@@ -126,8 +140,16 @@ impl Kafka {
             backend,
             address: free_address(),
             dir,
+            membership: None,
             child: None,
         }
+    }
+
+    /// Makes an Apache Kafka that is one of several and not running yet.
+    pub fn member(membership: Membership) -> Self {
+        let mut kafka = Self::not_running(Backend::Apache);
+        kafka.membership = Some(membership);
+        kafka
     }
 
     /// Runs the broker and waits until it answers; after a kill, with the same data and address.
@@ -135,7 +157,7 @@ impl Kafka {
         let _old = std::fs::remove_file(self.dir.join("pid"));
         let log = std::fs::File::create(self.dir.join("log")).expect("a log file");
         let mut command = match self.backend {
-            Backend::Apache => apache_command(&self.dir, self.address.port())?,
+            Backend::Apache => self.apache_command()?,
             Backend::Embedded => {
                 let mut command = Command::new(std::env::current_exe().expect("a test binary"));
                 command
@@ -155,6 +177,29 @@ impl Kafka {
                 .map_err(|error| Unavailable::NotStarted(error.to_string()))?,
         );
         self.wait_until_up()
+    }
+
+    fn apache_command(&self) -> Result<Command, Unavailable> {
+        if let Some(missing) = missing_programs() {
+            return Err(missing);
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/kafka/start.sh");
+        let membership = self.membership.as_ref();
+        let controller = membership.map_or_else(|| free_address().port(), |own| own.controller);
+        let mut command = Command::new("bash");
+        command
+            .arg(script)
+            .arg(&self.dir)
+            .arg(tests_dir().join("kafka-libs"))
+            .arg(self.address.port().to_string())
+            .arg(controller.to_string());
+        if let Some(own) = membership {
+            command
+                .args(&own.properties)
+                .env("KAFKA_CLUSTER_ID", &own.cluster_id)
+                .env("KAFKA_HEAP", "256m");
+        }
+        Ok(command)
     }
 
     fn wait_until_up(&self) -> Result<(), Unavailable> {
@@ -307,7 +352,7 @@ fn spec(name: &str, partitions: i32) -> TopicSpec {
 }
 
 /// Returns the folder for what tests write.
-fn tests_dir() -> PathBuf {
+pub fn tests_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
 }
 
@@ -329,21 +374,6 @@ pub fn missing_programs() -> Option<Unavailable> {
         .into_iter()
         .find(is_missing)
         .map(Unavailable::NoProgram)
-}
-
-fn apache_command(dir: &Path, port: u16) -> Result<Command, Unavailable> {
-    if let Some(missing) = missing_programs() {
-        return Err(missing);
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/kafka/start.sh");
-    let mut command = Command::new("bash");
-    command
-        .arg(script)
-        .arg(dir)
-        .arg(tests_dir().join("kafka-libs"))
-        .arg(port.to_string())
-        .arg(free_address().port().to_string());
-    Ok(command)
 }
 
 /// Finds a free port. Somebody else may take it in between; the tests then say so.

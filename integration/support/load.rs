@@ -116,6 +116,11 @@ impl Inbox {
         Self { ids, reader }
     }
 
+    /// Returns how many events came.
+    pub fn count(&self) -> usize {
+        self.ids.lock().len()
+    }
+
     /// Returns whether all these events came.
     pub fn has(&self, wanted: &[String]) -> bool {
         assert!(!self.reader.is_finished(), "the stream ended");

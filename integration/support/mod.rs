@@ -1,9 +1,11 @@
 //! What the integration tests are written with.
 
+pub mod brokers;
 pub mod gateway;
 pub mod http;
 pub mod kafka;
 pub mod load;
+pub mod longpoll;
 pub mod program;
 pub mod records;
 pub mod sse;

@@ -1,6 +1,6 @@
 //! Records as backends write them and as operators look at them, straight at the broker.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
@@ -102,6 +102,18 @@ impl Kafka {
             .expect("the topic grows");
     }
 
+    /// Deletes the records of a partition before an offset.
+    pub async fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(before))
+            .unwrap();
+        admin
+            .delete_records(&list, &AdminOptions::new())
+            .await
+            .expect("kafka deletes the records");
+    }
+
     /// Creates a topic.
     pub async fn create(&'static self, topic: &str, partitions: i32) {
         let topic = topic.to_owned();
@@ -146,6 +158,27 @@ impl Kafka {
         keys
     }
 
+    /// Joins a consumer group and waits until it has partitions. Leaves it when dropped.
+    pub async fn join_group(&self, group: &str, topic: &str) -> BaseConsumer {
+        let mut config = self.client();
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = config.create().unwrap();
+        consumer.subscribe(&[topic]).unwrap();
+        blocking(move || {
+            let deadline = Instant::now() + LIMIT;
+            while consumer.assignment().unwrap().count() == 0 {
+                assert!(Instant::now() < deadline, "the group takes no member");
+                if let Some(Err(error)) = consumer.poll(Duration::from_millis(100)) {
+                    panic!("the group refuses: {error}");
+                }
+            }
+            consumer
+        })
+        .await
+    }
+
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.brokers());
@@ -155,13 +188,7 @@ impl Kafka {
 
     /// Returns a broker of the same kind for one test, which is not running yet.
     pub async fn own_stopped(&self) -> OwnKafka {
-        let backend = self.backend();
-        let kafka = blocking(move || Self::not_running(backend)).await;
-        let address = kafka.address();
-        OwnKafka {
-            address,
-            kafka: Mutex::new(Some(kafka)),
-        }
+        OwnKafka::stopped(self.backend()).await
     }
 }
 
@@ -172,6 +199,19 @@ pub struct OwnKafka {
 }
 
 impl OwnKafka {
+    /// Makes a broker that is not running yet.
+    pub async fn stopped(backend: Backend) -> Self {
+        Self::of(blocking(move || Kafka::not_running(backend)).await)
+    }
+
+    /// Takes over a broker.
+    pub fn of(kafka: Kafka) -> Self {
+        Self {
+            address: kafka.address(),
+            kafka: Mutex::new(Some(kafka)),
+        }
+    }
+
     pub fn brokers(&self) -> String {
         self.address.to_string()
     }

@@ -23,7 +23,7 @@ pub struct Block {
 
 impl Block {
     /// Reads a block as WHATWG HTML, 9.2.6 says.
-    fn parse(bytes: &str) -> Self {
+    pub fn parse(bytes: &str) -> Self {
         let mut block = Self {
             bytes: bytes.to_owned(),
             id: None,

@@ -10,7 +10,7 @@ use crate::api::Submissions;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Incarnation, Surroundings};
 use crate::kafka::Producer;
-use crate::replay::ReplayLog;
+use crate::replay::{History, HistoryParts, RecordDecoder, ReplayLog};
 use crate::shared::{CommandHandler, CommandLog, StateLog};
 use crate::source::{Ingest, IngestParts, KafkaSource};
 use crate::telemetry::{Metrics, Readiness, Tasks};
@@ -22,6 +22,7 @@ pub(super) struct Core {
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
     pub(super) tasks: Tasks,
+    decoder: RecordDecoder,
     log: Arc<ReplayLog>,
     pub(super) dispatcher: Dispatcher,
     streams: Streams,
@@ -33,12 +34,25 @@ impl Core {
         let topics: Arc<[String]> = config.source.topics().into();
         let metrics = Metrics::new();
         let tasks = Tasks::new();
-        let log = Arc::new(ReplayLog::new(config.replay.replay_ring_bytes));
+        let names = topics.iter().map(String::as_str);
+        let log = Arc::new(ReplayLog::new(names, config.replay.replay_ring_bytes));
+        let decoder = RecordDecoder {
+            extractors: Arc::clone(&config.extractors),
+            max_event_bytes: config.source.max_event_bytes,
+        };
+        let parts = HistoryParts {
+            topics: Arc::clone(&topics),
+            decoder: decoder.clone(),
+            log: Arc::clone(&log),
+            metrics: metrics.clone(),
+        };
+        let history = Arc::new(History::start(&config.kafka, &config.replay, parts)?);
         let surroundings = Surroundings {
             incarnation: Incarnation(uuid::Uuid::new_v4().as_u64_pair().0),
             topics: Arc::clone(&topics),
             formats: &FORMATS,
             log: Arc::clone(&log),
+            history: Arc::clone(&history),
             metrics: metrics.clone(),
         };
         let (dispatcher, texts) = Dispatcher::start(&config.dispatch, &surroundings)?;
@@ -52,6 +66,8 @@ impl Core {
                 Instant::now(),
             )),
             token_key: Arc::default(),
+            history,
+            metrics: metrics.clone(),
             tasks: tasks.clone(),
         };
         let readiness = Readiness::new();
@@ -60,6 +76,7 @@ impl Core {
             metrics,
             readiness,
             tasks,
+            decoder,
             log,
             dispatcher,
             streams,
@@ -87,6 +104,7 @@ impl Core {
             producer.clone(),
             &incarnation,
             handler,
+            self.readiness.clone(),
             &self.tasks,
         )?;
         let key = background::get_token_key(
@@ -103,9 +121,9 @@ impl Core {
     pub(super) fn start_source(&self, config: &Config) -> Result<KafkaSource, AppError> {
         let ingest = Ingest::new(IngestParts {
             topics: Arc::clone(&self.topics),
-            extractors: Arc::clone(&config.extractors),
-            max_event_bytes: config.source.max_event_bytes,
+            decoder: self.decoder.clone(),
             log: Arc::clone(&self.log),
+            history: Arc::clone(&self.streams.history),
             dispatcher: self.dispatcher.clone(),
             token_key: Arc::clone(&self.streams.token_key),
             metrics: self.metrics.clone(),

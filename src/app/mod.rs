@@ -52,6 +52,9 @@ pub enum AppError {
     /// The source cannot be started.
     #[error(transparent)]
     Source(#[from] crate::source::SourceError),
+    /// What reads the past cannot be started.
+    #[error(transparent)]
+    History(#[from] crate::replay::HistoryError),
     /// The shared state cannot be started.
     #[error(transparent)]
     Shared(#[from] FollowError),

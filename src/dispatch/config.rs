@@ -21,9 +21,29 @@ pub struct DispatchConfig {
     /// Events that may wait for one connection before it reads the replay log instead
     #[arg(long, value_name = "SIZE", default_value = "256KiB", value_parser = settings::bytes, help_heading = "Connections")]
     pub outbox_bytes: usize,
+    /// What becomes of a client whose events do not fit: it reads them later from the replay log, is disconnected to resume, or gets only the newest event of each key
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value = "replay",
+        help_heading = "Connections"
+    )]
+    pub slow_client_policy: SlowClientPolicy,
     /// Time after which a client that takes no byte is closed
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = settings::duration, help_heading = "Connections")]
     pub write_timeout: Duration,
+}
+
+/// What becomes of a client that takes its events slower than they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum SlowClientPolicy {
+    /// It reads them from the replay log and from Kafka, at its own pace: nothing is lost.
+    #[default]
+    Replay,
+    /// It is disconnected, and resumes with its cursor.
+    Disconnect,
+    /// It gets the newest event of each key, once it takes more.
+    Latest,
 }
 
 impl DispatchConfig {

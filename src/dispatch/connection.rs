@@ -1,14 +1,16 @@
 //! One connection as its shard holds it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use mio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use super::latest::Latest;
 use super::outbox::Outbox;
 use super::wire::{CloseReason, Format, Input};
 use crate::event::{Cursor, Positions};
-use crate::replay::Sequence;
+use crate::replay::{LoggedEvent, Page, Range, Sequence};
 use crate::subscription::Subscriptions;
 
 /// Where a connection begins to read.
@@ -19,6 +21,10 @@ pub enum Start {
     Live,
     /// After everything that a client with this cursor has seen.
     After(Cursor),
+    /// At these next offsets, as (topic, partition, offset); other partitions begin live.
+    At(Vec<(u16, u32, i64)>),
+    /// Where [`Dispatcher::begin`](super::Dispatcher::begin) will say.
+    Later,
 }
 
 /// The answer to a poll.
@@ -50,15 +56,23 @@ pub(super) enum Life {
     Lingering(CloseReason, u32),
 }
 
-/// A connection that reads the log itself, because it resumes or was too slow for live events.
+/// From where a connection reads that catches up.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// From the log, this event next.
+    Ring(Sequence),
+    /// From Kafka, because the log does not reach back far enough; with the pages at hand.
+    Kafka(Vec<Arc<Page>>),
+}
+
+/// A connection that reads for itself, because it resumes or was too slow for live events.
 #[derive(Debug)]
 pub(super) struct Replay {
-    /// The next event to look at.
-    pub(super) next: Sequence,
+    pub(super) reading: Reading,
     /// Where the client stands; events before that are skipped.
     pub(super) position: Positions,
-    /// Subscriptions that were replaced meanwhile, each with the first event they no longer apply to.
-    pub(super) earlier: VecDeque<(Sequence, Subscriptions)>,
+    /// Subscriptions that were replaced meanwhile, each with where the shard stood then.
+    pub(super) earlier: VecDeque<(Positions, Subscriptions)>,
     /// The tick since which the position is ahead of the shard, although the log is read.
     pub(super) ahead_since: Option<u32>,
 }
@@ -74,6 +88,8 @@ pub(super) struct Connection {
     /// Set until the shard is open: where to start then.
     pub(super) waiting: Option<Box<Start>>,
     pub(super) replay: Option<Box<Replay>>,
+    /// Set while the client is too slow and gets only the newest event of each key.
+    pub(super) latest: Option<Box<Latest>>,
     pub(super) input: Option<Box<Input>>,
     /// In the shard's list of connections to flush.
     pub(super) is_dirty: bool,
@@ -99,6 +115,7 @@ impl Connection {
             subscriptions,
             waiting: None,
             replay: None,
+            latest: None,
             input: None,
             is_dirty: false,
             is_catching_up: false,
@@ -115,20 +132,35 @@ impl Connection {
 }
 
 impl Replay {
-    pub(super) fn new(next: Sequence, position: Positions) -> Self {
+    pub(super) fn new(reading: Reading, position: Positions) -> Self {
         Self {
-            next,
+            reading,
             position,
             earlier: VecDeque::new(),
             ahead_since: None,
         }
     }
 
-    /// Returns the replaced subscriptions that still apply to the event with number `sequence`.
-    pub(super) fn wanted_at(&self, sequence: Sequence) -> Option<&Subscriptions> {
+    /// Returns the replaced subscriptions that were in force when an event came.
+    pub(super) fn wanted_at(&self, logged: &LoggedEvent) -> Option<&Subscriptions> {
         self.earlier
             .iter()
-            .find(|(until, _)| sequence < *until)
+            .find(|(until, _)| {
+                until.is_same_topic(logged.topic, &self.position)
+                    && logged.offset < until.next_offset(logged.topic, logged.partition)
+            })
             .map(|(_, earlier)| earlier)
+    }
+
+    /// Returns the page at hand with the first record of a range.
+    pub(super) fn page(&self, range: Range) -> Option<Arc<Page>> {
+        let Reading::Kafka(pages) = &self.reading else {
+            return None;
+        };
+        let has_it = |page: &&Arc<Page>| {
+            (page.topic, page.partition) == (range.topic, range.partition)
+                && (page.from..page.next).contains(&range.from)
+        };
+        pages.iter().find(has_it).cloned()
     }
 }

@@ -1,32 +1,15 @@
-//! From a batch to the outboxes: live to those who are up to date, from the log to those who are not.
+//! From a batch to the outboxes of those who are up to date.
 
 use std::rc::Rc;
 
-use super::connection::{Connection, Replay, Sink};
+use super::config::SlowClientPolicy;
+use super::connection::{Reading, Replay, Sink};
+use super::latest::Latest;
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
-use super::wire::{Format, Outgoing};
-use crate::event::{Missed, Positions};
+use super::wire::{CloseReason, Format, Outgoing};
+use crate::event::Positions;
 use crate::replay::{Batch, LoggedEvent, Read, Sequence};
-
-/// How many events one connection may look at before others have their turn.
-const EVENTS_PER_CATCH_UP: usize = 1024;
-/// How many bytes of replayed events wait at most; the socket is served between.
-const REPLAY_CHUNK_BYTES: usize = 64 * 1024;
-/// How many connections catch up before live events have their turn.
-const CATCH_UPS_PER_TURN: usize = 64;
-/// For how long a cursor may be ahead of this instance before it counts as one that Kafka never gave.
-const AHEAD_PATIENCE_SECONDS: u64 = 10;
-
-/// How far one connection came in one turn.
-enum CatchUp {
-    /// It is live.
-    Done,
-    /// There is more in the log.
-    Working,
-    /// Its outbox has to be written first, or new events have to come.
-    Waiting,
-}
 
 impl Shard {
     /// Delivers the next events to every live connection that wants them.
@@ -54,17 +37,29 @@ impl Shard {
         self.scratch.frames.resize(self.setup.formats.len(), None);
         let timestamp_ms = logged.timestamp_ms;
         for slot in hits {
-            let Some(connection) = self.connections.get(*slot as usize) else {
+            let Some(connection) = self.connections.get_mut(*slot as usize) else {
                 continue;
             };
             if !connection.is_open() || connection.replay.is_some() {
                 continue;
             }
+            if let Some(latest) = &mut connection.latest {
+                self.setup
+                    .metrics
+                    .conflated
+                    .inc_by(latest.note(logged, sequence));
+                continue;
+            }
             let format = connection.format;
             let room = self.setup.config.outbox_bytes;
             let bytes = self.encode_once(format, logged, &cursor);
-            if connection_is_full(self.connections.get(*slot as usize), bytes.len(), room) {
-                self.fall_behind(*slot, sequence);
+            let size_bytes = bytes.len();
+            if self.is_full(*slot, size_bytes, room) && {
+                // A burst of one batch does not make a client slow: only its socket can say that.
+                self.flush_one(*slot);
+                self.is_full(*slot, size_bytes, room)
+            } {
+                self.on_too_slow(*slot, sequence, logged);
                 continue;
             }
             let content = Content::Event {
@@ -97,7 +92,7 @@ impl Shard {
         })
     }
 
-    fn encode(&mut self, format: Format, logged: &LoggedEvent, cursor: &str) -> &[u8] {
+    pub(super) fn encode(&mut self, format: Format, logged: &LoggedEvent, cursor: &str) -> &[u8] {
         let wire = self.wire(format);
         let frame = &mut self.scratch.frame;
         frame.clear();
@@ -114,204 +109,118 @@ impl Shard {
         frame
     }
 
-    /// Turns a live connection that is too slow for `sequence` into one that reads the log.
+    /// Returns whether `more` bytes do not fit into the outbox of a connection; one event always fits.
+    fn is_full(&self, slot: Slot, more: usize, room: usize) -> bool {
+        let connection = self.connections.get(slot as usize);
+        let waiting = connection.map_or(0, |connection| connection.outbox.events_bytes());
+        waiting > 0 && waiting + more > room
+    }
+
+    /// A live connection has no room for an event.
+    fn on_too_slow(&mut self, slot: Slot, sequence: Sequence, logged: &LoggedEvent) {
+        let Some(connection) = self.connections.get(slot as usize) else {
+            return;
+        };
+        let transport = self.wire(connection.format).transport();
+        self.setup
+            .metrics
+            .fell_behind
+            .with_label_values(&[transport.as_str()])
+            .inc();
+        match self.setup.config.slow_client_policy {
+            SlowClientPolicy::Replay => self.fall_behind(slot, sequence, logged),
+            SlowClientPolicy::Latest => self.keep_latest(slot, sequence, logged),
+            SlowClientPolicy::Disconnect => {
+                if let Some(connection) = self.connections.get_mut(slot as usize) {
+                    connection.outbox.drop_events();
+                }
+                self.close(slot, CloseReason::TooSlow);
+            }
+        }
+    }
+
+    /// Turns a live connection that is too slow for an event into one that reads the log.
     ///
     /// What waits in its outbox is dropped where the log still holds it, so that a stalled client
     /// costs no memory.
-    fn fall_behind(&mut self, slot: Slot, sequence: Sequence) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else {
-            return;
-        };
-        let oldest = connection.outbox.oldest_droppable().unwrap_or(sequence);
-        let (next, batch) = match self.setup.log.read(oldest) {
-            Read::Batch(batch) => {
-                connection.outbox.drop_events();
-                (oldest, Some(batch))
-            }
-            Read::Evicted(_) | Read::AtHead => match self.setup.log.read(sequence) {
-                Read::Batch(batch) => (sequence, Some(batch)),
-                Read::Evicted(_) | Read::AtHead => (sequence, None),
-            },
-        };
-        let position = batch.map_or_else(|| self.positions.clone(), |b| b.positions_before(next));
-        connection.replay = Some(Box::new(Replay::new(next, position)));
-        let transport = self.wire_of(slot).map(super::wire::Wire::transport);
-        if let Some(transport) = transport {
-            self.setup
-                .metrics
-                .fell_behind
-                .with_label_values(&[transport.as_str()])
-                .inc();
+    fn fall_behind(&mut self, slot: Slot, sequence: Sequence, logged: &LoggedEvent) {
+        let (next, position) = self.drop_waiting(slot, sequence, logged);
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.replay = Some(Box::new(Replay::new(Reading::Ring(next), position)));
         }
         self.mark_catching_up(slot);
     }
 
-    fn wire_of(&self, slot: Slot) -> Option<&'static dyn super::wire::Wire> {
-        self.connections
+    /// From now on keeps only the newest event of each key for a connection that is too slow.
+    fn keep_latest(&mut self, slot: Slot, sequence: Sequence, logged: &LoggedEvent) {
+        let waiting = self
+            .connections
             .get(slot as usize)
-            .map(|connection| self.wire(connection.format))
-    }
-
-    /// Lets connections read the log, each a bounded part; those with more stay in the list.
-    pub(super) fn catch_up(&mut self) {
-        let turns = self.catching_up.len().min(CATCH_UPS_PER_TURN);
-        for slot in self.catching_up.drain(..turns).collect::<Vec<_>>() {
-            if let Some(connection) = self.connections.get_mut(slot as usize) {
-                connection.is_catching_up = false;
-            }
-            if matches!(self.catch_up_one(slot), CatchUp::Working) {
-                self.mark_catching_up(slot);
-            }
+            .and_then(|connection| connection.outbox.oldest_droppable());
+        let (next, position) = self.drop_waiting(slot, sequence, logged);
+        let mut latest = Latest::new(position);
+        let mut conflated = 0;
+        if waiting == Some(next) {
+            conflated += self.note_dropped(slot, next, sequence, &mut latest);
         }
-    }
-
-    /// Gives those whose cursors were ahead of the shard another look, now that it has moved.
-    pub(super) fn look_again_at_those_ahead(&mut self) {
-        for slot in std::mem::take(&mut self.ahead) {
-            self.mark_catching_up(slot);
-        }
-    }
-
-    /// Reads the log for one connection: a bounded number of events, up to a full outbox.
-    fn catch_up_one(&mut self, slot: Slot) -> CatchUp {
-        let Some(connection) = self.connections.get_mut(slot as usize) else {
-            return CatchUp::Done;
-        };
-        let Some(mut replay) = connection.replay.take().filter(|_| connection.is_open()) else {
-            return CatchUp::Done;
-        };
-        if connection.outbox.events_bytes() >= self.chunk_bytes() {
-            return self.go_on_later(slot, replay, CatchUp::Waiting);
-        }
-        if replay.next >= self.next {
-            return self.at_head(slot, replay);
-        }
-        match self.setup.log.read(replay.next) {
-            Read::AtHead => self.go_on_later(slot, replay, CatchUp::Waiting),
-            Read::Evicted(oldest) => {
-                let missed = self.skip_gap(&mut replay, oldest);
-                // First put back: the cursor of what is told is that of the replay, not of the shard.
-                let outcome = self.go_on_later(slot, replay, CatchUp::Working);
-                if !missed.is_empty() {
-                    self.tell_gap(slot, &missed);
-                }
-                outcome
-            }
-            Read::Batch(batch) => {
-                self.replay_batch(slot, &mut replay, &batch);
-                self.go_on_later(slot, replay, CatchUp::Working)
-            }
-        }
-    }
-
-    fn go_on_later(&mut self, slot: Slot, replay: Box<Replay>, outcome: CatchUp) -> CatchUp {
+        conflated += latest.note(logged, sequence);
+        self.setup.metrics.conflated.inc_by(conflated);
         if let Some(connection) = self.connections.get_mut(slot as usize) {
-            connection.replay = Some(replay);
+            connection.latest = Some(Box::new(latest));
         }
-        outcome
     }
 
-    fn chunk_bytes(&self) -> usize {
-        REPLAY_CHUNK_BYTES.min(self.setup.config.outbox_bytes)
-    }
-
-    /// The connection has read all that the shard has seen: live, unless its cursor says more.
-    fn at_head(&mut self, slot: Slot, mut replay: Box<Replay>) -> CatchUp {
-        if self.positions.reached(&replay.position) {
-            self.mark_dirty(slot);
-            return CatchUp::Done;
-        }
-        let patience = self
-            .setup
-            .config
-            .ticks(std::time::Duration::from_secs(AHEAD_PATIENCE_SECONDS));
-        let since = *replay.ahead_since.get_or_insert(self.tick);
-        if self.tick.wrapping_sub(since) < patience {
-            self.ahead.push(slot);
-            return self.go_on_later(slot, replay, CatchUp::Waiting);
-        }
-        // Kafka does not have what the client says it saw: the topic was made again.
-        let ahead: Vec<Missed> = replay
-            .position
-            .iter()
-            .map(|(topic, partition, from)| {
-                (
-                    topic,
-                    partition,
-                    from,
-                    self.positions.next_offset(topic, partition),
-                )
-            })
-            .filter(|(_, _, from, to)| from > to)
-            .collect();
-        self.tell_gap(slot, &ahead);
-        self.mark_dirty(slot);
-        CatchUp::Done
-    }
-
-    /// The log dropped what comes next: goes on with the oldest that is kept, and returns what is gone.
-    fn skip_gap(&self, replay: &mut Replay, oldest: Sequence) -> Vec<Missed> {
-        replay.next = oldest;
-        let Read::Batch(batch) = self.setup.log.read(oldest) else {
-            return Vec::new();
+    /// Notes the events from number `from` to before `until` that a connection wants and lost from
+    /// its outbox.
+    fn note_dropped(
+        &self,
+        slot: Slot,
+        from: Sequence,
+        until: Sequence,
+        latest: &mut Latest,
+    ) -> u64 {
+        let Some(connection) = self.connections.get(slot as usize) else {
+            return 0;
         };
-        let missed = replay.position.missed_before(&batch.start);
-        replay.position.advance_to(&batch.start);
-        missed
-    }
-
-    fn replay_batch(&mut self, slot: Slot, replay: &mut Replay, batch: &Batch) {
-        let until = self.next;
-        let room = self.chunk_bytes();
-        replay.position.enter(&batch.start);
-        let looked_at = batch.events_from(replay.next).take(EVENTS_PER_CATCH_UP);
-        for (sequence, logged) in looked_at.take_while(|(sequence, _)| *sequence < until) {
-            replay.next = sequence + 1;
-            let Some(connection) = self.connections.get(slot as usize) else {
-                return;
-            };
-            let is_of_old_topic = !replay.position.is_same_topic(logged.topic, &batch.start);
-            let seen = replay.position.next_offset(logged.topic, logged.partition);
-            if is_of_old_topic || logged.offset < seen {
-                continue;
+        let mut conflated = 0;
+        let mut next = from;
+        while next < until
+            && let Read::Batch(batch) = self.setup.log.read(next)
+        {
+            let dropped = batch
+                .events_from(next)
+                .take_while(|(number, _)| *number < until);
+            for (number, logged) in dropped {
+                if connection
+                    .subscriptions
+                    .matches(&logged.event, &logged.fields)
+                {
+                    conflated += latest.note(logged, number);
+                }
             }
-            replay
-                .position
-                .set(logged.topic, logged.partition, logged.offset + 1);
-            let wanted = replay
-                .wanted_at(sequence)
-                .unwrap_or(&connection.subscriptions);
-            if wanted.matches(&logged.event, &logged.fields) {
-                let format = connection.format;
-                self.push_replayed(slot, format, sequence, logged, &replay.position);
-            }
-            let waiting = self
-                .connections
-                .get(slot as usize)
-                .map(|c| c.outbox.events_bytes());
-            if waiting.is_none_or(|bytes| bytes >= room) {
-                break;
-            }
+            next = batch.end();
         }
-        replay.earlier.retain(|(before, _)| *before > replay.next);
-        self.mark_dirty(slot);
+        conflated
     }
 
-    fn push_replayed(
+    /// Drops what waits for a connection and can be read again; returns from where that is, and where
+    /// the client stands before it.
+    fn drop_waiting(
         &mut self,
         slot: Slot,
-        format: Format,
         sequence: Sequence,
         logged: &LoggedEvent,
-        position: &Positions,
-    ) {
-        let cursor = position.encode();
-        let bytes = Bytes::Own(Box::from(self.encode(format, logged, &cursor)));
-        let content = Content::Event {
-            sequence,
-            timestamp_ms: logged.timestamp_ms,
-        };
-        self.push(slot, Frame { bytes, content });
+    ) -> (Sequence, Positions) {
+        if let Some(connection) = self.connections.get_mut(slot as usize)
+            && let Some(oldest) = connection.outbox.oldest_droppable()
+            && let Read::Batch(batch) = self.setup.log.read(oldest)
+        {
+            connection.outbox.drop_events();
+            return (oldest, batch.positions_before(oldest));
+        }
+        let mut position = self.positions.clone();
+        position.set(logged.topic, logged.partition, logged.offset);
+        (sequence, position)
     }
 
     /// Answers a poll once it has caught up and has something, or has all that one answer may hold.
@@ -323,19 +232,12 @@ impl Shard {
             return;
         };
         if answer.is_closed() {
-            return self.remove(slot, super::wire::CloseReason::ByClient);
+            return self.remove(slot, CloseReason::ByClient);
         }
         let is_full = connection.outbox.events_bytes() >= self.chunk_bytes();
-        let is_caught_up = connection.replay.is_none();
+        let is_caught_up = connection.replay.is_none() && connection.latest.is_none();
         if is_full || (is_caught_up && !connection.outbox.is_empty()) {
             self.answer_poll(slot);
         }
     }
-}
-
-fn connection_is_full(connection: Option<&Connection>, more: usize, room: usize) -> bool {
-    connection.is_some_and(|connection| {
-        let waiting = connection.outbox.events_bytes();
-        waiting > 0 && waiting + more > room
-    })
 }

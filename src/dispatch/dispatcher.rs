@@ -16,7 +16,7 @@ use super::shard::{Setup, Shard, WAKER};
 use super::token::{ConnectionId, Incarnation};
 use super::wire::Wire;
 use crate::event::Epoch;
-use crate::replay::{Batch, ReplayLog};
+use crate::replay::{Batch, History, ReplayLog};
 use crate::subscription::Subscriptions;
 use crate::telemetry::Metrics;
 
@@ -52,6 +52,8 @@ pub struct Surroundings {
     pub formats: &'static [&'static dyn Wire],
     /// The replay log that the batches were appended to.
     pub log: Arc<ReplayLog>,
+    /// What the log has dropped.
+    pub history: Arc<History>,
     /// Where to count.
     pub metrics: Metrics,
 }
@@ -69,7 +71,7 @@ struct ShardHandle {
     feed: std_mpsc::SyncSender<Feed>,
     requests: mpsc::Sender<Request>,
     notified: Arc<AtomicBool>,
-    waker: Waker,
+    waker: Arc<Waker>,
     thread: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -147,14 +149,15 @@ impl Dispatcher {
         self.send_attach(attach, None).await;
     }
 
-    /// Like [`Dispatcher::attach`], and returns the id under which to end a poll.
+    /// Like [`Dispatcher::attach`], and returns the id under which to begin a connection or to end a
+    /// poll.
     ///
     /// # Errors
     /// [`Gone`] while the shards end.
     ///
     /// # Cancel safety
-    /// Dropping the future ends the poll.
-    pub async fn attach_poll(&self, attach: Attach) -> Result<ConnectionId, Gone> {
+    /// Dropping the future ends the connection.
+    pub async fn attach_known(&self, attach: Attach) -> Result<ConnectionId, Gone> {
         let (reply, id) = oneshot::channel();
         self.send_attach(attach, Some(reply)).await;
         id.await.map_err(|_| Gone)
@@ -164,6 +167,23 @@ impl Dispatcher {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1);
         if let Some(shard) = self.shards.get(turn) {
             shard.ask(Request::Attach(Box::new(attach), reply)).await;
+        }
+    }
+
+    /// Lets a connection begin at these next offsets that was attached with [`Start::Later`]; nothing
+    /// happens when it has ended.
+    ///
+    /// [`Start::Later`]: super::Start::Later
+    pub async fn begin(&self, connection: ConnectionId, places: Vec<(u16, u32, i64)>) {
+        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
+            shard.ask(Request::Begin(connection, places)).await;
+        }
+    }
+
+    /// Ends a connection that cannot be served; nothing happens when it has ended.
+    pub async fn overloaded(&self, connection: ConnectionId) {
+        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
+            shard.ask(Request::Overloaded(connection)).await;
         }
     }
 
@@ -251,6 +271,29 @@ impl ShardHandle {
     }
 }
 
+/// Has a shard woken when there are new pages, and returns what tells it so.
+fn wake_for_pages(
+    history: &History,
+    notified: &Arc<AtomicBool>,
+    waker: &Arc<Waker>,
+) -> Arc<AtomicBool> {
+    let has_pages = Arc::new(AtomicBool::new(false));
+    let (told, notified, waker) = (
+        Arc::clone(&has_pages),
+        Arc::clone(notified),
+        Arc::clone(waker),
+    );
+    history.listen(move || {
+        told.store(true, Ordering::SeqCst);
+        if !notified.swap(true, Ordering::SeqCst)
+            && let Err(error) = waker.wake()
+        {
+            tracing::error!(%error, "could not wake a shard");
+        }
+    });
+    has_pages
+}
+
 fn start_shard(
     number: u16,
     config: &DispatchConfig,
@@ -258,7 +301,7 @@ fn start_shard(
     texts: mpsc::Sender<ClientText>,
 ) -> std::io::Result<ShardHandle> {
     let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), WAKER)?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     let (feed, batches) = std_mpsc::sync_channel(FEED_CAPACITY);
     let (requests, asked) = mpsc::channel(REQUESTS_CAPACITY);
     let notified = Arc::new(AtomicBool::new(false));
@@ -269,6 +312,7 @@ fn start_shard(
         topics: Arc::clone(&surroundings.topics),
         formats: surroundings.formats,
         log: Arc::clone(&surroundings.log),
+        history: Arc::clone(&surroundings.history),
         texts,
         metrics: surroundings.metrics.clone(),
     };
@@ -276,6 +320,7 @@ fn start_shard(
         feed: batches,
         requests: asked,
         notified: Arc::clone(&notified),
+        has_pages: wake_for_pages(&surroundings.history, &notified, &waker),
     };
     let thread = std::thread::Builder::new()
         .name(format!("shard-{number}"))
@@ -291,4 +336,95 @@ fn start_shard(
         waker,
         thread: parking_lot::Mutex::new(Some(thread)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::{CloseReason, TokenKey};
+    use crate::dispatch::{Format, Incoming, Input, Outgoing, Outlet, Polled, Start};
+    use crate::event::Positions;
+    use crate::telemetry::Transport;
+
+    /// A wire of polls.
+    #[derive(Debug)]
+    struct Json;
+
+    impl Wire for Json {
+        fn transport(&self) -> Transport {
+            Transport::LongPolling
+        }
+
+        fn encode(&self, event: Outgoing<'_>, frame: &mut Vec<u8>) {
+            frame.extend_from_slice(event.json);
+        }
+
+        fn heartbeat(&self, _cursor: Option<&str>, _frame: &mut Vec<u8>) {}
+
+        fn farewell(&self, _reason: CloseReason) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn read(&self, _input: &mut Input, _incoming: &mut Vec<Incoming>) {}
+    }
+
+    fn start() -> Dispatcher {
+        let surroundings = Surroundings {
+            incarnation: Incarnation(1),
+            topics: Arc::from(["t".to_owned()]),
+            formats: &[&Json],
+            log: Arc::new(ReplayLog::new(1024)),
+            metrics: Metrics::new(),
+        };
+        let config = DispatchConfig {
+            shards: 1,
+            heartbeat_interval: Duration::from_secs(60),
+            outbox_bytes: 1024,
+            write_timeout: Duration::from_secs(60),
+        };
+        let (dispatcher, _texts) = Dispatcher::start(&config, &surroundings).expect("a shard");
+        dispatcher
+    }
+
+    async fn poll(dispatcher: &Dispatcher) -> (ConnectionId, oneshot::Receiver<Polled>) {
+        let (answer, polled) = oneshot::channel();
+        let attach = Attach {
+            outlet: Outlet::Poll(answer),
+            format: Format(0),
+            subscriptions: Subscriptions::none(),
+            start: Start::Live,
+        };
+        let id = dispatcher.attach_poll(attach).await.expect("a shard");
+        (id, polled)
+    }
+
+    /// A poll that ended before the shard was open was answered with a cursor of no partitions, and
+    /// the client's next poll got everything from the beginning.
+    #[tokio::test]
+    async fn a_poll_that_ends_before_the_shard_is_open_gets_no_cursor() {
+        let dispatcher = start();
+        let (id, polled) = poll(&dispatcher).await;
+        dispatcher.end_poll(id).await;
+        assert!(polled.await.is_err());
+        let mut positions = Positions::of_topics(["t"]);
+        positions.set(0, 0, 7);
+        let opening = Opening {
+            token_key: TokenKey::new(&[7; 32]),
+            positions: positions.clone(),
+        };
+        dispatcher.open(opening);
+        let (id, polled) = poll(&dispatcher).await;
+        dispatcher.end_poll(id).await;
+        assert_eq!(polled.await.expect("an answer").cursor, positions.encode());
+        dispatcher.drain(Duration::ZERO).await;
+    }
+
+    /// The same for a poll that waits when the instance is told to end.
+    #[tokio::test]
+    async fn a_poll_that_is_drained_before_the_shard_is_open_gets_no_cursor() {
+        let dispatcher = start();
+        let (_, polled) = poll(&dispatcher).await;
+        dispatcher.drain(Duration::from_millis(100)).await;
+        assert!(polled.await.is_err());
+    }
 }

@@ -3,14 +3,15 @@
 use mio::Interest;
 use tokio::sync::oneshot;
 
-use super::connection::{Connection, Life, Polled, Replay, Sink, Start};
+use super::connection::{Connection, Life, Polled, Reading, Replay, Sink, Start};
 use super::control::ControlEvent;
 use super::messages::{Attach, Gone, Opening, Outlet};
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::token::{ConnectionId, Token};
 use super::wire::{CloseReason, Input, Outgoing};
-use crate::event::{Missed, Positions, Resolved};
+use crate::event::Positions;
+use crate::replay::{Found, Range};
 use crate::subscription::Subscriptions;
 
 /// How many changes of subscriptions a connection may make while it catches up.
@@ -70,7 +71,7 @@ impl Shard {
                 },
             );
         }
-        if self.opening.is_some() {
+        if self.opening.is_some() && start != Start::Later {
             self.begin(slot, start);
         } else if let Some(connection) = self.connections.get_mut(slot as usize) {
             connection.waiting = Some(Box::new(start));
@@ -106,12 +107,31 @@ impl Shard {
             .connections
             .iter_mut()
             .filter_map(|(slot, connection)| {
-                let start = connection.waiting.take()?;
+                let start = connection
+                    .waiting
+                    .take_if(|start| **start != Start::Later)?;
                 Some((Slot::try_from(slot).ok()?, *start))
             })
             .collect();
         for (slot, start) in waiting {
             self.begin(slot, start);
+        }
+    }
+
+    /// Lets a connection begin that waited to be told where.
+    pub(super) fn begin_at(&mut self, slot: Slot, places: Vec<(u16, u32, i64)>) {
+        let is_open = self.opening.is_some();
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        let waits_for_it = |start: &mut Box<Start>| **start == Start::Later;
+        if connection.waiting.take_if(waits_for_it).is_none() {
+            return;
+        }
+        if is_open {
+            self.begin(slot, Start::At(places));
+        } else {
+            connection.waiting = Some(Box::new(Start::At(places)));
         }
     }
 
@@ -134,7 +154,7 @@ impl Shard {
         }
         let is_stream = matches!(connection.sink, Sink::Socket(_));
         let subscriptions = connection.subscriptions.clone();
-        let missed = self.set_position(slot, start);
+        let made_anew = self.set_position(slot, start);
         if is_stream && let Some(opening) = &self.opening {
             let token = Token::Connection(self.setup.incarnation, self.id_of(slot));
             let token = opening.token_key.seal(token);
@@ -144,8 +164,8 @@ impl Shard {
                 &ControlEvent::subscriptions_set(&subscriptions.to_json()),
             );
         }
-        if !missed.is_empty() {
-            self.tell_gap(slot, &missed);
+        if !made_anew.is_empty() {
+            self.tell_gap(slot, &made_anew);
         }
         self.index.insert(slot, &subscriptions);
         self.count_subscriptions(0, subscriptions.len());
@@ -153,46 +173,49 @@ impl Shard {
         self.mark_dirty(slot);
     }
 
-    /// Finds out from where the connection reads; returns what of it is gone.
-    fn set_position(&mut self, slot: Slot, start: Start) -> Vec<Missed> {
-        let Start::After(cursor) = start else {
-            return Vec::new();
+    /// Finds out from where the connection reads. Returns what was of topics that were made anew.
+    fn set_position(&mut self, slot: Slot, start: Start) -> Vec<Range> {
+        let mut made_anew = Vec::new();
+        let position = match start {
+            Start::Live | Start::Later => return made_anew,
+            Start::After(cursor) => {
+                let resolved = self.positions.resolve(&cursor);
+                made_anew.extend(resolved.made_anew.into_iter().map(Range::from));
+                resolved.positions
+            }
+            Start::At(places) => {
+                let mut position = self.positions.clone();
+                for (topic, partition, offset) in places {
+                    position.set(topic, partition, offset);
+                }
+                position
+            }
         };
-        let Resolved {
-            positions: mut position,
-            made_anew: mut missed,
-        } = self.positions.resolve(&cursor);
-        let metrics = &self.setup.metrics;
-        metrics.resumes.with_label_values(&["ring"]).inc();
-        if position == self.positions {
-            return missed;
+        let (source, reading) = match self.setup.log.find(&position) {
+            Found::Here(sequence) => ("ring", Reading::Ring(sequence.min(self.next))),
+            Found::Before(_) | Found::MadeAnew => ("kafka", Reading::Kafka(Vec::new())),
+        };
+        let resumes = &self.setup.metrics.resumes;
+        resumes.with_label_values(&[source]).inc();
+        if position != self.positions
+            && let Some(connection) = self.connections.get_mut(slot as usize)
+        {
+            connection.replay = Some(Box::new(Replay::new(reading, position)));
         }
-        let found = self.setup.log.find(&position, &self.positions);
-        for (topic, partition, _, kept_from) in &found.missed {
-            position.set(*topic, *partition, *kept_from);
-        }
-        let replay = Replay::new(found.sequence.min(self.next), position);
-        if let Some(connection) = self.connections.get_mut(slot as usize) {
-            connection.replay = Some(Box::new(replay));
-        }
-        missed.extend(found.missed);
-        missed
+        made_anew
     }
 
-    pub(super) fn tell_gap(&mut self, slot: Slot, missed: &[Missed]) {
+    /// Tells a connection what of its events is gone.
+    pub(super) fn tell_gap(&mut self, slot: Slot, missed: &[Range]) {
         let topics = self.setup.topics.clone();
-        let named = missed.iter().filter_map(|(topic, partition, from, to)| {
-            Some((
-                topics.get(usize::from(*topic))?.as_str(),
-                *partition,
-                *from,
-                *to,
-            ))
+        let named = missed.iter().filter_map(|range| {
+            let topic = topics.get(usize::from(range.topic))?.as_str();
+            Some((topic, range.partition, range.from, range.to))
         });
         let gap = ControlEvent::resume_gap(named);
         let records: i64 = missed
             .iter()
-            .map(|(_, _, from, to)| (to - from).max(0))
+            .map(|range| (range.to - range.from).max(0))
             .sum();
         let metrics = &self.setup.metrics;
         metrics.resume_gaps.inc();
@@ -205,7 +228,7 @@ impl Shard {
     /// Replaces what a connection wants, from the next event on.
     pub(super) fn replace(&mut self, id: ConnectionId, wanted: &Subscriptions) -> Result<(), Gone> {
         let slot = self.slot_of(id).ok_or(Gone)?;
-        let next = self.next;
+        let here = self.positions.clone();
         let connection = self.connections.get_mut(slot as usize).ok_or(Gone)?;
         let before = std::mem::replace(&mut connection.subscriptions, wanted.clone());
         if connection.waiting.is_some() {
@@ -213,7 +236,7 @@ impl Shard {
         }
         let count_before = before.len();
         if let Some(replay) = &mut connection.replay {
-            replay.earlier.push_back((next, before));
+            replay.earlier.push_back((here, before));
             if replay.earlier.len() > MAX_EARLIER_SUBSCRIPTIONS {
                 self.close(slot, CloseReason::Flooding);
                 return Err(Gone);
@@ -256,10 +279,9 @@ impl Shard {
 
     /// Returns where the client will stand when it has read its outbox.
     pub(super) fn position_of<'a>(&'a self, connection: &'a Connection) -> &'a Positions {
-        connection
-            .replay
-            .as_ref()
-            .map_or(&self.positions, |replay| &replay.position)
+        let replay = connection.replay.as_ref().map(|replay| &replay.position);
+        let latest = || connection.latest.as_ref().map(|latest| &latest.position);
+        replay.or_else(latest).unwrap_or(&self.positions)
     }
 
     /// Queues a frame and sees to it that it is written.
@@ -294,7 +316,7 @@ impl Shard {
         let cursor = match self.connections.get(slot as usize) {
             Some(connection) => match connection.waiting.as_deref() {
                 Some(Start::After(cursor)) => cursor.to_string(),
-                Some(Start::Live) | None => self.position_of(connection).encode(),
+                _ => self.position_of(connection).encode(),
             },
             None => return,
         };
@@ -326,12 +348,14 @@ impl Shard {
     /// Ends a connection with these last bytes.
     pub(super) fn close_with(&mut self, slot: Slot, reason: CloseReason, farewell: Vec<u8>) {
         self.leave_index(slot);
+        self.leave_past(slot);
         let tick = self.tick;
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
         connection.life = Life::Closing(reason);
         connection.replay = None;
+        connection.latest = None;
         connection.input = None;
         connection.progress_tick = tick;
         if !farewell.is_empty() {
@@ -358,6 +382,7 @@ impl Shard {
     /// Forgets a connection at once; whatever still waits for it is lost to it.
     pub(super) fn remove(&mut self, slot: Slot, reason: CloseReason) {
         self.leave_index(slot);
+        self.leave_past(slot);
         let Some(mut connection) = self.connections.try_remove(slot as usize) else {
             return;
         };

@@ -71,8 +71,10 @@ pub struct Gone;
 /// What others ask of a shard.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// Takes a connection in; the id is answered to those who poll.
+    /// Takes a connection in; the id is answered to those who ask for it.
     Attach(Box<Attach>, Option<oneshot::Sender<ConnectionId>>),
+    /// Lets a connection begin at these next offsets, that was attached to begin later.
+    Begin(ConnectionId, Vec<(u16, u32, i64)>),
     /// Replaces the subscriptions of a connection.
     Replace(
         ConnectionId,
@@ -83,6 +85,8 @@ pub(super) enum Request {
     Tell(ConnectionId, ControlEvent),
     /// The text of a connection was acted on; it may send the next one.
     TextDone(ConnectionId),
+    /// Closes a connection that cannot be served.
+    Overloaded(ConnectionId),
     /// Answers a poll with what there is.
     EndPoll(ConnectionId),
     /// Closes all connections, spread until the instant; then answers and ends the thread.
@@ -109,4 +113,6 @@ pub(super) struct Inbox {
     pub(super) requests: mpsc::Receiver<Request>,
     /// Set by whoever sent something since the shard looked.
     pub(super) notified: Arc<AtomicBool>,
+    /// Set when there are new pages of the past.
+    pub(super) has_pages: Arc<AtomicBool>,
 }

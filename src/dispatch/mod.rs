@@ -4,28 +4,32 @@
 //! ingest ─batch─▶ Dispatcher ─▶ shard 0 … shard N-1
 //!                                │ Index: who wants it?
 //!                                ├─ live ──────▶ outbox ─▶ socket or poll
-//!                                └─ behind ─ReplayLog─▶ outbox ─▶ socket or poll
+//!                                └─ behind ─ReplayLog, History─▶ outbox ─▶ socket or poll
 //! ```
 //!
 //! # Invariants
 //! - A connection belongs to one shard for its whole life, and a shard to one thread.
 //! - A connection sees its events in the order of the log, each at most once.
 //! - An event is encoded once for each wire format and shard.
-//! - A connection that is too slow, or resumes, reads the log itself and queues nothing meanwhile.
+//! - A connection that is too slow, or resumes, reads the log, and what the log has dropped from
+//!   Kafka, for itself; it queues nothing meanwhile.
 //!
 //! # Backpressure
 //! A shard never waits for a client. Ingest waits for the slowest shard, requests wait for a place in
 //! its queue.
 
+mod catch_up;
 mod config;
 mod connection;
 mod control;
 mod delivery;
 mod dispatcher;
 mod index;
+mod latest;
 mod membership;
 mod messages;
 mod outbox;
+mod past;
 mod remade;
 mod shard;
 mod sockets;
@@ -33,7 +37,7 @@ mod ticks;
 mod token;
 mod wire;
 
-pub use config::DispatchConfig;
+pub use config::{DispatchConfig, SlowClientPolicy};
 pub use connection::{Polled, Start};
 pub use control::ControlEvent;
 pub use dispatcher::{Dispatcher, StartError, Surroundings};

@@ -30,6 +30,8 @@ pub(super) enum Content {
         sequence: Sequence,
         timestamp_ms: i64,
     },
+    /// An event that was read again for this connection alone.
+    Replayed { timestamp_ms: i64 },
     /// Heads, heartbeats, control events, pongs: not in the log, so never dropped.
     Control,
 }
@@ -120,20 +122,20 @@ impl Outbox {
     pub(super) fn oldest_droppable(&self) -> Option<Sequence> {
         match self.frames.get(self.first_droppable())?.content {
             Content::Event { sequence, .. } => Some(sequence),
-            Content::Control => None,
+            Content::Replayed { .. } | Content::Control => None,
         }
     }
 
     /// Returns the place of the first frame that may be dropped, and all after it: not written in
-    /// part, and with no control event behind it, whose cursor says that the client has it.
+    /// part, and with no other frame behind it, whose cursor says that the client has it.
     fn first_droppable(&self) -> usize {
-        let is_control = |frame: &Frame| frame.content == Content::Control;
-        let after_control = self
+        let is_other = |frame: &Frame| !matches!(frame.content, Content::Event { .. });
+        let after_others = self
             .frames
             .iter()
-            .rposition(is_control)
+            .rposition(is_other)
             .map_or(0, |last| last + 1);
-        after_control.max(usize::from(self.written > 0))
+        after_others.max(usize::from(self.written > 0))
     }
 
     /// Takes all frames out, for a reader that gets them at once.
@@ -144,7 +146,7 @@ impl Outbox {
 
     fn counter(&mut self, content: Content) -> &mut usize {
         match content {
-            Content::Event { .. } => &mut self.events_bytes,
+            Content::Event { .. } | Content::Replayed { .. } => &mut self.events_bytes,
             Content::Control => &mut self.control_bytes,
         }
     }

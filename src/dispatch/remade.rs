@@ -10,28 +10,32 @@
 
 use std::time::Instant;
 
-use super::connection::{Connection, Start};
+use super::connection::{Connection, Reading, Start};
 use super::shard::{Shard, Slot};
+use super::token::ConnectionId;
 use crate::event::{Epoch, Missed};
+use crate::replay::Range;
 
 impl Shard {
     /// Goes on at the beginning of the new topic, and tells everybody who has begun.
     pub(super) fn begin_anew(&mut self, topic: u16, epoch: Epoch) {
         let missed = self.positions.begin_anew(topic, epoch);
-        let told: Vec<(Slot, Vec<Missed>)> = self
+        let told: Vec<(Slot, Vec<Range>)> = self
             .connections
             .iter_mut()
             .filter(|(_, connection)| connection.is_open() && connection.waiting.is_none())
             .filter_map(|(slot, connection)| {
-                let missed = match &mut connection.replay {
-                    Some(replay) => replay.position.begin_anew(topic, epoch),
-                    None => missed.clone(),
-                };
-                Some((Slot::try_from(slot).ok()?, missed))
+                let missed = connection
+                    .begin_anew(topic, epoch)
+                    .unwrap_or_else(|| missed.clone());
+                let missed = missed.into_iter().map(Range::from);
+                Some((Slot::try_from(slot).ok()?, missed.collect()))
             })
             .collect();
         for (slot, missed) in told.iter().filter(|(_, missed)| !missed.is_empty()) {
             self.tell_gap(*slot, missed);
+            // It may have waited for this.
+            self.mark_catching_up(*slot);
         }
     }
 
@@ -53,7 +57,7 @@ impl Shard {
         let waiting = std::mem::take(&mut self.unverified);
         let (ready, later) = waiting.into_iter().partition(|(_, since)| *since <= asked);
         self.unverified = later;
-        let ready: Vec<(super::token::ConnectionId, Instant)> = ready;
+        let ready: Vec<(ConnectionId, Instant)> = ready;
         for (id, _) in ready {
             let Some(slot) = self.slot_of(id) else {
                 continue;
@@ -63,5 +67,20 @@ impl Shard {
                 self.begin_now(slot, *start);
             }
         }
+    }
+}
+
+impl Connection {
+    /// Goes on at the beginning of the new topic, for who does not stand where the shard stands;
+    /// returns what it had seen of the old one, `None` for who does.
+    fn begin_anew(&mut self, topic: u16, epoch: Epoch) -> Option<Vec<Missed>> {
+        if let Some(replay) = &mut self.replay {
+            if let Reading::Kafka(pages) = &mut replay.reading {
+                pages.retain(|page| page.topic != topic);
+            }
+            return Some(replay.position.begin_anew(topic, epoch));
+        }
+        let latest = self.latest.as_mut()?;
+        Some(latest.position.begin_anew(topic, epoch))
     }
 }

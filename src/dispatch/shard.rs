@@ -21,10 +21,11 @@ use super::config::DispatchConfig;
 use super::connection::{Connection, Life};
 use super::index::Index;
 use super::messages::{ClientText, Feed, Inbox, Opening, Request};
+use super::past::Places;
 use super::token::{ConnectionId, Incarnation};
-use super::wire::{Format, Wire};
+use super::wire::{CloseReason, Format, Wire};
 use crate::event::Positions;
-use crate::replay::{ReplayLog, Sequence};
+use crate::replay::{History, ReplayLog, Sequence};
 use crate::telemetry::Metrics;
 
 pub(super) use super::index::Slot;
@@ -44,6 +45,7 @@ pub(super) struct Setup {
     pub(super) topics: Arc<[String]>,
     pub(super) formats: &'static [&'static dyn Wire],
     pub(super) log: Arc<ReplayLog>,
+    pub(super) history: Arc<History>,
     pub(super) texts: mpsc::Sender<ClientText>,
     pub(super) metrics: Metrics,
 }
@@ -66,6 +68,8 @@ pub(super) struct Shard {
     pub(super) next: Sequence,
     pub(super) dirty: Vec<Slot>,
     pub(super) catching_up: VecDeque<Slot>,
+    /// Connections that read pages of the past, and those that wait for it.
+    pub(super) places: Places,
     /// Connections whose cursors are ahead of this shard; they wait for it.
     pub(super) ahead: Vec<Slot>,
     /// Connections with cursors of topics that are not known here, and since when they wait.
@@ -114,6 +118,7 @@ impl Shard {
             next: 0,
             dirty: Vec::new(),
             catching_up: VecDeque::new(),
+            places: Places::default(),
             ahead: Vec::new(),
             unverified: Vec::new(),
             readable: Vec::new(),
@@ -142,6 +147,9 @@ impl Shard {
             }
             self.read_on();
             has_more = self.take_in();
+            if self.inbox.has_pages.swap(false, Ordering::SeqCst) {
+                self.on_pages();
+            }
             if Instant::now() >= self.next_tick {
                 self.on_tick();
             }
@@ -198,6 +206,11 @@ impl Shard {
     fn on_request(&mut self, request: Request) {
         match request {
             Request::Attach(attach, reply) => self.attach(*attach, reply),
+            Request::Begin(id, places) => {
+                if let Some(slot) = self.slot_of(id) {
+                    self.begin_at(slot, places);
+                }
+            }
             Request::Replace(id, subscriptions, reply) => {
                 let result = self.replace(id, &subscriptions);
                 if reply.send(result).is_err() {
@@ -214,9 +227,14 @@ impl Shard {
                     self.resume_reading(slot);
                 }
             }
+            Request::Overloaded(id) => {
+                if let Some(slot) = self.slot_of(id) {
+                    self.close(slot, super::wire::CloseReason::Overloaded);
+                }
+            }
             Request::EndPoll(id) => {
                 if let Some(slot) = self.slot_of(id) {
-                    self.answer_poll(slot);
+                    self.end_poll(slot);
                 }
             }
             Request::Drain(until, done) => {
@@ -226,6 +244,17 @@ impl Shard {
                     done: Some(done),
                 });
             }
+        }
+    }
+
+    /// Answers a poll with what there is. One that has not begun stands nowhere yet, so it ends
+    /// without an answer: its client asks again, with the cursor that it has.
+    fn end_poll(&mut self, slot: Slot) {
+        let connection = self.connections.get(slot as usize);
+        if connection.is_some_and(|connection| connection.waiting.is_some()) {
+            self.remove(slot, CloseReason::Answered);
+        } else {
+            self.answer_poll(slot);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
 
-use super::connection::{Life, Sink};
+use super::connection::{Connection, Life, Sink};
 use super::messages::ClientText;
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
@@ -179,6 +179,16 @@ impl Shard {
         self.count_deliveries();
     }
 
+    /// Writes what waits for one connection, as far as its socket takes it.
+    pub(super) fn flush_one(&mut self, slot: Slot) {
+        let is_socket = |connection: &Connection| matches!(connection.sink, Sink::Socket(_));
+        if self.connections.get(slot as usize).is_some_and(is_socket) {
+            let mut ages = self.setup.metrics.delivery_age.local();
+            self.flush(slot, &mut ages);
+            ages.flush();
+        }
+    }
+
     /// Adds what was written since the last time to the counters, once for all connections.
     fn count_deliveries(&mut self) {
         for (count, wire) in self.scratch.delivered.iter_mut().zip(self.setup.formats) {
@@ -228,7 +238,9 @@ impl Shard {
                 Ok(count) => {
                     connection.outbox.advance(count, |content| {
                         connection.progress_tick = tick;
-                        if let Content::Event { timestamp_ms, .. } = content {
+                        if let Content::Event { timestamp_ms, .. }
+                        | Content::Replayed { timestamp_ms } = content
+                        {
                             delivered += 1;
                             ages.observe(Age::between(timestamp_ms, now_ms).as_secs());
                         }
@@ -243,7 +255,7 @@ impl Shard {
                 Err(error) => return Err(error),
             }
         }
-        let is_behind = connection.replay.is_some();
+        let is_behind = connection.replay.is_some() || connection.latest.is_some();
         let must_go_on = !is_empty && !connection.is_blocked;
         let format = connection.format;
         if let Some(count) = self.scratch.delivered.get_mut(usize::from(format.0)) {

@@ -125,7 +125,13 @@ impl Shard {
             .filter(|slot| f64::from(spread(*slot)) <= passed * f64::from(DRAIN_STRIDES))
             .collect();
         for slot in due {
-            self.close(slot, CloseReason::Drain);
+            let connection = self.connections.get(slot as usize);
+            if connection.is_some_and(|c| matches!(c.sink, Sink::Poll(_)) && c.waiting.is_some()) {
+                // It stands nowhere yet, so there is nothing to answer.
+                self.remove(slot, CloseReason::Drain);
+            } else {
+                self.close(slot, CloseReason::Drain);
+            }
         }
     }
 }

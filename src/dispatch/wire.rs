@@ -22,6 +22,8 @@ pub enum CloseReason {
     Drain,
     /// The client took no byte for the write timeout.
     Stalled,
+    /// The client was too slow, and the policy is to disconnect it; it may resume.
+    TooSlow,
     /// The client did not answer a ping within an interval.
     Unresponsive,
     /// The client broke the protocol.
@@ -42,6 +44,7 @@ impl CloseReason {
             Self::ByClient => "by_client",
             Self::Drain => "drain",
             Self::Stalled => "stalled",
+            Self::TooSlow => "too_slow",
             Self::Unresponsive => "unresponsive",
             Self::Violation => "violation",
             Self::Flooding => "flooding",

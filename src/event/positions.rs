@@ -125,6 +125,13 @@ impl Positions {
         remade(self) == remade(other)
     }
 
+    /// Returns whether a topic was made anew in `other` and not here.
+    #[must_use]
+    pub fn is_of_older_topic(&self, other: &Self) -> bool {
+        let mut pairs = self.topics.iter().zip(&other.topics);
+        pairs.any(|(own, other)| own.remade < other.remade)
+    }
+
     /// Returns whether every partition stands at or after where it stands in `other`.
     #[must_use]
     pub fn reached(&self, other: &Self) -> bool {

@@ -20,6 +20,7 @@ mod config;
 mod config_error;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
+mod headers;
 mod log;
 mod producer;
 mod topics;
@@ -29,6 +30,7 @@ pub use config::KafkaConfig;
 pub use config_error::ConfigError;
 #[cfg(feature = "embedded-broker")]
 pub use embedded::{EmbeddedBroker, EmbeddedBrokerError};
+pub use headers::readable_headers;
 pub use log::{ClientLog, QuietContext};
 pub use producer::{Delivered, OutgoingRecord, ProduceError, Producer};
 pub use topics::{TopicError, TopicSpec, ensure_topics};

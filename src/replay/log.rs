@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::event::{CloudEvent, Missed, Positions};
+use crate::event::{CloudEvent, Epoch, Missed, Positions};
 use crate::subscription::Fields;
 
 /// The number of an event in the order of this instance, from 0 at its start.
@@ -26,6 +26,16 @@ pub struct LoggedEvent {
     pub offset: i64,
     /// The record's timestamp, in Unix milliseconds.
     pub timestamp_ms: i64,
+    /// A hash of the record's key, if it has one; equal keys have equal hashes in one process.
+    pub key_hash: Option<u64>,
+}
+
+impl LoggedEvent {
+    /// Returns about how many bytes of memory the event holds.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.event.json().len() + self.fields.size_bytes() + size_of::<Self>()
+    }
 }
 
 /// Events that were read together, in the order in which everybody sees them.
@@ -64,9 +74,7 @@ impl Batch {
     }
 
     fn size_bytes(&self) -> usize {
-        let events = self.events.iter().map(|logged| {
-            logged.event.json().len() + logged.fields.size_bytes() + size_of::<LoggedEvent>()
-        });
+        let events = self.events.iter().map(LoggedEvent::size_bytes);
         events.sum::<usize>() + size_of::<Self>() + self.start.iter().count() * size_of::<i64>()
     }
 }
@@ -82,13 +90,50 @@ pub enum Read {
     AtHead,
 }
 
-/// Where to start reading for a client that stands at some positions.
+/// The records `from..to` of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The topic's index in the configured order.
+    pub topic: u16,
+    /// The partition of the topic.
+    pub partition: u32,
+    /// The first offset.
+    pub from: i64,
+    /// The offset after the last one.
+    pub to: i64,
+}
+
+impl From<Missed> for Range {
+    fn from((topic, partition, from, to): Missed) -> Self {
+        Self {
+            topic,
+            partition,
+            from,
+            to,
+        }
+    }
+}
+
+/// What the log holds.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The batches, newest first.
+    pub batches: Vec<Arc<Batch>>,
+    /// From where on they have every event of each partition.
+    pub begin: Positions,
+    /// Where every partition stands after them.
+    pub end: Positions,
+}
+
+/// Where a client reads on that stands at some positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartingPoint {
-    /// The number of the first event to read; earlier ones of its batch were seen already.
-    pub sequence: Sequence,
-    /// The partitions that cannot be served whole.
-    pub missed: Vec<Missed>,
+pub enum Found {
+    /// In the log, from this event on; earlier ones of its batch were seen already.
+    Here(Sequence),
+    /// In Kafka first: the log does not reach back to these records.
+    Before(Vec<Range>),
+    /// Nowhere: a topic was made anew, and whoever stands there has yet to be told.
+    MadeAnew,
 }
 
 /// The ring of the newest events, shared by all shards; bounded in bytes.
@@ -104,16 +149,21 @@ pub struct ReplayLog {
 #[derive(Debug)]
 struct Ring {
     batches: VecDeque<(Arc<Batch>, usize)>,
+    /// From where on the log has every event of each partition.
+    reach: Positions,
     bytes: usize,
     head: Sequence,
 }
 
 impl ReplayLog {
-    /// Makes an empty log that keeps `limit_bytes` of events, and the newest batch in any case.
+    /// Makes an empty log of `topics` that keeps `limit_bytes` of events, and the newest batch in any
+    /// case.
     #[must_use]
-    pub fn new(limit_bytes: usize) -> Self {
+    pub fn new<'a>(topics: impl IntoIterator<Item = &'a str>, limit_bytes: usize) -> Self {
+        let reach = Positions::of_topics(topics);
         let ring = Ring {
             batches: VecDeque::new(),
+            reach,
             bytes: 0,
             head: 0,
         };
@@ -121,6 +171,18 @@ impl ReplayLog {
             ring: RwLock::new(ring),
             limit_bytes,
         }
+    }
+
+    /// Sets from where on the events of a partition will be appended; before its first one.
+    pub fn begin(&self, topic: u16, partition: u32, offset: i64) {
+        self.ring.write().reach.set(topic, partition, offset);
+    }
+
+    /// Goes on with the topic that was made anew under the same name; its partitions begin again.
+    ///
+    /// What the log holds of the old one stays, before all of the new one.
+    pub fn begin_anew(&self, topic: u16, epoch: Epoch) {
+        self.ring.write().reach.begin_anew(topic, epoch);
     }
 
     /// Appends the events that follow those appended before, and drops the oldest over the limit.
@@ -140,6 +202,9 @@ impl ReplayLog {
         while ring.bytes > self.limit_bytes && ring.batches.len() > 1 {
             if let Some((_, freed_bytes)) = ring.batches.pop_front() {
                 ring.bytes -= freed_bytes;
+            }
+            if let Some(oldest) = ring.batches.front().map(|(oldest, _)| Arc::clone(oldest)) {
+                ring.reach.advance_to(&oldest.start);
             }
         }
         (batch, ring.bytes)
@@ -163,30 +228,47 @@ impl ReplayLog {
     }
 
     /// Returns from where a client reads that has seen everything before `seen`.
-    ///
-    /// `here` is where the caller stands; a partition that the log does not hold counts from there.
     #[must_use]
-    pub fn find(&self, seen: &Positions, here: &Positions) -> StartingPoint {
+    pub fn find(&self, seen: &Positions) -> Found {
         let ring = self.ring.read();
+        if seen.is_of_older_topic(&ring.reach) {
+            return Found::MadeAnew;
+        }
+        let before = seen.missed_before(&ring.reach).into_iter();
+        let before: Vec<Range> = before.map(Range::from).collect();
+        if !before.is_empty() {
+            return Found::Before(before);
+        }
         // Positions only grow along the log, so the batches that start at or before `seen` come first.
-        let before = ring
+        let after = ring
             .batches
             .partition_point(|(batch, _)| seen.reached(&batch.start));
-        if let Some((batch, _)) = before
+        let oldest = ring.batches.front();
+        let newest_before = after
             .checked_sub(1)
-            .and_then(|index| ring.batches.get(index))
-        {
-            return StartingPoint {
-                sequence: batch.first,
-                missed: Vec::new(),
-            };
+            .and_then(|index| ring.batches.get(index));
+        Found::Here(
+            newest_before
+                .or(oldest)
+                .map_or(ring.head, |(batch, _)| batch.first),
+        )
+    }
+
+    /// Returns all batches, newest first, and where they begin and end.
+    #[must_use]
+    pub fn newest_first(&self) -> Held {
+        let ring = self.ring.read();
+        let newest_first = ring.batches.iter().rev();
+        let batches: Vec<Arc<Batch>> = newest_first.map(|(batch, _)| Arc::clone(batch)).collect();
+        let mut end = ring.reach.clone();
+        if let Some(newest) = batches.first() {
+            end.advance_to(&newest.positions_before(newest.end()));
         }
-        let (oldest, sequence) = match ring.batches.front() {
-            Some((batch, _)) => (&batch.start, batch.first),
-            None => (here, ring.head),
-        };
-        let missed = seen.missed_before(oldest);
-        StartingPoint { sequence, missed }
+        Held {
+            batches,
+            begin: ring.reach.clone(),
+            end,
+        }
     }
 }
 
@@ -209,6 +291,7 @@ mod tests {
             partition,
             offset,
             timestamp_ms: 0,
+            key_hash: None,
         }
     }
 
@@ -222,7 +305,9 @@ mod tests {
 
     /// Three batches: (0,5) (1,7) | (0,6) | (1,8) (0,7).
     fn log(limit_bytes: usize) -> ReplayLog {
-        let log = ReplayLog::new(limit_bytes);
+        let log = ReplayLog::new(["t"], limit_bytes);
+        log.begin(0, 0, 5);
+        log.begin(0, 1, 7);
         log.append(at(&[5, 7]), vec![logged(0, 5), logged(1, 7)]);
         log.append(at(&[6, 8]), vec![logged(0, 6)]);
         log.append(at(&[7, 8]), vec![logged(1, 8), logged(0, 7)]);
@@ -252,7 +337,6 @@ mod tests {
     #[test]
     fn a_client_starts_at_the_newest_batch_before_all_that_it_misses() {
         let log = log(usize::MAX);
-        let here = at(&[8, 9]);
         for (seen, sequence) in [
             (at(&[5, 7]), 0),
             (at(&[6, 7]), 0),
@@ -262,71 +346,74 @@ mod tests {
             (at(&[8, 9]), 3),
             (at(&[99, 99]), 3),
         ] {
-            let found = log.find(&seen, &here);
-            assert_eq!(
-                found,
-                StartingPoint {
-                    sequence,
-                    missed: Vec::new()
-                },
-                "{seen:?}"
-            );
+            assert_eq!(log.find(&seen), Found::Here(sequence), "{seen:?}");
         }
+        assert_eq!(log.newest_first().end, at(&[8, 9]));
     }
 
     #[test]
-    fn what_was_dropped_is_named_by_partition_and_offsets() {
-        let log = log(1);
-        assert!(matches!(log.read(0), Read::Evicted(3)));
-        let found = log.find(&at(&[5, 8]), &at(&[8, 9]));
-        assert_eq!(
-            found,
-            StartingPoint {
-                sequence: 3,
-                missed: vec![(0, 0, 5, 7)]
-            }
-        );
-        let empty = ReplayLog::new(1);
-        let found = empty.find(&at(&[5]), &at(&[9]));
-        assert_eq!(
-            found,
-            StartingPoint {
-                sequence: 0,
-                missed: vec![(0, 0, 5, 9)]
-            }
-        );
+    fn what_the_log_does_not_hold_is_named_by_partition_and_offsets() {
+        let range = |partition, from, to| Range {
+            topic: 0,
+            partition,
+            from,
+            to,
+        };
+        let small = log(1);
+        assert!(matches!(small.read(0), Read::Evicted(3)));
+        let found = small.find(&at(&[5, 8]));
+        assert_eq!(found, Found::Before(vec![range(0, 5, 7)]));
+        assert_eq!(small.find(&at(&[7, 8])), Found::Here(3));
+        let empty = ReplayLog::new(["t"], 1);
+        empty.begin(0, 0, 9);
+        assert_eq!(empty.find(&at(&[5])), Found::Before(vec![range(0, 5, 9)]));
+        assert_eq!(empty.find(&at(&[9])), Found::Here(0));
+    }
+
+    #[test]
+    fn a_partition_that_came_after_the_first_batch_is_missed_from_its_own_beginning() {
+        let log = ReplayLog::new(["t"], usize::MAX);
+        log.begin(0, 0, 5);
+        log.append(at(&[5]), vec![logged(0, 5)]);
+        log.begin(0, 1, 90);
+        log.append(at(&[6, 90]), vec![logged(1, 90)]);
+        let range = Range {
+            topic: 0,
+            partition: 1,
+            from: 40,
+            to: 90,
+        };
+        assert_eq!(log.find(&at(&[5, 40])), Found::Before(vec![range]));
     }
 
     #[test]
     fn a_topic_made_anew_comes_after_all_of_the_old_one() {
-        let log = ReplayLog::new(usize::MAX);
+        let epoch = Epoch::of([1; 16]);
+        let log = ReplayLog::new(["t"], usize::MAX);
         log.append(at(&[5]), vec![logged(0, 5)]);
         log.append(at(&[6]), vec![logged(0, 6)]);
         let old = at(&[7]);
+        assert_eq!(log.find(&old), Found::Here(1));
         let mut new = old.clone();
-        new.begin_anew(0, crate::event::Epoch::of([1; 16]));
+        new.begin_anew(0, epoch);
         let beginning = new.clone();
+        log.begin_anew(0, epoch);
         log.append(new.clone(), vec![logged(0, 0)]);
         new.set(0, 0, 1);
         log.append(new.clone(), vec![logged(0, 1)]);
-        for (seen, here, sequence) in [(&beginning, &new, 2), (&new, &new, 3), (&old, &old, 1)] {
-            let found = log.find(seen, here);
-            assert_eq!(
-                (found.sequence, found.missed),
-                (sequence, vec![]),
-                "{seen:?}"
-            );
-        }
+        assert_eq!(log.find(&beginning), Found::Here(2));
+        assert_eq!(log.find(&new), Found::Here(3));
+        assert_eq!(log.find(&old), Found::MadeAnew);
     }
 
     #[test]
     fn holds_no_more_bytes_than_its_limit_but_the_newest_batch_in_any_case() {
-        let log = ReplayLog::new(10_000);
+        let log = ReplayLog::new(["t"], 10_000);
         for offset in 0..1000 {
             let (batch, bytes) = log.append(at(&[offset]), vec![logged(0, offset)]);
             assert!(bytes <= 10_000 && batch.first == offset.unsigned_abs());
         }
-        let small = ReplayLog::new(0);
+        let small = ReplayLog::new(["t"], 0);
         let (batch, _) = small.append(at(&[0]), vec![logged(0, 0)]);
         assert!(matches!(small.read(batch.first), Read::Batch(_)));
     }

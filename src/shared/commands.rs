@@ -17,7 +17,7 @@ use super::follower::{Follow, FollowError, Follower, From};
 use super::members::{HELLO_INTERVAL, Members, Verdict};
 use super::message::Message;
 use crate::kafka::{KafkaConfig, OutgoingRecord, ProduceError, Producer, TopicSpec};
-use crate::telemetry::Tasks;
+use crate::telemetry::{Condition, Readiness, Tasks};
 
 /// Requests that may wait for their replies.
 const PENDING_LIMIT: usize = 10_000;
@@ -27,6 +27,8 @@ const QUEUE_LIMIT: usize = 1024;
 const WORK_LIMIT: usize = 256;
 /// How long Kafka keeps commands.
 const RETENTION_MS: &str = "600000";
+/// How long to wait after a hello that Kafka did not take.
+const HELLO_RETRY: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.
 const BYE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -68,6 +70,7 @@ struct Shared {
     members: watch::Sender<Members>,
     pending: Mutex<HashMap<String, oneshot::Sender<Value>>>,
     work: Arc<Semaphore>,
+    readiness: Readiness,
     tasks: Tasks,
 }
 
@@ -84,8 +87,9 @@ impl CommandLog {
     /// Starts to follow the topic `<CLUSTER_NAME>.commands` from its end, creating it if missing.
     ///
     /// `incarnation` names this start of this instance and must never be used again. `handler` answers
-    /// the commands of others, at most 256 at a time. Waits for Kafka if need be. Has to be called
-    /// within a Tokio runtime.
+    /// the commands of others, at most 256 at a time. Waits for Kafka if need be. Sets
+    /// [`Condition::KafkaWritable`] by whether Kafka takes the hellos. Has to be called within a Tokio
+    /// runtime.
     ///
     /// # Errors
     /// [`FollowError`] when the settings are refused. Not when Kafka is away.
@@ -94,6 +98,7 @@ impl CommandLog {
         producer: Producer,
         incarnation: &str,
         handler: Arc<CommandHandler>,
+        readiness: Readiness,
         tasks: &Tasks,
     ) -> Result<Self, FollowError> {
         let topic = format!("{}.commands", config.cluster_name);
@@ -113,6 +118,7 @@ impl CommandLog {
             members: watch::Sender::new(Members::new(incarnation)),
             pending: Mutex::default(),
             work: Arc::new(Semaphore::new(WORK_LIMIT)),
+            readiness,
             tasks: tasks.clone(),
         });
         let (queue, messages) = mpsc::channel(QUEUE_LIMIT);
@@ -268,6 +274,18 @@ impl Shared {
         self.producer.produce(record).await.map(|_delivered| ())
     }
 
+    /// Takes down whether Kafka takes records, and says so when that changes.
+    fn writable(&self, is_writable: bool, error: Option<ProduceError>) {
+        if self.readiness.holds(Condition::KafkaWritable) == is_writable {
+            return;
+        }
+        self.readiness.set(Condition::KafkaWritable, is_writable);
+        match error {
+            Some(error) => tracing::warn!(%error, "kafka takes no records, waiting for it"),
+            None => tracing::info!("kafka takes records again"),
+        }
+    }
+
     /// Says hello now and then, from the moment on at which others can be heard.
     async fn say_hello(self: Arc<Self>, listening: Arc<watch::Sender<bool>>) {
         let stopping = self.tasks.stopping();
@@ -283,14 +301,14 @@ impl Shared {
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 interval.tick().await;
-                match self.send(&message).await {
-                    Ok(()) => {
-                        message = Message::Hello {
-                            from: self.incarnation.clone(),
-                        }
-                    }
-                    Err(error) => tracing::debug!(%error, "could not say hello"),
+                while let Err(error) = self.send(&message).await {
+                    self.writable(false, Some(error));
+                    tokio::time::sleep(HELLO_RETRY).await;
                 }
+                self.writable(true, None);
+                message = Message::Hello {
+                    from: self.incarnation.clone(),
+                };
             }
         };
         tokio::select! {

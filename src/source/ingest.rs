@@ -5,39 +5,21 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::dispatch::{Dispatcher, Opening, TokenKey};
-use crate::event::{DecodeError, Epoch, Positions, decode_kafka};
-use crate::replay::{LoggedEvent, ReplayLog};
-use crate::subscription::Extractors;
-use crate::telemetry::{Limited, Metrics, Rejection};
-
-/// A record as a source read it.
-#[derive(Debug, Clone, Copy)]
-pub struct SourceRecord<'a> {
-    /// The topic's index in the configured order.
-    pub topic: u16,
-    /// The partition of the topic.
-    pub partition: u32,
-    /// The record's offset in the partition.
-    pub offset: i64,
-    /// The record's timestamp, in Unix milliseconds.
-    pub timestamp_ms: i64,
-    /// The headers, in order.
-    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
-    /// The value; `None` for a record without one.
-    pub value: Option<&'a [u8]>,
-}
+use crate::event::{Epoch, Positions};
+use crate::replay::{History, LoggedEvent, Record, RecordDecoder, Rejected, ReplayLog};
+use crate::telemetry::{Limited, Metrics};
 
 /// What ingest needs of the rooms below.
 #[derive(Debug, Clone)]
 pub struct IngestParts {
     /// The source topics in their configured order.
     pub topics: Arc<[String]>,
-    /// Which fields of which events can be constrained.
-    pub extractors: Arc<Extractors>,
-    /// The largest record taken, in bytes of its value.
-    pub max_event_bytes: usize,
+    /// Makes events of records.
+    pub decoder: RecordDecoder,
     /// Where the events are appended.
     pub log: Arc<ReplayLog>,
+    /// What was read again from Kafka.
+    pub history: Arc<History>,
     /// Whom they are handed to.
     pub dispatcher: Dispatcher,
     /// Has the key of connection tokens, once it is known.
@@ -79,6 +61,7 @@ impl Ingest {
         self.flush();
         self.positions.set(topic, partition, next_offset);
         self.flushed.set(topic, partition, next_offset);
+        self.parts.log.begin(topic, partition, next_offset);
     }
 
     /// Sets which topic of its name a topic is, before its first partition is assigned.
@@ -96,6 +79,8 @@ impl Ingest {
         self.flush();
         self.positions.begin_anew(topic, epoch);
         self.flushed.begin_anew(topic, epoch);
+        self.parts.log.begin_anew(topic, epoch);
+        self.parts.history.forget(topic);
         self.parts.dispatcher.begin_anew(topic, epoch);
     }
 
@@ -108,9 +93,9 @@ impl Ingest {
     /// Decodes a record and keeps its event until the next [`Ingest::flush`].
     ///
     /// A record that is no event is counted by its reason, logged at a limited rate, and skipped.
-    pub fn accept(&mut self, record: SourceRecord<'_>) {
+    pub fn accept(&mut self, record: Record<'_>) {
         self.count(record.topic);
-        match self.decode(record) {
+        match self.parts.decoder.decode(record) {
             Ok(event) => self.events.push(event),
             Err(rejected) => self.reject(record, &rejected),
         }
@@ -152,26 +137,6 @@ impl Ingest {
         true
     }
 
-    fn decode(&self, record: SourceRecord<'_>) -> Result<LoggedEvent, Rejected> {
-        let size_bytes = record.value.map_or(0, <[u8]>::len);
-        if size_bytes > self.parts.max_event_bytes {
-            return Err(Rejected::TooLarge {
-                size_bytes,
-                limit_bytes: self.parts.max_event_bytes,
-            });
-        }
-        let event = decode_kafka(record.headers, record.value)?;
-        let fields = self.parts.extractors.extract(&event);
-        Ok(LoggedEvent {
-            event,
-            fields,
-            topic: record.topic,
-            partition: record.partition,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-        })
-    }
-
     fn count(&self, topic: u16) {
         if let Some(topic) = self.parts.topics.get(usize::from(topic)) {
             self.parts
@@ -182,7 +147,7 @@ impl Ingest {
         }
     }
 
-    fn reject(&self, record: SourceRecord<'_>, rejected: &Rejected) {
+    fn reject(&self, record: Record<'_>, rejected: &Rejected) {
         let reason = rejected.reason();
         self.parts.metrics.reject(reason);
         if let Some(suppressed) = self.rejections.admit(reason.as_str(), Instant::now()) {
@@ -195,34 +160,6 @@ impl Ingest {
                 suppressed,
                 "skipped a record that is not an event"
             );
-        }
-    }
-}
-
-/// Why a record is not an event.
-#[derive(Debug, thiserror::Error)]
-enum Rejected {
-    #[error("the value has {size_bytes} bytes, more than the {limit_bytes} allowed")]
-    TooLarge {
-        size_bytes: usize,
-        limit_bytes: usize,
-    },
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-}
-
-impl Rejected {
-    const fn reason(&self) -> Rejection {
-        match self {
-            Self::TooLarge { .. } => Rejection::TooLarge,
-            Self::Decode(error) => match error {
-                DecodeError::NullValue => Rejection::NullValue,
-                DecodeError::NotJson { .. } => Rejection::NotJson,
-                DecodeError::NotACloudEvent { .. } => Rejection::NotACloudEvent,
-                DecodeError::UnknownVersion { .. } => Rejection::UnknownVersion,
-                DecodeError::UnsupportedFormat { .. } => Rejection::UnsupportedFormat,
-                DecodeError::TooDeep { .. } => Rejection::TooDeep,
-            },
         }
     }
 }

@@ -32,5 +32,5 @@ mod seen_ids;
 mod start;
 
 pub use config::SourceConfig;
-pub use ingest::{Ingest, IngestParts, SourceRecord};
+pub use ingest::{Ingest, IngestParts};
 pub use kafka::{KafkaSource, SourceError};

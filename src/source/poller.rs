@@ -1,6 +1,5 @@
 //! The thread that polls: records into ingest, offsets to the group.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -8,18 +7,19 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use topic_ids::TopicId;
 
 use super::context::{SourceContext, Statistics};
 use super::discovery::News;
-use super::ingest::{Ingest, SourceRecord};
+use super::ingest::Ingest;
 use super::progress::{PartitionId, Progress, Step};
 use super::start::Kept;
 use crate::event::Epoch;
 use crate::kafka::ClientLog;
+use crate::replay::Record;
 use crate::telemetry::{Condition, Metrics, Readiness};
 
 /// How long a poll waits while nothing is there; what else there is to do waits as long.
@@ -143,14 +143,8 @@ impl Poller {
                 self.progress.step(id, message.offset());
             }
         }
-        let headers = readable_headers(message);
-        self.ingest.accept(SourceRecord {
-            topic,
-            partition,
-            offset: message.offset(),
-            timestamp_ms: message.timestamp().to_millis().unwrap_or(0).max(0),
-            headers: &headers,
-            value: message.payload(),
+        Record::of_message(message, topic, partition, |record| {
+            self.ingest.accept(record);
         });
     }
 
@@ -340,21 +334,4 @@ impl Poller {
             Err(error) => tracing::warn!(%error, "the last offsets could not be committed"),
         }
     }
-}
-
-/// Returns the headers of a message without those whose name is not UTF-8.
-///
-/// The client library panics on such a name, and has no other way to ask.
-fn readable_headers<'a>(message: &'a BorrowedMessage<'_>) -> Vec<(&'a str, Option<&'a [u8]>)> {
-    let Some(headers) = message.headers() else {
-        return Vec::new();
-    };
-    (0..headers.count())
-        .filter_map(|index| {
-            catch_unwind(AssertUnwindSafe(|| headers.try_get(index)))
-                .ok()
-                .flatten()
-        })
-        .map(|header| (header.key, header.value))
-        .collect()
 }

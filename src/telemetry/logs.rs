@@ -2,13 +2,18 @@
 
 use std::io;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::filter::{FilterExt as _, Targets, dynamic_filter_fn};
+use tracing_subscriber::layer::{Filter, Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::limited::Limited;
 use super::log_queue::{LogGuard, start};
+
+/// How often one module of a library is heard.
+const LIBRARY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why a log setting is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -103,11 +108,23 @@ pub fn init_logs(level: LogLevel, format: LogFormat) -> LogGuard {
             .with_span_list(false)
             .boxed(),
     };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(level.targets()));
+    let filter = level.targets().and(sparing());
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     if let Err(error) = subscriber.try_init() {
         tracing::debug!(%error, "log lines already go somewhere else");
     }
     guard
+}
+
+/// Lets one line of each library module through in ten seconds. What fails in a library fails again and
+/// again, as the writes of an embedded broker whose disk is full do.
+fn sparing<S>() -> impl Filter<S> {
+    let limited = Limited::new(LIBRARY_INTERVAL);
+    dynamic_filter_fn(move |metadata, _| {
+        let target = metadata.target();
+        target.starts_with(env!("CARGO_PKG_NAME"))
+            || limited.admit(target, Instant::now()).is_some()
+    })
 }
 
 #[cfg(test)]

@@ -115,7 +115,8 @@ pub struct Metrics {
     pub connections_closed: IntCounterVec,
     /// `rig_subscriptions_total`: subscriptions in force; a gauge in spite of its name, as in RIG.
     pub subscriptions: IntGauge,
-    /// `sluicegate_resumes_total{source}`: resumed connections, by where the replay came from.
+    /// `sluicegate_resumes_total{source}`: resumed connections, by where the replay began: `ring` or
+    /// `kafka`.
     pub resumes: IntCounterVec,
     /// `sluicegate_resume_gaps_total`: `rig.resume_gap` events sent.
     pub resume_gaps: IntCounter,
@@ -133,6 +134,14 @@ pub struct Metrics {
     pub consumer_lag: IntGauge,
     /// `sluicegate_replay_ring_bytes`: memory that the replay ring holds.
     pub ring_bytes: IntGauge,
+    /// `sluicegate_history_records_total`: events read again from Kafka, for all who need them once.
+    pub history_records: IntCounter,
+    /// `sluicegate_history_bytes`: memory that events read again hold.
+    pub history_bytes: IntGauge,
+    /// `sluicegate_malformed_cursors_total`: requests refused for a cursor that is none.
+    pub malformed_cursors: IntCounter,
+    /// `sluicegate_conflated_events_total`: events that slow clients did not get for newer ones.
+    pub conflated: IntCounter,
     /// `sluicegate_ready`: 1 while `/readyz` answers 200.
     pub ready: IntGauge,
 }
@@ -229,6 +238,22 @@ impl Metrics {
                 "sluicegate_replay_ring_bytes",
                 "Memory that the replay ring holds",
             ),
+            history_records: make.counter(
+                "sluicegate_history_records_total",
+                "Events read again from Kafka",
+            ),
+            history_bytes: make.gauge(
+                "sluicegate_history_bytes",
+                "Memory that events read again hold",
+            ),
+            malformed_cursors: make.counter(
+                "sluicegate_malformed_cursors_total",
+                "Requests refused for a cursor that is none",
+            ),
+            conflated: make.counter(
+                "sluicegate_conflated_events_total",
+                "Events that slow clients did not get for newer ones of the same key",
+            ),
             ready: make.gauge("sluicegate_ready", "1 while /readyz answers 200"),
             registry,
         };
@@ -261,6 +286,9 @@ impl Metrics {
                 counters.with_label_values(&[transport.as_str()]);
             }
             self.connections.with_label_values(&[transport.as_str()]);
+        }
+        for source in ["ring", "kafka"] {
+            self.resumes.with_label_values(&[source]);
         }
         for result in ["acknowledged", "refused", "unavailable"] {
             self.produced.with_label_values(&[result]);

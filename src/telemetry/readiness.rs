@@ -9,6 +9,8 @@ use tokio::sync::watch;
 pub enum Condition {
     /// At least one broker answers.
     KafkaReachable,
+    /// Kafka takes what this instance writes; taken for granted until it does not.
+    KafkaWritable,
     /// The topics of the cluster's shared state were read to their ends.
     StateLoaded,
     /// The source topics were read up to the ends seen at start.
@@ -20,8 +22,9 @@ pub enum Condition {
 }
 
 impl Condition {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::KafkaReachable,
+        Self::KafkaWritable,
         Self::StateLoaded,
         Self::SourceCaughtUp,
         Self::CursorHasRoom,
@@ -34,7 +37,8 @@ impl Condition {
             Self::StateLoaded => 2,
             Self::SourceCaughtUp => 4,
             Self::NotDraining => 8,
-            Self::CursorHasRoom => 16,
+            Self::KafkaWritable => 16,
+            Self::CursorHasRoom => 32,
         }
     }
 
@@ -43,6 +47,7 @@ impl Condition {
     pub const fn missing(self) -> &'static str {
         match self {
             Self::KafkaReachable => "kafka cannot be reached",
+            Self::KafkaWritable => "kafka takes no records",
             Self::StateLoaded => "the shared state is being read",
             Self::SourceCaughtUp => "the source topics are being read up to their ends",
             Self::CursorHasRoom => "the source topics have more partitions than a cursor can carry",
@@ -58,12 +63,15 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Starts with nothing but [`Condition::NotDraining`] and [`Condition::CursorHasRoom`] in force.
+    /// Starts with nothing in force but [`Condition::NotDraining`], [`Condition::KafkaWritable`] and
+    /// [`Condition::CursorHasRoom`].
     #[must_use]
     pub fn new() -> Self {
         Self {
             held: Arc::new(watch::Sender::new(
-                Condition::NotDraining.bit() | Condition::CursorHasRoom.bit(),
+                Condition::NotDraining.bit()
+                    | Condition::KafkaWritable.bit()
+                    | Condition::CursorHasRoom.bit(),
             )),
         }
     }

@@ -10,6 +10,7 @@
 //! - What a client wants is in force when it reads `rig.subscriptions_set`.
 
 mod admission;
+mod beginning;
 mod changes;
 mod longpoll;
 mod sse;

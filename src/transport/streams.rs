@@ -10,12 +10,13 @@ use http::header::{
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::admission::Admission;
+use super::beginning::{Beginning, INVALID_CURSOR, beginning};
 use super::{SSE, WS, WS_WITH_CURSORS, sse};
 use crate::dispatch::{Attach, Dispatcher, Format, Outlet, Start, TokenKey};
-use crate::event::Cursor;
 use crate::http::{Body, Cors, HttpError, Query, Reply, Request, TakenSocket};
+use crate::replay::{Busy, History};
 use crate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
-use crate::telemetry::{Tasks, now_ms};
+use crate::telemetry::{Metrics, Tasks, now_ms};
 
 /// After how long without an acknowledgement the kernel gives a client up (RFC 5482).
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,6 +36,10 @@ pub struct Streams {
     pub admission: Arc<Admission>,
     /// Has the key of connection tokens, once it is known.
     pub token_key: Arc<OnceLock<TokenKey>>,
+    /// Knows where clients begin that ask for a start position.
+    pub history: Arc<History>,
+    /// Where to count.
+    pub metrics: Metrics,
     /// Runs the hand-overs.
     pub tasks: Tasks,
 }
@@ -47,7 +52,7 @@ impl Streams {
     pub fn sse(&self, request: &Request) -> Result<Reply, HttpError> {
         let query = request.query()?;
         let subscriptions = self.subscriptions(&query)?;
-        let start = start(&request.headers, &query)?;
+        let beginning = self.beginning(request, &query)?;
         let mut headers = HeaderMap::new();
         headers.insert(
             CONTENT_TYPE,
@@ -72,7 +77,7 @@ impl Streams {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         let mut first = head(StatusCode::OK, &mut headers);
         first.extend_from_slice(format!("retry: {}\n\n", sse::RETRY_MS).as_bytes());
-        Ok(self.hand_over(SSE, subscriptions, start, first))
+        Ok(self.hand_over(SSE, subscriptions, beginning, first))
     }
 
     /// Opens a WebSocket.
@@ -91,7 +96,7 @@ impl Streams {
         }
         let query = request.query()?;
         let subscriptions = self.subscriptions(&query)?;
-        let start = start(&request.headers, &query)?;
+        let beginning = self.beginning(request, &query)?;
         let format = if query.get("cursors") == Some("true") {
             WS_WITH_CURSORS
         } else {
@@ -109,7 +114,7 @@ impl Streams {
             );
         }
         let head = head(StatusCode::SWITCHING_PROTOCOLS, &mut headers);
-        Ok(self.hand_over(format, subscriptions, start, head))
+        Ok(self.hand_over(format, subscriptions, beginning, head))
     }
 
     /// Reads the query parameter `subscriptions`; an empty one counts as none, as in RIG.
@@ -122,6 +127,22 @@ impl Streams {
             Some(text) => Subscriptions::parse(text.as_bytes(), &self.extractors, &self.limits)
                 .map_err(|error| bad_subscriptions(&error)),
         }
+    }
+
+    /// Reads where a client begins, and counts the cursors that are none.
+    ///
+    /// # Errors
+    /// 400 for what is neither a cursor nor a start position.
+    pub(super) fn beginning(
+        &self,
+        request: &Request,
+        query: &Query,
+    ) -> Result<Beginning, HttpError> {
+        beginning(&request.headers, query).inspect_err(|error| {
+            if error.code() == INVALID_CURSOR {
+                self.metrics.malformed_cursors.inc();
+            }
+        })
     }
 
     /// Admits one more connection.
@@ -142,11 +163,10 @@ impl Streams {
         &self,
         format: Format,
         subscriptions: Subscriptions,
-        start: Start,
+        beginning: Beginning,
         head: Vec<u8>,
     ) -> Reply {
-        let dispatcher = self.dispatcher.clone();
-        let tasks = self.tasks.clone();
+        let streams = self.clone();
         Reply::TakeOver(Box::new(move |socket: TakenSocket| {
             notice_vanished_peers(&socket);
             let outlet = Outlet::Socket {
@@ -154,17 +174,33 @@ impl Streams {
                 head,
                 already_read: socket.already_read.to_vec(),
             };
+            let start = Start::Later;
             let attach = Attach {
                 outlet,
                 format,
                 subscriptions,
                 start,
             };
-            tasks.spawn(
-                "stream.attach",
-                async move { dispatcher.attach(attach).await },
-            );
+            let tasks = streams.tasks.clone();
+            tasks.spawn("stream.attach", streams.attach(attach, beginning));
         }))
+    }
+
+    /// Gives a stream to a shard, and lets it begin as soon as it is known where.
+    async fn attach(self, attach: Attach, beginning: Beginning) {
+        let dispatcher = &self.dispatcher;
+        let at = match beginning {
+            Beginning::Known(start) => return dispatcher.attach(Attach { start, ..attach }).await,
+            Beginning::Asked(at) => at,
+        };
+        let wanted = attach.subscriptions.clone();
+        let Ok(connection) = dispatcher.attach_known(attach).await else {
+            return;
+        };
+        match self.history.locate(at, wanted).await {
+            Ok(places) => dispatcher.begin(connection, places).await,
+            Err(Busy) => dispatcher.overloaded(connection).await,
+        }
     }
 }
 
@@ -174,37 +210,6 @@ pub(super) fn bad_subscriptions(error: &crate::subscription::SubscriptionError) 
         "invalid_subscriptions",
         format!("could not parse subscriptions: {error}"),
     )
-}
-
-/// Returns where a client begins: the header `Last-Event-ID`, else the query parameter
-/// `last_event_id` or `lastEventId`, else live.
-///
-/// # Errors
-/// 400 for what is not a cursor.
-pub(super) fn start(headers: &HeaderMap, query: &Query) -> Result<Start, HttpError> {
-    let not_a_cursor = |why: String| {
-        HttpError::bad_request("invalid_cursor", format!("invalid last event id: {why}"))
-    };
-    let header = headers
-        .get("last-event-id")
-        .map(|value| {
-            value
-                .to_str()
-                .map_err(|_| not_a_cursor("it is not ASCII".to_owned()))
-        })
-        .transpose()?;
-    let text = header
-        .filter(|text| !text.is_empty())
-        .or_else(|| query.get("last_event_id"))
-        .or_else(|| query.get("lastEventId"))
-        .filter(|text| !text.is_empty());
-    match text {
-        None => Ok(Start::Live),
-        Some(text) => text
-            .parse::<Cursor>()
-            .map(Start::After)
-            .map_err(|error| not_a_cursor(error.to_string())),
-    }
 }
 
 const CLOUD_EVENTS_JSON: &str = "cloudevents.json";

@@ -59,6 +59,7 @@ impl Wire for Ws {
         match reason {
             CloseReason::Drain => close_frame(CloseCode::Away, "The server is going away."),
             CloseReason::Flooding => close_frame(CloseCode::Policy, "Too many messages at once."),
+            CloseReason::TooSlow => close_frame(CloseCode::Again, "The client is too slow."),
             CloseReason::Overloaded => close_frame(CloseCode::Again, "The server is overloaded."),
             CloseReason::Violation => close_frame(CloseCode::Protocol, "Protocol error."),
             CloseReason::ByClient

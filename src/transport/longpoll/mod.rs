@@ -25,7 +25,8 @@ use self::cookies::{FIRST_EVENT, Seen, cookie, set_cookies};
 pub use self::sessions::{STATE_KIND, gone};
 use self::sessions::{Session, SessionId, Sessions, session_id};
 use super::LONG_POLL;
-use super::streams::{Streams, start};
+use super::beginning::Beginning;
+use super::streams::Streams;
 use crate::dispatch::{
     Attach, CloseReason, ConnectionId, ControlEvent, Incoming, Input, Outgoing, Outlet, Polled,
     Start, Token, TokenKey, Wire,
@@ -171,11 +172,17 @@ impl LongPolling {
     async fn first(&self, key: &TokenKey, request: &Request) -> Result<Response<Body>, HttpError> {
         let query = request.query()?;
         let subscriptions = self.streams.subscriptions(&query)?;
-        let start = start(&request.headers, &query)?;
+        let beginning = self.streams.beginning(request, &query)?;
         self.streams.admit()?;
-        let start = match start {
-            Start::After(cursor) => cursor.to_string(),
-            Start::Live => self.here().await?,
+        let start = match beginning {
+            Beginning::Known(Start::After(cursor)) => cursor.to_string(),
+            Beginning::Known(start) => self.cursor_at(start).await?,
+            Beginning::Asked(at) => {
+                let located = self.streams.history.locate(at, subscriptions.clone());
+                let located = tokio::time::timeout(self.timeout, located).await;
+                let places = located.map_err(|_| busy())?.map_err(|_| busy())?;
+                self.cursor_at(Start::At(places)).await?
+            }
         };
         let id = self.sessions.start(&subscriptions, start).await?;
         let mut response = json(Bytes::from_static(b"\"ok\""), "application/json");
@@ -259,9 +266,9 @@ impl LongPolling {
         let connection = self
             .streams
             .dispatcher
-            .attach_poll(attach)
+            .attach_known(attach)
             .await
-            .map_err(|_| shutting_down())?;
+            .map_err(|_| not_now())?;
         let _registered = Registered::new(&self.waiting, id, connection);
         let mut polled = std::pin::pin!(polled);
         let in_time = tokio::time::timeout(self.timeout, polled.as_mut()).await;
@@ -272,28 +279,28 @@ impl LongPolling {
                 polled.await
             }
         };
-        result.map_err(|_| shutting_down())
+        result.map_err(|_| not_now())
     }
 
-    /// Returns the cursor of somebody who has seen everything so far.
-    async fn here(&self) -> Result<String, HttpError> {
+    /// Returns the cursor of somebody who begins at `start`.
+    async fn cursor_at(&self, start: Start) -> Result<String, HttpError> {
         let (answer, polled) = oneshot::channel();
         let attach = Attach {
             outlet: Outlet::Poll(answer),
             format: LONG_POLL,
             subscriptions: Subscriptions::none(),
-            start: Start::Live,
+            start,
         };
         let dispatcher = &self.streams.dispatcher;
         let connection = dispatcher
-            .attach_poll(attach)
+            .attach_known(attach)
             .await
-            .map_err(|_| shutting_down())?;
+            .map_err(|_| not_now())?;
         dispatcher.end_poll(connection).await;
         polled
             .await
             .map(|polled| polled.cursor)
-            .map_err(|_| shutting_down())
+            .map_err(|_| not_now())
     }
 }
 
@@ -351,10 +358,19 @@ fn json(body: Bytes, content_type: &'static str) -> Response<Body> {
     response
 }
 
-fn shutting_down() -> HttpError {
+fn busy() -> HttpError {
     HttpError::unavailable(
-        "shutting_down",
-        "The server is going away.",
+        "start_unknown",
+        "It could not be found out in time where to start.",
+        Duration::from_secs(5),
+    )
+}
+
+/// The answer to a poll that ended before it began: nobody knows yet from where to read, or ever will.
+fn not_now() -> HttpError {
+    HttpError::unavailable(
+        "not_ready",
+        "The source topics are being read, or the server is going away.",
         Duration::from_secs(1),
     )
 }

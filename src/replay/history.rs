@@ -1,0 +1,331 @@
+//! What the log has dropped, read again from Kafka: one reader, and pages that all who need them share.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::config::ReplayConfig;
+use super::locate::{Locator, StartAt, Wanted};
+use super::log::{Range, ReplayLog};
+use super::pages::{Page, Pages};
+use super::reader::Reader;
+use super::record::RecordDecoder;
+use crate::kafka::{ConfigError, KafkaConfig};
+use crate::telemetry::Metrics;
+
+/// How many records one load reads at most, of one partition.
+pub(super) const RECORDS_PER_LOAD: i64 = 8192;
+
+/// What a request for a page comes to.
+#[derive(Debug, Clone)]
+pub enum Turn {
+    /// Here it is.
+    Page(Arc<Page>),
+    /// It is being read; the listeners are told when there is more.
+    Loading,
+    /// Kafka has deleted the record; the oldest that it keeps has this offset.
+    Expired(i64),
+}
+
+/// Why the past cannot be read. Kafka being away is no reason: it is waited for.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The settings are refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A thread cannot be started.
+    #[error("a thread that reads the past cannot be started")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Too many clients ask for a place to start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many clients ask for a place to start from")]
+pub struct Busy;
+
+/// What the reader of the past is made of.
+#[derive(Debug, Clone)]
+pub struct HistoryParts {
+    /// The source topics in their configured order.
+    pub topics: Arc<[String]>,
+    /// Makes events of records.
+    pub decoder: RecordDecoder,
+    /// The newest events, where a search for the last ones begins.
+    pub log: Arc<ReplayLog>,
+    /// Where to count.
+    pub metrics: Metrics,
+}
+
+/// The events that Kafka keeps, in pages. Dropping it stops the threads.
+#[derive(Debug)]
+pub struct History {
+    desk: Arc<Desk>,
+    locator: Locator,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl History {
+    /// Starts the thread that reads and the one that looks for places to start from.
+    ///
+    /// # Errors
+    /// [`HistoryError`] when the settings are refused. Not when Kafka is away.
+    pub fn start(
+        kafka: &KafkaConfig,
+        config: &ReplayConfig,
+        parts: HistoryParts,
+    ) -> Result<Self, HistoryError> {
+        let desk = Arc::new(Desk::new(config.replay_cache_bytes, parts.metrics));
+        let topics = Arc::clone(&parts.topics);
+        let reader = Reader::new(kafka, topics, parts.decoder, Arc::clone(&desk))?;
+        let (locator, looking) = Locator::new(kafka, parts.topics, parts.log, Arc::clone(&desk))?;
+        let threads = vec![
+            Builder::new()
+                .name("history-read".to_owned())
+                .spawn(move || reader.run())?,
+            Builder::new()
+                .name("history-locate".to_owned())
+                .spawn(move || looking.run())?,
+        ];
+        Ok(Self {
+            desk,
+            locator,
+            threads: Mutex::new(threads),
+        })
+    }
+
+    /// Returns the page with the first record of `range`, or has it read.
+    ///
+    /// Never blocks for Kafka.
+    #[must_use]
+    pub fn page(&self, range: Range) -> Turn {
+        self.desk.page(range)
+    }
+
+    /// Has `told` called whenever there are new pages; on the reader's thread, so it has to be quick.
+    pub fn listen(&self, told: impl Fn() + Send + Sync + 'static) {
+        self.desk.listeners.lock().push(Box::new(told));
+    }
+
+    /// Finds out where a client begins that asks for `at`; returns the next offset of every partition,
+    /// as (topic, partition, offset).
+    ///
+    /// Waits for Kafka while it is away.
+    ///
+    /// # Errors
+    /// [`Busy`] when too many wait for that already.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes the question back.
+    pub async fn locate(&self, at: StartAt, wanted: Wanted) -> Result<Vec<(u16, u32, i64)>, Busy> {
+        self.locator.ask(at, wanted).await
+    }
+
+    /// Forgets what was read of a topic, because it was made anew.
+    pub fn forget(&self, topic: u16) {
+        self.desk.forget(topic);
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        self.desk.stop();
+        for thread in self.threads.lock().drain(..) {
+            if thread.is_finished() && thread.join().is_err() {
+                tracing::error!("a thread that reads the past panicked");
+            }
+        }
+    }
+}
+
+/// A piece of a partition that is to be read.
+pub(super) type Load = Range;
+
+/// Where those who need pages and the one who reads them meet.
+pub(super) struct Desk {
+    state: Mutex<State>,
+    /// Told when there is something to read, or no more.
+    asked: Condvar,
+    /// Told when something was read.
+    answered: Condvar,
+    listeners: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
+    metrics: Metrics,
+}
+
+struct State {
+    pages: Pages,
+    queue: VecDeque<Load>,
+    running: Vec<Load>,
+    /// How often a topic was forgotten, and for each topic, when last.
+    forgets: u64,
+    forgotten: HashMap<u16, u64>,
+    /// The oldest offsets that partitions keep, where somebody asked for an older one.
+    oldest: HashMap<(u16, u32), i64>,
+    /// Whether something changed that those who wait were not told.
+    has_news: bool,
+    is_stopping: bool,
+}
+
+/// A moment, as the desk counts time: by how often a topic was forgotten.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock(u64);
+
+impl State {
+    fn was_forgotten(&self, topic: u16, began: Clock) -> bool {
+        let last = self.forgotten.get(&topic);
+        last.is_some_and(|last| *last > began.0)
+    }
+}
+
+impl Desk {
+    fn new(cache_bytes: usize, metrics: Metrics) -> Self {
+        let state = State {
+            pages: Pages::new(cache_bytes),
+            queue: VecDeque::new(),
+            running: Vec::new(),
+            forgets: 0,
+            forgotten: HashMap::new(),
+            oldest: HashMap::new(),
+            has_news: false,
+            is_stopping: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            asked: Condvar::new(),
+            answered: Condvar::new(),
+            listeners: Mutex::default(),
+            metrics,
+        }
+    }
+
+    pub(super) fn page(&self, range: Range) -> Turn {
+        let Range {
+            topic,
+            partition,
+            from,
+            to,
+        } = range;
+        let mut state = self.state.lock();
+        if let Some(page) = state.pages.get(topic, partition, from) {
+            return Turn::Page(page);
+        }
+        match state.oldest.get(&(topic, partition)) {
+            Some(oldest) if from < *oldest => return Turn::Expired(*oldest),
+            _ => {}
+        }
+        let is_coming = |load: &Load| {
+            (load.topic, load.partition) == (topic, partition)
+                && (load.from..load.to).contains(&from)
+        };
+        if !state.running.iter().chain(&state.queue).any(is_coming) {
+            let next_page = state.pages.next_begin(topic, partition, from);
+            let to = to.min(from + RECORDS_PER_LOAD).min(next_page.unwrap_or(to));
+            state.queue.push_back(Range { to, ..range });
+            self.asked.notify_one();
+        }
+        Turn::Loading
+    }
+
+    /// Takes the next load that `may_start`, with the time on the desk's clock; waits for one while
+    /// nothing `is_running`.
+    pub(super) fn next_load(
+        &self,
+        is_running: bool,
+        may_start: impl Fn(&Load) -> bool,
+    ) -> Option<(Load, Clock)> {
+        let mut state = self.state.lock();
+        while state.queue.is_empty() && !is_running && !state.is_stopping {
+            self.asked.wait(&mut state);
+        }
+        let place = state.queue.iter().position(may_start)?;
+        let load = state.queue.remove(place)?;
+        state.running.push(load);
+        Some((load, Clock(state.forgets)))
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.state.lock().is_stopping
+    }
+
+    /// Keeps a page of a load that began at `began`, unless its topic was made anew since.
+    pub(super) fn publish(&self, page: Page, began: Clock) {
+        let mut state = self.state.lock();
+        if state.was_forgotten(page.topic, began) {
+            return;
+        }
+        self.metrics
+            .history_records
+            .inc_by(page.events.len() as u64);
+        state.pages.insert(Arc::new(page));
+        let bytes = i64::try_from(state.pages.bytes()).unwrap_or(i64::MAX);
+        self.metrics.history_bytes.set(bytes);
+        state.has_news = true;
+    }
+
+    /// The load is over, whether or not all of it was read.
+    pub(super) fn done(&self, load: &Load) {
+        let mut state = self.state.lock();
+        state.running.retain(|running| running != load);
+        state.has_news = true;
+    }
+
+    /// A partition keeps nothing older than `oldest`, as a load found out that began at `began`.
+    pub(super) fn expired(&self, load: &Load, oldest: i64, began: Clock) {
+        let mut state = self.state.lock();
+        if !state.was_forgotten(load.topic, began) {
+            state.oldest.insert((load.topic, load.partition), oldest);
+        }
+    }
+
+    /// Returns whether a topic was made anew since a load of it began.
+    pub(super) fn was_forgotten(&self, topic: u16, began: Clock) -> bool {
+        self.state.lock().was_forgotten(topic, began)
+    }
+
+    /// Tells everybody who waits, if something was read since the last time.
+    pub(super) fn announce(&self) {
+        if !std::mem::take(&mut self.state.lock().has_news) {
+            return;
+        }
+        self.answered.notify_all();
+        for listener in &*self.listeners.lock() {
+            listener();
+        }
+    }
+
+    /// Waits until something was read, at most `limit`. Returns false at the end.
+    pub(super) fn wait(&self, limit: Duration) -> bool {
+        let mut state = self.state.lock();
+        if !state.is_stopping {
+            self.answered.wait_for(&mut state, limit);
+        }
+        !state.is_stopping
+    }
+
+    fn forget(&self, topic: u16) {
+        let mut state = self.state.lock();
+        state.pages.forget(topic);
+        state.oldest.retain(|(of, _), _| *of != topic);
+        state.queue.retain(|load| load.topic != topic);
+        state.running.retain(|load| load.topic != topic);
+        state.forgets += 1;
+        let now = state.forgets;
+        state.forgotten.insert(topic, now);
+        state.has_news = true;
+    }
+
+    fn stop(&self) {
+        self.state.lock().is_stopping = true;
+        self.asked.notify_all();
+        self.answered.notify_all();
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
