@@ -23,6 +23,7 @@ WORKDIR /var/lib/sluicegate
 # The embedded broker keeps its data here; it runs only when no KAFKA_BROKERS are given.
 ENV DATA_DIR=/var/lib/sluicegate/data
 VOLUME ["/var/lib/sluicegate"]
-EXPOSE 4000 4010
+# 4001 and 4011 speak TLS, where there is a certificate.
+EXPOSE 4000 4001 4010 4011
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["sluicegate", "healthcheck"]
 ENTRYPOINT ["sluicegate"]

@@ -33,6 +33,7 @@ mod resumes_from_a_cursor;
 mod says_what_is_wrong;
 mod serves_crowds;
 mod slows_down_for_nobody;
+mod speaks_tls_and_http2;
 mod speaks_websocket;
 mod state_is_shared;
 mod support;
@@ -118,6 +119,18 @@ fn main() {
                 speaks_websocket::bad_frames_get_the_right_close_code,
                 speaks_websocket::pings_go_both_ways_and_a_dead_peer_is_found,
                 speaks_websocket::a_request_without_a_handshake_is_told_to_upgrade,
+                speaks_tls_and_http2::streams_of_events_are_the_same_every_way,
+                speaks_tls_and_http2::websockets_are_the_same_every_way,
+                speaks_tls_and_http2::answers_are_the_same_every_way,
+                speaks_tls_and_http2::long_polls_are_the_same_every_way,
+                speaks_tls_and_http2::a_client_that_stops_reading_gets_everything_when_it_goes_on,
+                speaks_tls_and_http2::a_client_that_takes_no_byte_is_closed,
+                speaks_tls_and_http2::a_hundred_streams_share_a_connection,
+                speaks_tls_and_http2::a_shutdown_ends_every_stream_whole,
+                speaks_tls_and_http2::a_new_certificate_is_shown_and_no_connection_is_cut,
+                speaks_tls_and_http2::a_handshake_that_does_not_end_is_closed,
+                speaks_tls_and_http2::a_flood_of_resets_ends_its_connection_alone,
+                speaks_tls_and_http2::a_request_that_two_could_read_in_two_ways_is_refused,
                 answers_long_polls::with_the_cookies_and_bodies_of_rig,
                 answers_long_polls::an_event_that_arrives_during_a_poll_is_returned_at_once,
                 answers_long_polls::with_no_events_after_the_timeout,

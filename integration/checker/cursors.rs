@@ -31,5 +31,5 @@ fn resolved(topic: &str, cursor: &str) -> Result<Positions, String> {
     let parsed: Cursor = cursor
         .parse()
         .map_err(|error| format!("{cursor:?}: {error}"))?;
-    Ok(Positions::of_topics([topic]).resolve(&parsed))
+    Ok(Positions::of_topics([topic]).resolve(&parsed).positions)
 }

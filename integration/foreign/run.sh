@@ -36,9 +36,9 @@ if [ "$with" = kafka ] && ! { command -v java && command -v mvn; } >/dev/null; t
   exit "${FOREIGN_REQUIRE_ALL:-0}"
 fi
 
-read -r public internal kafka controller < <(node -e '
+read -r public internal kafka controller tls internal_tls < <(node -e '
   const { createServer } = require("node:net");
-  const servers = [0, 0, 0, 0].map(() => createServer().listen(0, "127.0.0.1"));
+  const servers = [0, 0, 0, 0, 0, 0].map(() => createServer().listen(0, "127.0.0.1"));
   Promise.all(servers.map((server) => new Promise((done) => server.once("listening", done)))).then(() => {
     console.log(servers.map((server) => server.address().port).join(" "));
     servers.forEach((server) => server.close());
@@ -46,10 +46,17 @@ read -r public internal kafka controller < <(node -e '
 
 export SLUICEGATE_URL="http://127.0.0.1:$public"
 export SLUICEGATE_INTERNAL_URL="http://127.0.0.1:$internal"
+export SLUICEGATE_TLS_URL="https://localhost:$tls"
+export SLUICEGATE_CA="$work/cert.pem"
 export KAFKA_BROKER="127.0.0.1:$kafka"
 export CHROMIUM="$chromium"
 
-settings=(INBOUND_PORT="$public" API_HTTP_PORT="$internal")
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+  -addext subjectAltName=DNS:localhost -keyout "$work/key.pem" -out "$work/cert.pem" 2>"$work/openssl.log" \
+  || { cat "$work/openssl.log"; exit 1; }
+
+settings=(INBOUND_PORT="$public" API_HTTP_PORT="$internal" INBOUND_HTTPS_PORT="$tls" API_HTTPS_PORT="$internal_tls")
+settings+=(HTTPS_CERTFILE="$work/cert.pem" HTTPS_KEYFILE="$work/key.pem")
 if [ "$with" = kafka ]; then
   mkfifo "$work/hold"
   "$root/integration/kafka/start.sh" "$work/kafka" "${CARGO_TARGET_DIR:-$root/target}/tmp/kafka-libs" "$kafka" "$controller" \
@@ -57,7 +64,7 @@ if [ "$with" = kafka ]; then
   kafka_pid=$!
   exec 9>"$work/hold"
   compose=$("${PYTHON:-python3}" "$root/.ci/validate-compose" --environment sluicegate)
-  readarray -t -O 2 settings <<<"$compose"
+  readarray -t -O "${#settings[@]}" settings <<<"$compose"
   settings+=(KAFKA_BROKERS="$KAFKA_BROKER" API_BIND_ADDRESS=127.0.0.1)
 else
   settings+=(EMBEDDED_KAFKA_PORT="$kafka" DATA_DIR="$work/data" EXTRACTORS="$root/examples/demo/extractors.json")
@@ -99,8 +106,24 @@ subscriber() {
   wait "$subscriber_pid" && [ "$pair_failed" = 0 ]
 }
 
+# Asks curl for HTTP/1.1 and HTTP/2, over TLS and without.
+ask_curl() {
+  local version=$1 answer; shift
+  answer=$(curl -sS -m 20 --cacert "$SLUICEGATE_CA" -w ' %{http_version} %{http_code}' "$@")
+  if [ "$answer" = "OK $version 200" ]; then
+    echo "ok - curl: HTTP/$version at ${*: -1}"
+  else
+    echo "not ok - curl: HTTP/$version at ${*: -1}: $answer"; failed=1
+  fi
+}
+
 failed=0
-for script in eventsource ws longpoll kafka; do node "$script.mjs" || failed=1; done
+ask_curl 1.1 --http1.1 "$SLUICEGATE_TLS_URL/_rig/health"
+if curl --version | grep -qw HTTP2; then
+  ask_curl 2 --http2 "$SLUICEGATE_TLS_URL/_rig/health"
+  ask_curl 2 --http2-prior-knowledge "$SLUICEGATE_URL/_rig/health"
+fi
+for script in eventsource ws longpoll kafka tls; do node "$script.mjs" || failed=1; done
 for script in chromium demo; do
   if [ -x "$chromium" ]; then
     node "$script.mjs" || failed=1

@@ -140,6 +140,18 @@ impl Gateway {
         self.app.internal_address()
     }
 
+    pub fn public_tls(&self) -> SocketAddr {
+        self.app
+            .public_tls_address()
+            .expect("there is a certificate")
+    }
+
+    pub fn internal_tls(&self) -> SocketAddr {
+        self.app
+            .internal_tls_address()
+            .expect("there is a certificate")
+    }
+
     pub async fn stop(self) {
         self.app.stop().await;
     }

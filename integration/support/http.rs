@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// How long anything in a test may take.
@@ -73,6 +73,11 @@ pub async fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Answer {
+    raw(address, &written(method, target, headers, body)).await
+}
+
+/// Returns the bytes of a request.
+pub fn written(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("{method} {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -81,13 +86,17 @@ pub async fn request(
         head.push_str(&format!("content-length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");
-    raw(address, &[head.as_bytes(), body].concat()).await
+    [head.as_bytes(), body].concat()
 }
 
 /// Sends these bytes and reads one answer.
 pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
+    raw_over(TcpStream::connect(address).await.unwrap(), bytes).await
+}
+
+/// Sends these bytes over a connection and reads one answer.
+pub async fn raw_over(mut socket: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> Answer {
     let exchange = async {
-        let mut socket = TcpStream::connect(address).await.unwrap();
         // The server may refuse before it has read all; what it answers counts.
         let _written = socket.write_all(bytes).await;
         let mut answer = Vec::new();

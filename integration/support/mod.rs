@@ -1,7 +1,9 @@
 //! What the integration tests are written with.
 
 pub mod brokers;
+pub mod certificates;
 pub mod gateway;
+pub mod h2;
 pub mod http;
 pub mod kafka;
 pub mod load;
@@ -9,4 +11,5 @@ pub mod longpoll;
 pub mod program;
 pub mod records;
 pub mod sse;
+pub mod ways;
 pub mod ws;

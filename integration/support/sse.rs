@@ -1,16 +1,22 @@
 //! A client of server-sent events that keeps the bytes it got.
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::http::{Answer, PATIENCE, parse_head, split_head};
 
 /// How much the kernel keeps for a client that reads slowly.
 const NARROW_BYTES: u32 = 32 * 1024;
+
+/// What a stream comes over.
+pub trait Link: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Debug + Send + Unpin> Link for T {}
 
 /// One block of the stream, with its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +63,7 @@ impl Block {
 /// An open stream.
 #[derive(Debug)]
 pub struct Sse {
-    socket: TcpStream,
+    socket: Box<dyn Link>,
     unread: Vec<u8>,
     pub headers: Vec<(String, String)>,
     pub last_event_id: Option<String>,
@@ -90,8 +96,9 @@ impl Sse {
         Self::try_over(socket, query, &[]).await.expect("taken")
     }
 
-    async fn try_over(
-        mut socket: TcpStream,
+    /// Opens a stream over a connection of HTTP/1.1.
+    pub async fn try_over(
+        mut socket: impl Link + 'static,
         query: &str,
         headers: &[(&str, &str)],
     ) -> Result<Self, Answer> {
@@ -132,12 +139,21 @@ impl Sse {
                 body: unread,
             });
         }
-        Ok(Self {
-            socket,
+        Ok(Self::of(socket, unread, headers))
+    }
+
+    /// Reads a stream whose head has come.
+    pub fn of(
+        socket: impl Link + 'static,
+        unread: Vec<u8>,
+        headers: Vec<(String, String)>,
+    ) -> Self {
+        Self {
+            socket: Box::new(socket),
             unread,
             headers,
             last_event_id: None,
-        })
+        }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -168,6 +184,17 @@ impl Sse {
         tokio::time::timeout(PATIENCE, next)
             .await
             .expect("a block in time")
+    }
+
+    /// Reads up to the end of the stream; an error when it is not a whole one.
+    pub async fn end(&mut self) -> std::io::Result<()> {
+        let read = async {
+            while self.socket.read_buf(&mut self.unread).await? > 0 {}
+            Ok(())
+        };
+        tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("an end in time")
     }
 
     /// Returns the next event, without comments, `retry:` and blocks of only an id.

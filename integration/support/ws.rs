@@ -5,29 +5,37 @@ use std::net::SocketAddr;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::http::PATIENCE;
+use super::sse::Link;
 
 /// An open WebSocket.
 #[derive(Debug)]
 pub struct Ws {
-    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub socket: WebSocketStream<Box<dyn Link>>,
     pub protocol: Option<String>,
 }
 
 impl Ws {
     pub async fn open(address: SocketAddr, query: &str, protocols: Option<&str>) -> Self {
-        let url = format!("ws://{address}/_rig/v1/connection/ws?{query}");
+        let socket = TcpStream::connect(address).await.unwrap();
+        Self::over(socket, query, protocols).await
+    }
+
+    /// Opens a WebSocket over a connection of HTTP/1.1.
+    pub async fn over(link: impl Link + 'static, query: &str, protocols: Option<&str>) -> Self {
+        let url = format!("ws://test/_rig/v1/connection/ws?{query}");
         let mut request = url.into_client_request().unwrap();
         if let Some(protocols) = protocols {
             request
                 .headers_mut()
                 .insert("sec-websocket-protocol", protocols.parse().unwrap());
         }
-        let connecting = tokio_tungstenite::connect_async(request);
+        let link: Box<dyn Link> = Box::new(link);
+        let connecting = tokio_tungstenite::client_async(request, link);
         let (socket, response) = tokio::time::timeout(PATIENCE, connecting)
             .await
             .expect("in time")

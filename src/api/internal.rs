@@ -97,9 +97,9 @@ fn refuse_foreign_pages(request: &Request) -> Result<(), HttpError> {
         .get(HOST)
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default();
-    let is_own = origin
-        .to_str()
-        .is_ok_and(|origin| origin == format!("http://{host}"));
+    let is_own = origin.to_str().is_ok_and(|origin| {
+        origin == format!("http://{host}") || origin == format!("https://{host}")
+    });
     if is_own && is_local_name(host) {
         return Ok(());
     }

@@ -159,6 +159,7 @@ impl Core {
         );
         Services {
             limits: config.http_limits,
+            tls: config.tls,
             streams: self.streams,
             long_polling,
             changes,

@@ -22,9 +22,10 @@ use std::time::Duration;
 use self::broker::Broker;
 use self::core::Core;
 pub use self::serving::KAFKA_PATIENCE;
+use self::serving::Port;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, StartError};
-use crate::http::{BindError, Listener};
+use crate::http::BindError;
 use crate::kafka::Producer;
 use crate::shared::{CommandLog, FollowError};
 use crate::source::KafkaSource;
@@ -65,6 +66,8 @@ pub enum AppError {
 pub struct App {
     public: SocketAddr,
     internal: SocketAddr,
+    public_tls: Option<SocketAddr>,
+    internal_tls: Option<SocketAddr>,
     /// Where Kafka is, in words.
     kafka: String,
     readiness: Readiness,
@@ -89,9 +92,18 @@ impl App {
     /// # Cancel safety
     /// Not cancel safe: threads that were started go on.
     pub async fn start(mut config: Config) -> Result<Self, AppError> {
-        let public = Listener::bind(config.public_address())?;
-        let internal = Listener::bind(config.internal_address())?;
-        config.kafka.name_instance(public.local_addr().port());
+        let has_tls = config.tls.is_some();
+        let public = Port::bind(
+            config.public_address(),
+            config.public_tls_address(),
+            has_tls,
+        )?;
+        let internal = Port::bind(
+            config.internal_address(),
+            config.internal_tls_address(),
+            has_tls,
+        )?;
+        config.kafka.name_instance(public.plain.local_addr().port());
         let broker = Broker::start(&mut config)?;
         let (core, texts) = Core::start(&config)?;
         let producer = Producer::new(&config.kafka)?;
@@ -99,8 +111,10 @@ impl App {
         let source = core.start_source(&config)?;
         let public_tasks = Tasks::new();
         let app = Self {
-            public: public.local_addr(),
-            internal: internal.local_addr(),
+            public: public.plain.local_addr(),
+            internal: internal.plain.local_addr(),
+            public_tls: public.tls_address(),
+            internal_tls: internal.tls_address(),
             kafka: broker.whereabouts(&config.kafka),
             readiness: core.readiness.clone(),
             dispatcher: core.dispatcher.clone(),
@@ -131,15 +145,31 @@ impl App {
         self.internal
     }
 
+    /// Returns the address of the public port with TLS, where there is a certificate.
+    #[must_use]
+    pub const fn public_tls_address(&self) -> Option<SocketAddr> {
+        self.public_tls
+    }
+
+    /// Returns the address of the internal port with TLS, where there is a certificate.
+    #[must_use]
+    pub const fn internal_tls_address(&self) -> Option<SocketAddr> {
+        self.internal_tls
+    }
+
     /// Returns what a newcomer wants to know: what listens where, and what to try next.
     #[must_use]
     pub fn greeting(&self) -> String {
         let public = self.public.port();
         let internal = self.internal.port();
         let kafka = &self.kafka;
+        let with_tls = |address: Option<SocketAddr>| {
+            address.map_or_else(String::new, |tls| format!(" ({} with TLS)", tls.port()))
+        };
+        let (public_tls, internal_tls) = (with_tls(self.public_tls), with_tls(self.internal_tls));
         format!(
             "\
-sluicegate listens on port {public} for clients and on port {internal} for backends; Kafka is {kafka}.
+sluicegate listens on port {public}{public_tls} for clients and on port {internal}{internal_tls} for backends; Kafka is {kafka}.
 
   subscribe:  curl -N 'http://localhost:{public}/_rig/v1/connection/sse?subscriptions=%5B%7B%22eventType%22:%22greeting%22%7D%5D'
   publish:    curl -H 'content-type: application/json' -d '{{\"specversion\":\"1.0\",\"type\":\"greeting\",\"source\":\"/me\",\"id\":\"1\",\"data\":{{\"name\":\"Alice\"}}}}' http://localhost:{public}/_rig/v1/events

@@ -1,12 +1,13 @@
 //! The two ports, and when they open.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::background::{self, Texts};
 use crate::api::{InternalApi, PublicApi, Submissions};
-use crate::http::{HttpLimits, Listener, Serving};
+use crate::http::{BindError, Handler, HttpLimits, Listener, Serving, Tls};
 use crate::shared::StateLog;
 use crate::telemetry::{Condition, Metrics, Readiness, Tasks};
 use crate::transport::{Changes, LongPolling, Streams};
@@ -17,6 +18,7 @@ pub const KAFKA_PATIENCE: Duration = Duration::from_secs(3);
 /// What answers requests.
 pub(super) struct Services {
     pub(super) limits: HttpLimits,
+    pub(super) tls: Option<Tls>,
     pub(super) streams: Streams,
     pub(super) long_polling: LongPolling,
     pub(super) changes: Changes,
@@ -29,20 +31,58 @@ pub(super) struct Services {
     pub(super) tasks: Tasks,
 }
 
+/// The sockets of a port: without TLS, and with it where there is a certificate.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) plain: Listener,
+    pub(super) tls: Option<Listener>,
+}
+
+impl Port {
+    /// Opens both; they accept nothing yet.
+    pub(super) fn bind(
+        plain: SocketAddr,
+        tls: SocketAddr,
+        has_certificate: bool,
+    ) -> Result<Self, BindError> {
+        Ok(Self {
+            plain: Listener::bind(plain)?,
+            tls: has_certificate.then(|| Listener::bind(tls)).transpose()?,
+        })
+    }
+
+    pub(super) fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().map(Listener::local_addr)
+    }
+
+    /// Accepts and serves on both.
+    fn serve<H: Handler>(self, handler: H, serving: Serving) {
+        let handler = Arc::new(handler);
+        if let Some(listener) = self.tls {
+            listener.serve(Arc::clone(&handler), serving.clone());
+        }
+        let plain = Serving {
+            tls: None,
+            ..serving
+        };
+        self.plain.serve(handler, plain);
+    }
+}
+
 impl Services {
     /// Serves the internal port, from now on.
-    pub(super) fn serve_internal(&self, listener: Listener) {
+    pub(super) fn serve_internal(&self, port: Port) {
         let api = InternalApi::new(
             Arc::clone(&self.submissions),
             self.readiness.clone(),
             Arc::clone(&self.is_started),
             self.metrics.clone(),
         );
-        listener.serve(api, self.serving("internal", self.tasks.clone()));
+        port.serve(api, self.serving("internal", self.tasks.clone()));
     }
 
     /// Serves the public port on `tasks`, when the instance is ready or has waited long enough.
-    pub(super) fn serve_public(&self, listener: Listener, tasks: Tasks) {
+    pub(super) fn serve_public(&self, port: Port, tasks: Tasks) {
         let api = PublicApi::new(
             self.streams.clone(),
             self.long_polling.clone(),
@@ -53,7 +93,7 @@ impl Services {
         let (readiness, is_started) = (self.readiness.clone(), Arc::clone(&self.is_started));
         self.tasks.spawn(
             "public.open",
-            open_public(listener, api, serving, readiness, is_started),
+            open_public(port, api, serving, readiness, is_started),
         );
     }
 
@@ -69,6 +109,9 @@ impl Services {
             "longpoll.clean_up",
             background::clean_up(self.long_polling, tasks.clone()),
         );
+        if let Some(tls) = &self.tls {
+            tls.watch(&tasks);
+        }
         let readiness = background::show_readiness(self.readiness, self.metrics, tasks.clone());
         tasks.spawn("readiness", readiness);
     }
@@ -79,18 +122,20 @@ impl Services {
             limits: self.limits.clone(),
             tasks,
             metrics: self.metrics.clone(),
+            tls: self.tls.clone(),
         }
     }
 }
 
 /// Opens the public port when the instance is ready, or without Kafka when that takes too long.
 async fn open_public(
-    listener: Listener,
+    port: Port,
     api: PublicApi,
     serving: Serving,
     readiness: Readiness,
     is_started: Arc<AtomicBool>,
 ) {
+    let address = port.plain.local_addr();
     let unreachable = async {
         loop {
             tokio::time::sleep(KAFKA_PATIENCE).await;
@@ -100,13 +145,13 @@ async fn open_public(
         }
     };
     tokio::select! {
-        () = readiness.ready() => tracing::info!(address = %listener.local_addr(), "ready"),
+        () = readiness.ready() => tracing::info!(address = %address, "ready"),
         () = unreachable => tracing::warn!(
-            address = %listener.local_addr(),
+            address = %address,
             "kafka cannot be reached; streams are accepted and wait"
         ),
         () = serving.tasks.stopping().cancelled_owned() => return,
     }
-    listener.serve(api, serving);
+    port.serve(api, serving);
     is_started.store(true, Ordering::Release);
 }

@@ -30,7 +30,7 @@ pub use sources::Environment;
 
 use crate::api::SubmissionConfig;
 use crate::dispatch::DispatchConfig;
-use crate::http::{CorsConfig, HttpLimits};
+use crate::http::{CorsConfig, HttpLimits, Tls, TlsConfig};
 use crate::kafka::KafkaConfig;
 use crate::replay::ReplayConfig;
 use crate::shared::SharedConfig;
@@ -73,6 +73,8 @@ struct Settings {
     #[command(flatten)]
     http_limits: HttpLimits,
     #[command(flatten)]
+    tls: TlsConfig,
+    #[command(flatten)]
     cors: CorsConfig,
 }
 
@@ -99,6 +101,8 @@ pub struct Config {
     pub long_poll: LongPollConfig,
     /// How long requests may take.
     pub http_limits: HttpLimits,
+    /// How TLS is spoken; `None` without a certificate, and then no port speaks it.
+    pub tls: Option<Tls>,
     /// Which pages may read the answers.
     pub cors: CorsConfig,
     /// Which fields can be constrained.
@@ -168,6 +172,9 @@ pub enum ConfigError {
     /// librdkafka refuses a property, or a file of the TLS settings cannot be read.
     #[error(transparent)]
     Kafka(#[from] crate::kafka::ConfigError),
+    /// There is a certificate of no use.
+    #[error(transparent)]
+    Tls(#[from] crate::http::TlsError),
     /// A variable of RIG asks for protection that this version does not give.
     #[error(
         "{name} is set, but this version does not support it; unset it only if you can do without"
@@ -210,6 +217,19 @@ impl Config {
     #[must_use]
     pub const fn public_address(&self) -> SocketAddr {
         SocketAddr::new(self.process.inbound_bind_address, self.process.inbound_port)
+    }
+
+    /// Returns the address of the public port with TLS.
+    #[must_use]
+    pub const fn public_tls_address(&self) -> SocketAddr {
+        let process = &self.process;
+        SocketAddr::new(process.inbound_bind_address, process.inbound_https_port)
+    }
+
+    /// Returns the address of the internal port with TLS.
+    #[must_use]
+    pub const fn internal_tls_address(&self) -> SocketAddr {
+        SocketAddr::new(self.process.api_bind_address, self.process.api_https_port)
     }
 
     /// Returns the address of the internal port.
@@ -257,6 +277,7 @@ impl Settings {
             replay: self.replay,
             long_poll: self.long_poll,
             http_limits: self.http_limits,
+            tls: self.tls.load()?,
             cors: self.cors,
             extractors: Arc::new(extractors),
         })

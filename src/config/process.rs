@@ -18,6 +18,14 @@ pub struct ProcessConfig {
         help_heading = "Listeners"
     )]
     pub inbound_port: u16,
+    /// Public port with TLS; open when there is an HTTPS_CERTFILE
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 4001,
+        help_heading = "Listeners"
+    )]
+    pub inbound_https_port: u16,
     /// Address of the public port
     #[arg(
         long,
@@ -34,6 +42,14 @@ pub struct ProcessConfig {
         help_heading = "Listeners"
     )]
     pub api_http_port: u16,
+    /// Internal port with TLS; open when there is an HTTPS_CERTFILE
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 4011,
+        help_heading = "Listeners"
+    )]
+    pub api_https_port: u16,
     /// Address of the internal port; it asks nobody who they are
     #[arg(
         long,

@@ -13,7 +13,8 @@ use clap::{Arg, Command};
 use super::ConfigError;
 
 /// Settings whose values are never printed, and whose variables have a variant `NAME_FILE`.
-pub(super) const SECRETS: [&str; 4] = [
+pub(super) const SECRETS: [&str; 5] = [
+    "https_keyfile_pass",
     "node_cookie",
     "kafka_sasl",
     "kafka_ssl_keyfile_pass",

@@ -5,12 +5,10 @@
 use super::{ConfigError, Environment};
 
 /// Variables that protect something, with the value that asks for nothing.
-const PROTECTING: [(&str, &str); 5] = [
+const PROTECTING: [(&str, &str); 3] = [
     ("SUBSCRIPTION_CHECK", "no_check"),
     ("SUBMISSION_CHECK", "no_check"),
     ("JWT_SECRET_KEY", ""),
-    ("HTTPS_CERTFILE", ""),
-    ("HTTPS_KEYFILE", ""),
 ];
 
 /// Variables whose absence only leaves something undone.

@@ -1,13 +1,17 @@
 //! One connection as its shard holds it.
 
 use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::sync::Arc;
 
 use mio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::latest::Latest;
+use super::messages::Outlet;
 use super::outbox::Outbox;
+use super::pipe::ShardEnd;
 use super::wire::{CloseReason, Format, Input};
 use crate::event::{Cursor, Positions};
 use crate::replay::{LoggedEvent, Page, Range, Sequence};
@@ -41,8 +45,88 @@ pub struct Polled {
 pub(super) enum Sink {
     /// To a socket that the shard owns.
     Socket(TcpStream),
+    /// To a task that carries them over TLS or HTTP/2.
+    Pipe(ShardEnd),
     /// To somebody who waits for the first events, once.
     Poll(Option<oneshot::Sender<Polled>>),
+}
+
+/// What a non-blocking socket does, and a pipe that stands for one.
+pub(super) trait Stream {
+    /// Reads what the client sent; 0 at its end, `WouldBlock` when nothing has come.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes as much as is taken; `WouldBlock` when nothing is.
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ends what is written.
+    fn shutdown(&self) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        io::Read::read(self, buffer)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        io::Write::write_vectored(self, slices)
+    }
+
+    fn shutdown(&self) -> io::Result<()> {
+        Self::shutdown(self, Shutdown::Write)
+    }
+}
+
+impl Stream for ShardEnd {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Self::read(self, buffer)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Self::write_vectored(self, slices)
+    }
+
+    fn shutdown(&self) -> io::Result<()> {
+        Self::shutdown(self);
+        Ok(())
+    }
+}
+
+impl Sink {
+    /// Returns where the frames go, the first bytes to write, and what the client sent already.
+    pub(super) fn of(outlet: Outlet) -> (Self, Vec<u8>, Vec<u8>) {
+        match outlet {
+            Outlet::Poll(answer) => (Self::Poll(Some(answer)), Vec::new(), Vec::new()),
+            Outlet::Socket {
+                stream,
+                head,
+                already_read,
+            } => (
+                Self::Socket(TcpStream::from_std(stream)),
+                head,
+                already_read,
+            ),
+            Outlet::Pipe {
+                pipe,
+                head,
+                already_read,
+            } => (Self::Pipe(pipe), head, already_read),
+        }
+    }
+
+    /// Returns whether frames are written as they come, and not all at once to somebody who polls.
+    pub(super) const fn is_stream(&self) -> bool {
+        !matches!(self, Self::Poll(_))
+    }
+
+    /// Returns where frames are written.
+    pub(super) fn stream(&mut self) -> Option<&mut dyn Stream> {
+        match self {
+            Self::Socket(socket) => Some(socket),
+            Self::Pipe(pipe) => Some(pipe),
+            Self::Poll(_) => None,
+        }
+    }
 }
 
 /// How far the life of a connection has come.

@@ -1,7 +1,7 @@
 //! The shards from outside: what the other rooms ask of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mio::{Poll, Waker};
 use tokio::sync::{mpsc, oneshot};
 
+use super::bell::Bell;
 use super::config::DispatchConfig;
 use super::control::ControlEvent;
 use super::messages::{Attach, ClientText, Feed, Gone, Inbox, Opening, Request};
@@ -70,8 +71,7 @@ pub struct Dispatcher {
 struct ShardHandle {
     feed: std_mpsc::SyncSender<Feed>,
     requests: mpsc::Sender<Request>,
-    notified: Arc<AtomicBool>,
-    waker: Arc<Waker>,
+    bell: Arc<Bell>,
     thread: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -137,7 +137,7 @@ impl Dispatcher {
             if shard.feed.send(feed.clone()).is_err() {
                 tracing::debug!("a shard has ended; it gets no more events");
             }
-            shard.wake();
+            shard.bell.ring();
         }
     }
 
@@ -259,39 +259,8 @@ impl ShardHandle {
         if self.requests.send(request).await.is_err() {
             tracing::debug!("a shard has ended; it takes no more requests");
         }
-        self.wake();
+        self.bell.ring();
     }
-
-    fn wake(&self) {
-        if !self.notified.swap(true, Ordering::SeqCst)
-            && let Err(error) = self.waker.wake()
-        {
-            tracing::error!(%error, "could not wake a shard");
-        }
-    }
-}
-
-/// Has a shard woken when there are new pages, and returns what tells it so.
-fn wake_for_pages(
-    history: &History,
-    notified: &Arc<AtomicBool>,
-    waker: &Arc<Waker>,
-) -> Arc<AtomicBool> {
-    let has_pages = Arc::new(AtomicBool::new(false));
-    let (told, notified, waker) = (
-        Arc::clone(&has_pages),
-        Arc::clone(notified),
-        Arc::clone(waker),
-    );
-    history.listen(move || {
-        told.store(true, Ordering::SeqCst);
-        if !notified.swap(true, Ordering::SeqCst)
-            && let Err(error) = waker.wake()
-        {
-            tracing::error!(%error, "could not wake a shard");
-        }
-    });
-    has_pages
 }
 
 fn start_shard(
@@ -301,10 +270,11 @@ fn start_shard(
     texts: mpsc::Sender<ClientText>,
 ) -> std::io::Result<ShardHandle> {
     let poll = Poll::new()?;
-    let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+    let bell = Arc::new(Bell::new(Waker::new(poll.registry(), WAKER)?));
     let (feed, batches) = std_mpsc::sync_channel(FEED_CAPACITY);
     let (requests, asked) = mpsc::channel(REQUESTS_CAPACITY);
-    let notified = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&bell);
+    surroundings.history.listen(move || told.ring_for_pages());
     let setup = Setup {
         number,
         incarnation: surroundings.incarnation,
@@ -319,8 +289,7 @@ fn start_shard(
     let inbox = Inbox {
         feed: batches,
         requests: asked,
-        notified: Arc::clone(&notified),
-        has_pages: wake_for_pages(&surroundings.history, &notified, &waker),
+        bell: Arc::clone(&bell),
     };
     let thread = std::thread::Builder::new()
         .name(format!("shard-{number}"))
@@ -332,18 +301,21 @@ fn start_shard(
     Ok(ShardHandle {
         feed,
         requests,
-        notified,
-        waker,
+        bell,
         thread: parking_lot::Mutex::new(Some(thread)),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
     use crate::dispatch::{CloseReason, TokenKey};
     use crate::dispatch::{Format, Incoming, Input, Outgoing, Outlet, Polled, Start};
     use crate::event::Positions;
+    use crate::kafka::KafkaConfig;
+    use crate::replay::{HistoryParts, RecordDecoder, ReplayConfig};
     use crate::telemetry::Transport;
 
     /// A wire of polls.
@@ -368,21 +340,41 @@ mod tests {
         fn read(&self, _input: &mut Input, _incoming: &mut Vec<Incoming>) {}
     }
 
+    #[derive(clap::Parser)]
+    struct Settings {
+        #[command(flatten)]
+        kafka: KafkaConfig,
+        #[command(flatten)]
+        replay: ReplayConfig,
+        #[command(flatten)]
+        dispatch: DispatchConfig,
+    }
+
     fn start() -> Dispatcher {
-        let surroundings = Surroundings {
-            incarnation: Incarnation(1),
-            topics: Arc::from(["t".to_owned()]),
-            formats: &[&Json],
-            log: Arc::new(ReplayLog::new(1024)),
+        let command = ["test", "--kafka-brokers", "127.0.0.1:1", "--shards", "1"];
+        let settings = Settings::parse_from(command);
+        let topics: Arc<[String]> = Arc::from(["t".to_owned()]);
+        let log = Arc::new(ReplayLog::new(["t"], 1024));
+        let parts = HistoryParts {
+            topics: Arc::clone(&topics),
+            decoder: RecordDecoder {
+                extractors: Arc::default(),
+                max_event_bytes: 1024,
+            },
+            log: Arc::clone(&log),
             metrics: Metrics::new(),
         };
-        let config = DispatchConfig {
-            shards: 1,
-            heartbeat_interval: Duration::from_secs(60),
-            outbox_bytes: 1024,
-            write_timeout: Duration::from_secs(60),
+        let history = History::start(&settings.kafka, &settings.replay, parts);
+        let surroundings = Surroundings {
+            incarnation: Incarnation(1),
+            topics,
+            formats: &[&Json],
+            log,
+            history: Arc::new(history.expect("threads")),
+            metrics: Metrics::new(),
         };
-        let (dispatcher, _texts) = Dispatcher::start(&config, &surroundings).expect("a shard");
+        let (dispatcher, _texts) =
+            Dispatcher::start(&settings.dispatch, &surroundings).expect("a shard");
         dispatcher
     }
 
@@ -394,7 +386,7 @@ mod tests {
             subscriptions: Subscriptions::none(),
             start: Start::Live,
         };
-        let id = dispatcher.attach_poll(attach).await.expect("a shard");
+        let id = dispatcher.attach_known(attach).await.expect("a shard");
         (id, polled)
     }
 

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{Connection, Life, Polled, Reading, Replay, Sink, Start};
 use super::control::ControlEvent;
-use super::messages::{Attach, Gone, Opening, Outlet};
+use super::messages::{Attach, Gone, Opening};
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::token::{ConnectionId, Token};
@@ -26,17 +26,7 @@ impl Shard {
             start,
         } = attach;
         let transport = self.wire(format).transport();
-        let (sink, head, already_read) = match outlet {
-            Outlet::Poll(answer) => (Sink::Poll(Some(answer)), Vec::new(), Vec::new()),
-            Outlet::Socket {
-                stream,
-                head,
-                already_read,
-            } => {
-                let stream = mio::net::TcpStream::from_std(stream);
-                (Sink::Socket(stream), head, already_read)
-            }
-        };
+        let (sink, head, already_read) = Sink::of(outlet);
         let entry = self.connections.vacant_entry();
         let Ok(slot) = Slot::try_from(entry.key()) else {
             return;
@@ -82,11 +72,17 @@ impl Shard {
     }
 
     fn register(&mut self, slot: Slot) -> bool {
+        let (bell, id) = (self.bell(), self.id_of(slot));
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return false;
         };
-        let Sink::Socket(stream) = &mut connection.sink else {
-            return true;
+        let stream = match &mut connection.sink {
+            Sink::Socket(stream) => stream,
+            Sink::Pipe(pipe) => {
+                pipe.belongs_to(bell, id);
+                return true;
+            }
+            Sink::Poll(_) => return true,
         };
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self
@@ -152,7 +148,7 @@ impl Shard {
         if connection.life != Life::Open {
             return;
         }
-        let is_stream = matches!(connection.sink, Sink::Socket(_));
+        let is_stream = connection.sink.is_stream();
         let subscriptions = connection.subscriptions.clone();
         let made_anew = self.set_position(slot, start);
         if is_stream && let Some(opening) = &self.opening {

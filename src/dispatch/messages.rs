@@ -2,14 +2,15 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc as std_mpsc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::bell::Bell;
 use super::connection::{Polled, Start};
 use super::control::ControlEvent;
+use super::pipe::ShardEnd;
 use super::token::{ConnectionId, TokenKey};
 use super::wire::Format;
 use crate::event::{Epoch, Positions};
@@ -33,6 +34,15 @@ pub enum Outlet {
         /// The socket.
         stream: TcpStream,
         /// The first bytes to write: the head of the HTTP response.
+        head: Vec<u8>,
+        /// What the client sent after its request.
+        already_read: Vec<u8>,
+    },
+    /// To a task that carries them over TLS or HTTP/2.
+    Pipe {
+        /// The shard's end of the pipe.
+        pipe: ShardEnd,
+        /// The first bytes to write, as far as the task does not write them.
         head: Vec<u8>,
         /// What the client sent after its request.
         already_read: Vec<u8>,
@@ -111,8 +121,6 @@ pub(super) enum Feed {
 pub(super) struct Inbox {
     pub(super) feed: std_mpsc::Receiver<Feed>,
     pub(super) requests: mpsc::Receiver<Request>,
-    /// Set by whoever sent something since the shard looked.
-    pub(super) notified: Arc<AtomicBool>,
-    /// Set when there are new pages of the past.
-    pub(super) has_pages: Arc<AtomicBool>,
+    /// Rung by whoever sent something since the shard looked.
+    pub(super) bell: Arc<Bell>,
 }

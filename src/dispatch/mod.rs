@@ -3,8 +3,8 @@
 //! ```text
 //! ingest ─batch─▶ Dispatcher ─▶ shard 0 … shard N-1
 //!                                │ Index: who wants it?
-//!                                ├─ live ──────▶ outbox ─▶ socket or poll
-//!                                └─ behind ─ReplayLog, History─▶ outbox ─▶ socket or poll
+//!                                ├─ live ──────▶ outbox ─▶ socket, pipe or poll
+//!                                └─ behind ─ReplayLog, History─▶ outbox ─▶ socket, pipe or poll
 //! ```
 //!
 //! # Invariants
@@ -18,6 +18,7 @@
 //! A shard never waits for a client. Ingest waits for the slowest shard, requests wait for a place in
 //! its queue.
 
+mod bell;
 mod catch_up;
 mod config;
 mod connection;
@@ -30,6 +31,7 @@ mod membership;
 mod messages;
 mod outbox;
 mod past;
+mod pipe;
 mod remade;
 mod shard;
 mod sockets;
@@ -43,5 +45,6 @@ pub use control::ControlEvent;
 pub use dispatcher::{Dispatcher, StartError, Surroundings};
 pub use index::{Index, Slot};
 pub use messages::{Attach, ClientText, Gone, Opening, Outlet};
+pub use pipe::{Aborted, ClientEnd, ShardEnd, pipe};
 pub use token::{ConnectionId, Incarnation, InvalidToken, Token, TokenKey};
 pub use wire::{CloseReason, Format, Incoming, Input, Outgoing, Wire};

@@ -1,7 +1,8 @@
 //! A shard: one thread that owns its connections whole.
 //!
 //! # Invariants
-//! - Nothing here is shared but what comes in through the inbox; there are no locks in the state.
+//! - Nothing here is shared but what comes in through the inbox, and the pipes to the tasks that carry
+//!   TLS and HTTP/2; there are no other locks in the state.
 //! - A shard never waits for a client: what a socket does not take waits in the bounded outbox.
 //! - A live connection has every matching event up to `next` in its outbox or on its socket; one that
 //!   catches up has a [`Replay`](super::connection::Replay) that says where it stands.
@@ -10,13 +11,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use slab::Slab;
 use tokio::sync::{mpsc, oneshot};
 
+use super::bell::Bell;
 use super::config::DispatchConfig;
 use super::connection::{Connection, Life};
 use super::index::Index;
@@ -147,7 +148,7 @@ impl Shard {
             }
             self.read_on();
             has_more = self.take_in();
-            if self.inbox.has_pages.swap(false, Ordering::SeqCst) {
+            if self.inbox.bell.has_pages() {
                 self.on_pages();
             }
             if Instant::now() >= self.next_tick {
@@ -178,7 +179,9 @@ impl Shard {
     /// Takes messages in; returns whether more may wait.
     fn take_in(&mut self) -> bool {
         // Before the queues are looked at, so that whoever sends afterwards wakes the shard again.
-        self.inbox.notified.store(false, Ordering::SeqCst);
+        for connection in self.inbox.bell.answer() {
+            self.on_pipe(connection);
+        }
         let mut taken = 0;
         while taken < MESSAGES_PER_TURN {
             let mut is_idle = true;
@@ -229,7 +232,7 @@ impl Shard {
             }
             Request::Overloaded(id) => {
                 if let Some(slot) = self.slot_of(id) {
-                    self.close(slot, super::wire::CloseReason::Overloaded);
+                    self.close(slot, CloseReason::Overloaded);
                 }
             }
             Request::EndPoll(id) => {
@@ -256,6 +259,11 @@ impl Shard {
         } else {
             self.answer_poll(slot);
         }
+    }
+
+    /// Returns what wakes this shard.
+    pub(super) fn bell(&self) -> Arc<Bell> {
+        Arc::clone(&self.inbox.bell)
     }
 
     /// Returns the slot of a connection that is open.

@@ -1,12 +1,12 @@
-//! The sockets of a shard: what clients send, and what they get.
+//! The sockets and pipes of a shard: what clients send, and what they get.
 
-use std::io::{self, IoSlice, Read as _, Write as _};
-use std::net::Shutdown;
+use std::io::{self, IoSlice};
 
 use super::connection::{Connection, Life, Sink};
 use super::messages::ClientText;
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
+use super::token::ConnectionId;
 use super::wire::{CloseReason, Incoming};
 use crate::telemetry::Age;
 
@@ -44,6 +44,22 @@ impl Shard {
         }
     }
 
+    /// Looks at a pipe that has moved, as at a socket that says so.
+    pub(super) fn on_pipe(&mut self, id: ConnectionId) {
+        if self.generation(id.slot) != id.generation {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(id.slot as usize) else {
+            return;
+        };
+        if let Sink::Pipe(pipe) = &connection.sink {
+            pipe.look();
+        }
+        connection.is_blocked = false;
+        self.mark_dirty(id.slot);
+        self.readable.push(id.slot);
+    }
+
     /// Reads from the sockets that have something, a bounded number of times each.
     pub(super) fn read_on(&mut self) {
         for slot in std::mem::take(&mut self.readable) {
@@ -74,7 +90,7 @@ impl Shard {
         if connection.is_paused {
             return Received::Nothing;
         }
-        let Sink::Socket(stream) = &mut connection.sink else {
+        let Some(stream) = connection.sink.stream() else {
             return Received::Nothing;
         };
         match stream.read(&mut self.scratch.read) {
@@ -181,8 +197,8 @@ impl Shard {
 
     /// Writes what waits for one connection, as far as its socket takes it.
     pub(super) fn flush_one(&mut self, slot: Slot) {
-        let is_socket = |connection: &Connection| matches!(connection.sink, Sink::Socket(_));
-        if self.connections.get(slot as usize).is_some_and(is_socket) {
+        let is_stream = |connection: &Connection| !matches!(connection.sink, Sink::Poll(_));
+        if self.connections.get(slot as usize).is_some_and(is_stream) {
             let mut ages = self.setup.metrics.delivery_age.local();
             self.flush(slot, &mut ages);
             ages.flush();
@@ -221,7 +237,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return Ok(false);
         };
-        let Sink::Socket(stream) = &mut connection.sink else {
+        let Some(stream) = connection.sink.stream() else {
             return Ok(false);
         };
         let mut is_empty = connection.outbox.is_empty();
@@ -284,10 +300,10 @@ impl Shard {
             return;
         };
         connection.life = Life::Lingering(reason, until);
-        let Sink::Socket(stream) = &connection.sink else {
+        let Some(stream) = connection.sink.stream() else {
             return;
         };
-        if stream.shutdown(Shutdown::Write).is_err() {
+        if stream.shutdown().is_err() {
             self.remove(slot, reason);
         }
     }

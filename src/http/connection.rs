@@ -2,12 +2,10 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::request::Parts;
@@ -17,25 +15,32 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntCounter;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::ending::{hand_over, linger, stream_head, tell_timeout};
 use super::framing::{self, Framing};
+use super::http2;
 use super::limits::{HttpLimits, MIN_HEAD_BYTES};
-use super::reply::{Body, Handler, Reply, TakeOver, TakenSocket};
+use super::reply::{Body, Handler, Reply};
 use super::request::Request;
-use super::wire::{Expired, Stage, WatchedSocket, Wire};
-use crate::telemetry::Metrics;
+use super::socket::{Io, PREFACE, WatchedSocket};
+use super::tls::Tls;
+use super::wire::{Expired, Stage, TakeOverRequest, Wire};
+use crate::telemetry::{Metrics, Tasks};
 
 /// What all connections of a listener share.
 pub(super) struct Shared<H> {
-    pub(super) handler: H,
+    pub(super) handler: Arc<H>,
     pub(super) limits: HttpLimits,
     pub(super) stopping: CancellationToken,
     pub(super) meter: Meter,
-    pub(super) builder: http1::Builder,
+    pub(super) http1: http1::Builder,
+    pub(super) http2: http2::Builder,
+    /// Runs what outlives a connection's own task.
+    pub(super) tasks: Tasks,
+    /// How TLS is spoken, on a port that does.
+    pub(super) tls: Option<Tls>,
 }
 
 /// The counters of one listener, looked up once.
@@ -50,7 +55,7 @@ impl Meter {
         let counter = |status| metrics.http_requests.with_label_values(&[listener, status]);
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(counter);
         let streams = counter("stream");
-        for reason in ["descriptors", "malformed"] {
+        for reason in ["descriptors", "malformed", "tls_handshake", "http2_resets"] {
             metrics.http_refused.with_label_values(&[reason]);
         }
         Self {
@@ -60,10 +65,22 @@ impl Meter {
         }
     }
 
-    fn answered(&self, status: StatusCode) {
+    pub(super) fn answered(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
         if let Some(counter) = self.classes.get(class) {
             counter.inc();
+        }
+    }
+
+    /// Counts a request that becomes a stream.
+    pub(super) fn streamed(&self) {
+        self.streams.inc();
+    }
+
+    /// Counts a connection that was closed by a timer, if that is the client's fault.
+    pub(super) fn expired(&self, expired: Expired) {
+        if expired != Expired::Idle {
+            self.refused(expired.as_str());
         }
     }
 
@@ -89,14 +106,16 @@ pub(super) fn builder(limits: &HttpLimits) -> http1::Builder {
 }
 
 /// How the HTTP part of a connection ended.
-enum End {
+pub(super) enum End {
     Finished(hyper::Result<()>),
-    TakenOver(TakeOver),
+    TakenOver(TakeOverRequest),
     Expired(Expired),
 }
 
-/// Serves one connection until it ends, its time is over, or a handler takes its socket over.
-pub(super) async fn serve<H: Handler>(shared: Arc<Shared<H>>, stream: TcpStream, peer: SocketAddr) {
+/// Serves one connection until it ends, its time is over, or a handler takes it over.
+///
+/// A client that begins with the preface of HTTP/2 gets that.
+pub(super) async fn serve<H: Handler, S: Io>(shared: Arc<Shared<H>>, stream: S, peer: SocketAddr) {
     let wire = Wire::new();
     let io = TokioIo::new(WatchedSocket::new(stream, wire.clone()));
     let service = service_fn(|request: http::Request<Incoming>| {
@@ -111,20 +130,22 @@ pub(super) async fn serve<H: Handler>(shared: Arc<Shared<H>>, stream: TcpStream,
             peer,
         ))
     });
-    let mut connection = shared.builder.serve_connection(io, service);
-    let end = run(&mut connection, &wire, &shared).await;
-    let parts = connection.into_parts();
-    let stream = parts.io.into_inner().into_stream();
+    let mut connection = shared.http1.serve_connection(io, service);
+    let end = run(&mut connection, &wire, &shared, |hyper| {
+        Pin::new(hyper).graceful_shutdown();
+    })
+    .await;
+    let http1::Parts { io, read_buf, .. } = connection.into_parts();
+    let stream = io.into_inner().into_stream();
     match end {
-        End::TakenOver(take_over) => {
-            hand_over(take_over, stream, parts.read_buf, peer);
+        End::TakenOver(request) => hand_over(request, stream, read_buf, peer),
+        End::Finished(Err(_)) if read_buf.starts_with(PREFACE) => {
+            Box::pin(http2::serve(shared, stream, read_buf, peer)).await;
         }
         End::Expired(expired) => {
-            if expired != Expired::Idle {
-                shared.meter.refused(expired.as_str());
-            }
+            shared.meter.expired(expired);
             if expired == Expired::SlowHead && wire.is_flushed() {
-                tell_timeout(&stream);
+                tell_timeout(stream).await;
             }
         }
         End::Finished(result) => {
@@ -142,9 +163,14 @@ pub(super) async fn serve<H: Handler>(shared: Arc<Shared<H>>, stream: TcpStream,
 }
 
 /// Drives hyper, and looks at the takeover, the deadlines and the stop signal after each step.
-async fn run<C, H>(connection: &mut C, wire: &Wire, shared: &Shared<H>) -> End
+pub(super) async fn run<C, H>(
+    connection: &mut C,
+    wire: &Wire,
+    shared: &Shared<H>,
+    begin_shutdown: impl Fn(&mut C),
+) -> End
 where
-    C: Future<Output = hyper::Result<()>> + GracefulShutdown + Unpin,
+    C: Future<Output = hyper::Result<()>> + Unpin,
 {
     let mut stopping = pin!(shared.stopping.cancelled());
     let mut is_stopping = false;
@@ -160,7 +186,7 @@ where
         }
         if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
             is_stopping = true;
-            Pin::new(&mut *connection).begin_shutdown();
+            begin_shutdown(connection);
             if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
                 return Poll::Ready(End::Finished(result));
             }
@@ -186,21 +212,6 @@ fn poll_deadline(
         timer.as_mut().reset(at);
     }
     timer.poll(cx).map(|()| expired)
-}
-
-/// hyper's graceful shutdown, nameable without the type of the service.
-trait GracefulShutdown {
-    fn begin_shutdown(self: Pin<&mut Self>);
-}
-
-impl<S> GracefulShutdown for http1::Connection<TokioIo<WatchedSocket>, S>
-where
-    S: hyper::service::HttpService<Incoming, ResBody = Body>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn begin_shutdown(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
 }
 
 /// Returns the `Content-Length` that hyper follows; 0 for a chunked body.
@@ -240,65 +251,11 @@ async fn answer<H: Handler>(
             wire.end_request();
             Ok(response)
         }
-        Reply::TakeOver(take_over) => {
-            shared.meter.streams.inc();
+        Reply::Stream(head, take_over) => {
+            shared.meter.streamed();
             drop(shared);
-            wire.request_take_over(take_over);
+            wire.request_take_over((take_over, stream_head(head)));
             std::future::pending().await
         }
-    }
-}
-
-fn hand_over(take_over: TakeOver, stream: TcpStream, already_read: bytes::Bytes, peer: SocketAddr) {
-    match stream.into_std() {
-        Ok(stream) => take_over(TakenSocket {
-            stream,
-            already_read,
-            peer,
-        }),
-        Err(error) => tracing::warn!(%error, "could not take a socket over"),
-    }
-}
-
-/// Says 408 to a client whose head came too slowly, if the kernel takes it at once.
-fn tell_timeout(stream: &TcpStream) {
-    const ANSWER: &[u8] =
-        b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    if let Err(error) = stream.try_write(ANSWER) {
-        tracing::debug!(%error, "could not tell a client about its timeout");
-    }
-}
-
-/// How long, and for how many bytes, a client may go on sending after the last answer.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 4 * 1024 * 1024;
-
-/// Closes our side and reads what still comes, unseen.
-///
-/// Closing a socket with unread data resets the connection, and a reset can overtake the answer (RFC 9112, 9.6).
-async fn linger(mut stream: TcpStream, wire: &Wire, stopping: &CancellationToken) {
-    let discard = async {
-        if !wire.is_shut_down() {
-            stream.shutdown().await?;
-        }
-        let mut scratch = [0; 2048];
-        let mut left = LINGER_BYTES;
-        loop {
-            match stream.read(&mut scratch).await? {
-                0 => return io::Result::Ok(()),
-                read => left = left.saturating_sub(read),
-            }
-            if left == 0 {
-                return Ok(());
-            }
-        }
-    };
-    tokio::select! {
-        result = tokio::time::timeout(LINGER, discard) => {
-            if let Ok(Err(error)) = result {
-                tracing::trace!(%error, "client went away after the answer");
-            }
-        }
-        () = stopping.cancelled() => {}
     }
 }

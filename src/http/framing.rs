@@ -106,6 +106,14 @@ fn scan(bytes: &[u8]) -> (Framing, usize) {
 pub(super) fn check(head: &Parts, framing: Framing) -> Result<(), HttpError> {
     check_length(head, framing)?;
     check_host(head)?;
+    check_demands(head)
+}
+
+/// Checks what is asked for, in whatever version of HTTP.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_demands(head: &Parts) -> Result<(), HttpError> {
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         let text = "This server neither tunnels nor echoes requests.";
         return Err(
@@ -143,7 +151,7 @@ fn check_length(head: &Parts, framing: Framing) -> Result<(), HttpError> {
     Err(HttpError::bad_request("ambiguous_length", problem).and_close())
 }
 
-fn check_host(head: &Parts) -> Result<(), HttpError> {
+pub(super) fn check_host(head: &Parts) -> Result<(), HttpError> {
     let hosts: Vec<_> = head.headers.get_all(HOST).iter().collect();
     let problem = match hosts.as_slice() {
         [] if head.version < Version::HTTP_11 => return Ok(()),

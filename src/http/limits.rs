@@ -11,7 +11,7 @@ pub struct HttpLimits {
     /// Time in which a new connection has to send its first byte
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = settings::duration)]
     pub http_first_byte_timeout: Duration,
-    /// Time in which the head of a request has to arrive, counted from its first byte
+    /// Time in which the head of a request has to arrive, counted from its first byte, or a TLS handshake to end
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = settings::duration)]
     pub http_header_timeout: Duration,
     /// Time in which the whole body of a request has to arrive

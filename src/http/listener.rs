@@ -9,8 +9,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::connection::{self, Meter, Shared};
+use super::http2;
 use super::limits::HttpLimits;
 use super::reply::Handler;
+use super::tls::{self, Tls};
 use crate::telemetry::{Limited, Metrics, Tasks};
 
 /// A listening socket that accepts nothing yet.
@@ -51,6 +53,8 @@ pub struct Serving {
     pub tasks: Tasks,
     /// Counts requests and refused connections.
     pub metrics: Metrics,
+    /// How TLS is spoken; `None` for a port without.
+    pub tls: Option<Tls>,
 }
 
 /// How many connections the kernel keeps until they are accepted.
@@ -80,22 +84,25 @@ impl Listener {
     }
 
     /// Starts to accept and to serve, on tasks of [`Serving::tasks`], until these are told to stop.
-    pub fn serve<H: Handler>(self, handler: H, serving: Serving) {
+    pub fn serve<H: Handler>(self, handler: Arc<H>, serving: Serving) {
         let Serving {
             name,
             limits,
             tasks,
             metrics,
+            tls,
         } = serving;
         let shared = Arc::new(Shared {
             handler,
-            builder: connection::builder(&limits),
+            http1: connection::builder(&limits),
+            http2: http2::builder(&limits, tasks.clone()),
+            tasks: tasks.clone(),
+            tls,
             limits,
             stopping: tasks.stopping(),
             meter: Meter::new(metrics, name),
         });
-        let connections = tasks.clone();
-        tasks.spawn("http.accept", accept_all(self.socket, shared, connections));
+        tasks.spawn("http.accept", accept_all(self.socket, shared));
     }
 }
 
@@ -118,8 +125,8 @@ fn open(address: SocketAddr) -> io::Result<Listener> {
     Ok(Listener { socket, address })
 }
 
-async fn accept_all<H: Handler>(socket: TcpListener, shared: Arc<Shared<H>>, tasks: Tasks) {
-    let stopping = tasks.stopping();
+async fn accept_all<H: Handler>(socket: TcpListener, shared: Arc<Shared<H>>) {
+    let stopping = shared.stopping.clone();
     let limited = Limited::new(Duration::from_secs(10));
     loop {
         let accepted = tokio::select! {
@@ -128,7 +135,7 @@ async fn accept_all<H: Handler>(socket: TcpListener, shared: Arc<Shared<H>>, tas
         };
         match accepted {
             Ok((stream, peer)) => {
-                start(&shared, &tasks, stream, peer);
+                start(&shared, stream, peer);
             }
             Err(error) if is_of_one_connection(&error) => {
                 tracing::debug!(%error, "a connection ended before it was accepted");
@@ -147,14 +154,21 @@ async fn accept_all<H: Handler>(socket: TcpListener, shared: Arc<Shared<H>>, tas
     }
 }
 
-fn start<H: Handler>(shared: &Arc<Shared<H>>, tasks: &Tasks, stream: TcpStream, peer: SocketAddr) {
+fn start<H: Handler>(shared: &Arc<Shared<H>>, stream: TcpStream, peer: SocketAddr) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not set TCP_NODELAY");
     }
-    tasks.spawn(
-        "http.connection",
-        connection::serve(Arc::clone(shared), stream, peer),
-    );
+    let connection = Arc::clone(shared);
+    match &shared.tls {
+        None => {
+            let serving = connection::serve(connection, stream, peer);
+            shared.tasks.spawn("http.connection", serving);
+        }
+        Some(tls) => {
+            let serving = tls::serve(connection, tls.clone(), stream, peer);
+            shared.tasks.spawn("https.connection", serving);
+        }
+    }
 }
 
 /// Whether the error says something about one connection only, so that the next one can be accepted at once.

@@ -1,9 +1,10 @@
 //! The HTTP server side: listeners, requests, replies, errors, routing and CORS.
 //!
 //! ```text
-//! Listener ─accept─▶ connection task: hyper parses ─▶ Request ─▶ Handler ─▶ Reply::Response ─▶ hyper writes
-//!                                                                        └▶ Reply::TakeOver ─▶ TakenSocket: the
-//!                                             hyper and the task are gone ◀┘   socket, and what was read ahead
+//! Listener ─accept─▶ TLS? ─▶ connection task: hyper parses ─▶ Request ─▶ Handler ─▶ Reply::Response ─▶ hyper writes
+//!                                                                                └▶ Reply::Stream ─▶ TakeOver
+//!   HTTP/1.1: the socket, or TLS, and what was read ahead; hyper and the task are gone ◀─ connection ◀─┤
+//!   HTTP/2: what follows the head on its stream ◀───────────────────────────────────────────── body ◀─┘
 //! ```
 //!
 //! # Invariants
@@ -13,33 +14,46 @@
 //! - The rest of a body that nobody read is never parsed as a request.
 //! - Every wait for the client has a limit: see [`HttpLimits`].
 //!
+//! - A handler need not know the version of HTTP, or whether there is TLS.
+//!
 //! # Backpressure
-//! A connection handles one request at a time and reads no further request while it does. A client
-//! that does not take its answer is closed after the write timeout. When the process runs out of file
+//! A connection of HTTP/1.1 handles one request at a time and reads no further request while it does. A client
+//! that does not take its answer is closed after the write timeout. One of HTTP/2 has at most 256 streams,
+//! each with 64 KiB of a request's body that nobody reads yet and 16 KiB of an answer that the client does
+//! not take; a client that does not answer a ping is closed. When the process runs out of file
 //! descriptors, connections wait in the kernel's backlog.
 //!
 //! # Source
-//! RFC 9110, RFC 9112 (message framing: section 6; connections: section 9), RFC 9457 (problem details),
-//! WHATWG Fetch (CORS protocol).
+//! RFC 9110, RFC 9112 (message framing: section 6; connections: section 9), RFC 9113 (HTTP/2), RFC 8441
+//! (WebSocket over HTTP/2), RFC 9457 (problem details), WHATWG Fetch (CORS protocol).
 
+mod certificate;
 mod connection;
 mod cors;
+mod ending;
 mod error;
 mod framing;
+mod http2;
 mod limits;
 mod listener;
 mod reply;
 mod request;
+mod resets;
 mod router;
+mod sent;
+mod socket;
+mod tls;
 mod wire;
 
 #[cfg(test)]
 mod wire_tests;
 
+pub use certificate::TlsError;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use error::HttpError;
 pub use limits::HttpLimits;
 pub use listener::{BindError, Listener, Serving};
-pub use reply::{Body, Handler, Reply, TakeOver, TakenSocket};
+pub use reply::{Body, Duplex, Handler, Link, Reply, StreamBody, TakeOver, TakenConnection};
 pub use request::{Query, Request};
 pub use router::{Params, Routed, Router};
+pub use tls::{Tls, TlsConfig};

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 
 use bytes::Bytes;
 use http::Response;
+use http_body_util::combinators::UnsyncBoxBody;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::error::HttpError;
 use super::request::Request;
@@ -13,25 +16,37 @@ use super::request::Request;
 /// The body of a response: known as a whole, so it always has a `Content-Length`.
 pub type Body = http_body_util::Full<Bytes>;
 
-/// Receives the socket of a request that becomes a stream.
-pub type TakeOver = Box<dyn FnOnce(TakenSocket) + Send>;
+/// The body of a stream on HTTP/2: an error resets the stream, so that nobody takes what came before
+/// for the whole.
+pub type StreamBody = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Goes on with a request that becomes a stream. One of its functions is called, or none when the
+/// client goes away before the answers to its earlier requests are on the wire.
+///
+/// They run on the connection's task and must not block.
+pub trait TakeOver: Send {
+    /// HTTP/1.1, or a WebSocket over HTTP/2: gets all that the client sends from now on, and writes to
+    /// it: first [`TakenConnection::head`].
+    fn connection(self: Box<Self>, taken: TakenConnection);
+
+    /// HTTP/2: returns what the client gets after the head.
+    fn body(self: Box<Self>) -> StreamBody;
+}
 
 /// What becomes of a request.
 pub enum Reply {
     /// hyper writes this response; the connection goes on.
     Response(Response<Body>),
-    /// The connection leaves HTTP: the function gets the socket and owes the client the response head.
-    ///
-    /// It runs on the connection's task and must not block. It is dropped without being called when the
-    /// client goes away before the answers to its earlier requests are on the wire.
-    TakeOver(TakeOver),
+    /// The request becomes a stream with this head: 101 for one that goes both ways, else an answer
+    /// whose end is not known yet.
+    Stream(Response<()>, Box<dyn TakeOver>),
 }
 
 impl fmt::Debug for Reply {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Response(response) => formatter.debug_tuple("Response").field(response).finish(),
-            Self::TakeOver(_) => formatter.write_str("TakeOver"),
+            Self::Stream(head, _) => formatter.debug_tuple("Stream").field(head).finish(),
         }
     }
 }
@@ -48,11 +63,35 @@ impl From<HttpError> for Reply {
     }
 }
 
+/// Bytes in both directions.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// How the client of a stream is reached.
+pub enum Link {
+    /// Over a socket without TLS: non-blocking, and registered with no event loop.
+    Socket(TcpStream),
+    /// Through TLS or a stream of HTTP/2, which need a task that reads and writes.
+    Carried(Box<dyn Duplex>),
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(socket) => formatter.debug_tuple("Socket").field(socket).finish(),
+            Self::Carried(_) => formatter.write_str("Carried"),
+        }
+    }
+}
+
 /// A connection that has left HTTP; hyper holds nothing of it any more.
 #[derive(Debug)]
-pub struct TakenSocket {
-    /// The socket: non-blocking, and registered with no event loop.
-    pub stream: TcpStream,
+pub struct TakenConnection {
+    /// The way to the client.
+    pub link: Link,
+    /// The head of the response, which whoever takes over has to write; empty where it was written.
+    pub head: Vec<u8>,
     /// What the client sent after the head of the request, and was already read.
     pub already_read: Bytes,
     /// The client's address.

@@ -1,19 +1,15 @@
-//! The socket under hyper, and what it tells about the connection.
+//! What a connection does, as far as it decides when it has to end.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::framing::{Framing, HeadWatch};
 use super::limits::HttpLimits;
 use super::reply::TakeOver;
+use super::resets::Resets;
 
 /// What the connection is doing, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +35,8 @@ pub(super) enum Expired {
     Idle,
     /// The client takes no bytes.
     SlowReader,
+    /// The client resets streams faster than anybody needs to (HTTP/2).
+    ManyResets,
 }
 
 impl Expired {
@@ -49,13 +47,18 @@ impl Expired {
             Self::SlowHead => "header_timeout",
             Self::Idle => "idle_timeout",
             Self::SlowReader => "write_timeout",
+            Self::ManyResets => "http2_resets",
         }
     }
 }
 
+/// Who goes on with the connection, and the head that they have to write first.
+pub(super) type TakeOverRequest = (Box<dyn TakeOver>, Vec<u8>);
+
 /// The state that the connection task, the service and the socket share.
 ///
-/// All of them run on the same task, so the lock is never contended; it only makes the state `Sync`.
+/// On HTTP/1.1 all of them run on the same task, so the lock is never contended; it only makes the state `Sync`.
+/// On HTTP/2 each stream has a task of its own.
 #[derive(Clone)]
 pub(super) struct Wire(Arc<Mutex<State>>);
 
@@ -69,7 +72,36 @@ struct State {
     is_shut_down: bool,
     saw_end: bool,
     heads: HeadWatch,
-    take_over: Option<TakeOver>,
+    take_over: Option<TakeOverRequest>,
+    /// The streams of HTTP/2 that have not ended; `None` on HTTP/1.1.
+    streams: Option<Streams>,
+}
+
+/// What HTTP/2 does on one connection.
+#[derive(Debug, Default)]
+struct Streams {
+    active: usize,
+    resets: Resets,
+}
+
+/// A stream of HTTP/2, from its request to the end of its answer.
+pub(super) struct OpenStream {
+    wire: Wire,
+    is_complete: bool,
+}
+
+impl OpenStream {
+    /// Notes that the answer is out whole.
+    pub(super) const fn complete(&mut self) {
+        self.is_complete = true;
+    }
+}
+
+impl Drop for OpenStream {
+    /// A stream that ends before its answer does was reset by the client, or given up by us.
+    fn drop(&mut self) {
+        self.wire.0.lock().end_stream(self.is_complete);
+    }
 }
 
 impl Wire {
@@ -84,7 +116,30 @@ impl Wire {
             saw_end: false,
             heads: HeadWatch::default(),
             take_over: None,
+            streams: None,
         })))
+    }
+
+    /// Starts with a connection that speaks HTTP/2.
+    pub(super) fn multiplexed() -> Self {
+        let wire = Self::new();
+        wire.0.lock().streams = Some(Streams::default());
+        wire
+    }
+
+    /// Notes that a stream of HTTP/2 begins.
+    pub(super) fn begin_stream(&self) -> OpenStream {
+        let mut state = self.0.lock();
+        if let Some(streams) = &mut state.streams {
+            streams.active += 1;
+        }
+        if state.stage != Stage::Handling {
+            state.enter(Stage::Handling);
+        }
+        OpenStream {
+            wire: self.clone(),
+            is_complete: false,
+        }
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -104,7 +159,7 @@ impl Wire {
     }
 
     /// Leaves the function that gets the socket as soon as everything written is in the kernel.
-    pub(super) fn request_take_over(&self, take_over: TakeOver) {
+    pub(super) fn request_take_over(&self, take_over: TakeOverRequest) {
         self.0.lock().take_over = Some(take_over);
     }
 
@@ -112,13 +167,34 @@ impl Wire {
     ///
     /// To be called after hyper was polled and is pending: hyper flushes at the end of each poll, so if the last
     /// flush went through, its write buffer is empty.
-    pub(super) fn ready_take_over(&self) -> Option<TakeOver> {
+    pub(super) fn ready_take_over(&self) -> Option<TakeOverRequest> {
         let mut state = self.0.lock();
         if state.is_flushed {
             state.take_over.take()
         } else {
             None
         }
+    }
+
+    /// Notes what was read; nothing is the client's end.
+    pub(super) fn note_read(&self, bytes: &[u8]) {
+        self.0.lock().note_read(bytes);
+    }
+
+    /// Notes that hyper wrote, or could not.
+    pub(super) fn note_write(&self, made_progress: bool) {
+        self.0.lock().note_write(made_progress);
+    }
+
+    /// Notes that all that hyper wrote has left us.
+    pub(super) fn note_flushed(&self) {
+        let mut state = self.0.lock();
+        state.is_flushed = true;
+        state.blocked_since = None;
+    }
+
+    pub(super) fn note_shut_down(&self) {
+        self.0.lock().is_shut_down = true;
     }
 
     pub(super) fn is_flushed(&self) -> bool {
@@ -139,7 +215,14 @@ impl Wire {
     pub(super) fn deadline(&self, limits: &HttpLimits) -> Option<(Instant, Expired)> {
         let state = self.0.lock();
         let after = |since: Instant, limit: Duration, expired| Some((since + limit, expired));
-        if let Some(since) = state.blocked_since {
+        if let Some(streams) = &state.streams
+            && streams.resets.are_too_many()
+        {
+            return after(state.since, Duration::ZERO, Expired::ManyResets);
+        }
+        // While HTTP/2 has streams, its pings find a client that takes nothing.
+        let has_streams = state.streams.as_ref().is_some_and(|s| s.active > 0);
+        if let Some(since) = state.blocked_since.filter(|_| !has_streams) {
             return after(since, limits.http_write_timeout, Expired::SlowReader);
         }
         match state.stage {
@@ -162,91 +245,42 @@ impl State {
             self.saw_end = true;
             return;
         }
+        if self.streams.is_some() {
+            // What comes later may be an answer to a ping, which is no request.
+            if self.stage == Stage::Opened {
+                self.enter(Stage::ReadingHead);
+            }
+            return;
+        }
         if matches!(self.stage, Stage::Opened | Stage::Idle) {
             self.enter(Stage::ReadingHead);
         }
         self.heads.record(bytes);
     }
 
+    fn end_stream(&mut self, is_complete: bool) {
+        let Some(streams) = &mut self.streams else {
+            return;
+        };
+        streams.active = streams.active.saturating_sub(1);
+        if !is_complete {
+            streams.resets.record(Instant::now());
+        }
+        if streams.active == 0 {
+            self.enter(Stage::Idle);
+        }
+    }
+
     fn note_write(&mut self, made_progress: bool) {
         self.is_flushed = false;
         if made_progress {
             self.blocked_since = None;
-            if self.stage == Stage::Idle {
+            if self.stage == Stage::Idle && self.streams.is_none() {
                 // The time to the next request counts from the end of the answer.
                 self.since = Instant::now();
             }
         } else if self.blocked_since.is_none() {
             self.blocked_since = Some(Instant::now());
         }
-    }
-}
-
-/// A socket that reports to a [`Wire`].
-pub(super) struct WatchedSocket {
-    stream: TcpStream,
-    wire: Wire,
-}
-
-impl WatchedSocket {
-    pub(super) const fn new(stream: TcpStream, wire: Wire) -> Self {
-        Self { stream, wire }
-    }
-
-    pub(super) fn into_stream(self) -> TcpStream {
-        self.stream
-    }
-}
-
-impl AsyncRead for WatchedSocket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.wire
-            .0
-            .lock()
-            .note_read(buffer.filled().get(before..).unwrap_or_default());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for WatchedSocket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.wire.0.lock().note_write(written.is_ready());
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.wire.0.lock().note_write(written.is_ready());
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.wire.0.lock().is_flushed = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wire.0.lock().is_shut_down = true;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

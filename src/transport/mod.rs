@@ -1,8 +1,8 @@
 //! The ways in which clients get their events: server-sent events, WebSocket, long polling.
 //!
 //! ```text
-//! request ─▶ Streams (parameters, hand-over) ─▶ shard ─Wire─▶ socket
-//!        └─▶ LongPolling ─────────────────────▶ shard ──────▶ one answer
+//! request ─▶ Streams (parameters) ─▶ HandOver ─▶ shard ─Wire─▶ socket, or a pipe to TLS or HTTP/2
+//!        └─▶ LongPolling ──────────────────────▶ shard ──────▶ one answer
 //! ```
 //!
 //! # Invariants
@@ -11,7 +11,9 @@
 
 mod admission;
 mod beginning;
+mod carry;
 mod changes;
+mod hand_over;
 mod longpoll;
 mod sse;
 mod streams;

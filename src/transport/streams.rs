@@ -1,25 +1,23 @@
 //! How a request becomes a stream: what it asks for, and the hand-over of its socket to a shard.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::admission::Admission;
 use super::beginning::{Beginning, INVALID_CURSOR, beginning};
+use super::hand_over::HandOver;
 use super::{SSE, WS, WS_WITH_CURSORS, sse};
-use crate::dispatch::{Attach, Dispatcher, Format, Outlet, Start, TokenKey};
-use crate::http::{Body, Cors, HttpError, Query, Reply, Request, TakenSocket};
+use crate::dispatch::{Attach, Dispatcher, Format, TokenKey};
+use crate::http::{Body, Cors, HttpError, Query, Reply, Request};
 use crate::replay::{Busy, History};
 use crate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
-use crate::telemetry::{Metrics, Tasks, now_ms};
-
-/// After how long without an acknowledgement the kernel gives a client up (RFC 5482).
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::telemetry::{Metrics, Tasks};
 
 /// What all transports need to open connections. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -69,15 +67,14 @@ impl Streams {
         self.cors
             .apply_with_credentials(&request.headers, &mut headers);
         if request.method == Method::HEAD {
-            return Ok(empty(StatusCode::OK, headers).into());
+            return Ok(empty(StatusCode::OK, headers)
+                .map(|()| Body::default())
+                .into());
         }
         self.admit()?;
-        // The body ends with the connection (RFC 9112, 6.3, rule 8), so that a frame is the same
-        // bytes for every client, whatever its version of HTTP.
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        let mut first = head(StatusCode::OK, &mut headers);
-        first.extend_from_slice(format!("retry: {}\n\n", sse::RETRY_MS).as_bytes());
-        Ok(self.hand_over(SSE, subscriptions, beginning, first))
+        let mut stream = self.hand_over(SSE, subscriptions, beginning);
+        stream.first = format!("retry: {}\n\n", sse::RETRY_MS).into_bytes();
+        Ok(Reply::Stream(empty(StatusCode::OK, headers), stream))
     }
 
     /// Opens a WebSocket.
@@ -113,8 +110,11 @@ impl Streams {
                 HeaderValue::from_static(CLOUD_EVENTS_JSON),
             );
         }
-        let head = head(StatusCode::SWITCHING_PROTOCOLS, &mut headers);
-        Ok(self.hand_over(format, subscriptions, beginning, head))
+        let head = empty(StatusCode::SWITCHING_PROTOCOLS, headers);
+        Ok(Reply::Stream(
+            head,
+            self.hand_over(format, subscriptions, beginning),
+        ))
     }
 
     /// Reads the query parameter `subscriptions`; an empty one counts as none, as in RIG.
@@ -164,30 +164,18 @@ impl Streams {
         format: Format,
         subscriptions: Subscriptions,
         beginning: Beginning,
-        head: Vec<u8>,
-    ) -> Reply {
-        let streams = self.clone();
-        Reply::TakeOver(Box::new(move |socket: TakenSocket| {
-            notice_vanished_peers(&socket);
-            let outlet = Outlet::Socket {
-                stream: socket.stream,
-                head,
-                already_read: socket.already_read.to_vec(),
-            };
-            let start = Start::Later;
-            let attach = Attach {
-                outlet,
-                format,
-                subscriptions,
-                start,
-            };
-            let tasks = streams.tasks.clone();
-            tasks.spawn("stream.attach", streams.attach(attach, beginning));
-        }))
+    ) -> Box<HandOver> {
+        Box::new(HandOver {
+            streams: self.clone(),
+            format,
+            subscriptions,
+            beginning,
+            first: Vec::new(),
+        })
     }
 
     /// Gives a stream to a shard, and lets it begin as soon as it is known where.
-    async fn attach(self, attach: Attach, beginning: Beginning) {
+    pub(super) async fn attach(self, attach: Attach, beginning: Beginning) {
         let dispatcher = &self.dispatcher;
         let at = match beginning {
             Beginning::Known(start) => return dispatcher.attach(Attach { start, ..attach }).await,
@@ -265,47 +253,10 @@ fn offers(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .any(|offered| offered.trim().eq_ignore_ascii_case(token))
 }
 
-/// Writes the head of a response that hyper no longer writes.
-fn head(status: StatusCode, headers: &mut HeaderMap) -> Vec<u8> {
-    if let Ok(date) = HeaderValue::try_from(http_date()) {
-        headers.insert(DATE, date);
-    }
-    let mut bytes = Vec::with_capacity(512);
-    let reason = status.canonical_reason().unwrap_or_default();
-    bytes.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
-    for (name, value) in &*headers {
-        bytes.extend_from_slice(name.as_str().as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes
-}
-
-/// Returns the time as RFC 9110, 5.6.7 wants it in `Date`.
-fn http_date() -> String {
-    let now = jiff::Timestamp::from_millisecond(now_ms()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    jiff::fmt::rfc2822::DateTimePrinter::new()
-        .timestamp_to_rfc9110_string(&now)
-        .unwrap_or_default()
-}
-
-fn empty(status: StatusCode, headers: HeaderMap) -> Response<Body> {
-    let mut response = Response::new(Body::default());
+/// Returns the head of a response.
+fn empty(status: StatusCode, headers: HeaderMap) -> Response<()> {
+    let mut response = Response::new(());
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
-}
-
-/// Lets the kernel find out that a client is gone without a word, also while nothing is written.
-fn notice_vanished_peers(socket: &TakenSocket) {
-    let options = socket2::SockRef::from(&socket.stream);
-    let keepalive = socket2::TcpKeepalive::new().with_time(USER_TIMEOUT);
-    let set = options
-        .set_tcp_user_timeout(Some(USER_TIMEOUT))
-        .and_then(|()| options.set_tcp_keepalive(&keepalive));
-    if let Err(error) = set {
-        tracing::debug!(%error, "could not set the timeouts of a socket");
-    }
 }

@@ -1,6 +1,7 @@
 //! The connection as a client sees it: raw bytes over real sockets.
 
 mod answers;
+mod http2;
 mod patience;
 mod refusals;
 mod takeover;
@@ -11,8 +12,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use http_body_util::BodyExt as _;
 
-use super::{Body, Handler, HttpLimits, Listener, Reply, Request, Serving};
+use super::{
+    Body, Handler, HttpLimits, Link, Listener, Reply, Request, Serving, StreamBody, TakeOver,
+    TakenConnection,
+};
 use crate::telemetry::{Metrics, Tasks};
 
 /// Answers by path; what a test needs.
@@ -36,23 +41,39 @@ impl Handler for Paths {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 ok(Bytes::from_static(b"slow")).into()
             }
-            "/take" => Reply::TakeOver(Box::new(|taken| {
-                let mut stream = taken.stream;
-                let _thread = std::thread::spawn(move || {
-                    stream.set_nonblocking(false).unwrap();
-                    write!(
-                        stream,
-                        "TAKEN[{}]",
-                        String::from_utf8_lossy(&taken.already_read)
-                    )
-                    .unwrap();
-                    let mut rest = Vec::new();
-                    stream.read_to_end(&mut rest).unwrap();
-                    write!(stream, "REST[{}]", String::from_utf8_lossy(&rest)).unwrap();
-                });
-            })),
+            "/take" => Reply::Stream(Response::new(()), Box::new(Taker)),
             path => ok(Bytes::from(format!("{} {path}", request.method))).into(),
         }
+    }
+}
+
+/// Tells what it got; on HTTP/2, says a word and stays.
+struct Taker;
+
+impl TakeOver for Taker {
+    fn connection(self: Box<Self>, taken: TakenConnection) {
+        assert!(taken.head.starts_with(b"HTTP/1.1 200 OK\r\n"));
+        let Link::Socket(mut stream) = taken.link else {
+            panic!("{:?}", taken.link)
+        };
+        let _thread = std::thread::spawn(move || {
+            stream.set_nonblocking(false).unwrap();
+            write!(
+                stream,
+                "TAKEN[{}]",
+                String::from_utf8_lossy(&taken.already_read)
+            )
+            .unwrap();
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).unwrap();
+            write!(stream, "REST[{}]", String::from_utf8_lossy(&rest)).unwrap();
+        });
+    }
+
+    fn body(self: Box<Self>) -> StreamBody {
+        Body::new(Bytes::from_static(b"TAKEN"))
+            .map_err(|never| match never {})
+            .boxed_unsync()
     }
 }
 
@@ -84,8 +105,9 @@ impl Server {
             limits,
             tasks: tasks.clone(),
             metrics: metrics.clone(),
+            tls: None,
         };
-        listener.serve(Paths, serving);
+        listener.serve(std::sync::Arc::new(Paths), serving);
         drop(entered);
         Self {
             address,

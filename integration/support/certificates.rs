@@ -1,0 +1,83 @@
+//! Certificates that are made for one test.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::gateway::{Settings, unique};
+
+/// A self-signed certificate in a folder of its own, which goes with it.
+#[derive(Debug)]
+pub struct Certificate {
+    folder: PathBuf,
+    der: CertificateDer<'static>,
+}
+
+impl Certificate {
+    pub fn new() -> Self {
+        let folder = std::env::temp_dir().join(unique("certificate"));
+        std::fs::create_dir(&folder).unwrap();
+        let der = CertificateDer::from(Vec::new());
+        let mut certificate = Self { folder, der };
+        certificate.renew();
+        certificate
+    }
+
+    /// Puts another certificate, with another key, into the same files.
+    pub fn renew(&mut self) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        self.der = certificate.der().clone();
+        std::fs::write(self.key(), key.serialize_pem()).unwrap();
+        std::fs::write(self.chain(), certificate.pem()).unwrap();
+    }
+
+    pub fn chain(&self) -> PathBuf {
+        self.folder.join("cert.pem")
+    }
+
+    pub fn key(&self) -> PathBuf {
+        self.folder.join("key.pem")
+    }
+
+    /// Returns these settings with TLS ports that show the certificate.
+    pub fn on(&self, settings: Settings) -> Settings {
+        settings
+            .with("INBOUND_HTTPS_PORT", "0")
+            .with("API_HTTPS_PORT", "0")
+            .with("HTTPS_CERTFILE", self.chain().to_str().unwrap())
+            .with("HTTPS_KEYFILE", self.key().to_str().unwrap())
+    }
+
+    /// Shakes hands as a client that trusts just this certificate.
+    pub async fn connect(
+        &self,
+        socket: TcpStream,
+        alpn: &[&str],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let connector = TlsConnector::from(Arc::new(config));
+        let name = "localhost".try_into().unwrap();
+        connector.connect(name, socket).await
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
