@@ -18,6 +18,7 @@
     reason = "tests"
 )]
 
+mod acknowledges;
 mod answers_long_polls;
 mod changes_subscriptions;
 mod checker;
@@ -131,6 +132,9 @@ fn main() {
                 speaks_tls_and_http2::a_handshake_that_does_not_end_is_closed,
                 speaks_tls_and_http2::a_flood_of_resets_ends_its_connection_alone,
                 speaks_tls_and_http2::a_request_that_two_could_read_in_two_ways_is_refused,
+                acknowledges::and_gets_the_rest_again_at_any_instance,
+                acknowledges::but_not_what_is_no_acknowledgement,
+                acknowledges::until_the_session_has_ended,
                 answers_long_polls::with_the_cookies_and_bodies_of_rig,
                 answers_long_polls::an_event_that_arrives_during_a_poll_is_returned_at_once,
                 answers_long_polls::with_no_events_after_the_timeout,

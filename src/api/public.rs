@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Response};
 use super::events::Submissions;
 use super::{health, subscriptions};
 use crate::http::{Body, Cors, Handler, HttpError, Params, Reply, Request, Routed, Router};
-use crate::transport::{Changes, LongPolling, Streams};
+use crate::transport::{Acknowledgements, Changes, LongPolling, Streams};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Endpoint {
@@ -25,6 +25,7 @@ pub struct PublicApi {
     router: Router<Endpoint>,
     /// Streams of server-sent events and WebSockets.
     streams: Streams,
+    acknowledgements: Acknowledgements,
     long_polling: LongPolling,
     changes: Changes,
     submissions: Arc<Submissions>,
@@ -36,6 +37,7 @@ impl PublicApi {
     #[must_use]
     pub fn new(
         streams: Streams,
+        acknowledgements: Acknowledgements,
         long_polling: LongPolling,
         changes: Changes,
         submissions: Arc<Submissions>,
@@ -59,6 +61,7 @@ impl PublicApi {
         Self {
             router,
             streams,
+            acknowledgements,
             long_polling,
             changes,
             submissions,
@@ -90,6 +93,9 @@ impl PublicApi {
     ) -> Result<Reply, HttpError> {
         let response = match endpoint {
             Endpoint::Sse => return self.streams.sse(request),
+            Endpoint::Ws if Acknowledgements::are_asked_for(&request.query()?) => {
+                return self.acknowledgements.ws(request).await;
+            }
             Endpoint::Ws => return self.streams.ws(request),
             Endpoint::Health => health::ok(),
             Endpoint::LongPolling => return Ok(self.long_polling.poll(request).await?.into()),

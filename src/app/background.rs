@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatch::{ClientText, TokenKey};
 use crate::shared::{ClusterKey, SharedConfig, StateLog};
 use crate::telemetry::{Metrics, Readiness, Tasks};
-use crate::transport::{Changes, LongPolling, STATE_KIND};
+use crate::transport::{Acknowledgements, Changes, LongPolling, STATE_KIND};
 
-/// How often long-poll sessions that have ended are removed.
+/// How often sessions that have ended are removed.
 const CLEAN_UP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What clients say on their connections.
@@ -60,8 +60,12 @@ pub(super) async fn watch_sessions(state: Arc<StateLog>, long_polling: LongPolli
     }
 }
 
-/// Removes long-poll sessions that have ended.
-pub(super) async fn clean_up(long_polling: LongPolling, tasks: Tasks) {
+/// Removes sessions that have ended.
+pub(super) async fn clean_up(
+    long_polling: LongPolling,
+    acknowledgements: Acknowledgements,
+    tasks: Tasks,
+) {
     let stopping = tasks.stopping();
     while stopping
         .run_until_cancelled(tokio::time::sleep(CLEAN_UP_INTERVAL))
@@ -69,6 +73,7 @@ pub(super) async fn clean_up(long_polling: LongPolling, tasks: Tasks) {
         .is_some()
     {
         long_polling.remove_ended().await;
+        acknowledgements.remove_ended().await;
     }
 }
 

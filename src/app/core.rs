@@ -14,7 +14,7 @@ use crate::replay::{History, HistoryParts, RecordDecoder, ReplayLog};
 use crate::shared::{CommandHandler, CommandLog, StateLog};
 use crate::source::{Ingest, IngestParts, KafkaSource};
 use crate::telemetry::{Metrics, Readiness, Tasks};
-use crate::transport::{Admission, Changes, FORMATS, LongPolling, Streams};
+use crate::transport::{Acknowledgements, Admission, Changes, FORMATS, LongPolling, Streams};
 
 /// What the rest of the instance stands on.
 pub(super) struct Core {
@@ -148,7 +148,17 @@ impl Core {
     ) -> Services {
         let long_polling =
             LongPolling::new(self.streams.clone(), Arc::clone(&state), config.long_poll);
-        let changes = Changes::new(self.streams.clone(), long_polling.clone(), commands);
+        let acknowledgements = Acknowledgements::new(
+            self.streams.clone(),
+            Arc::clone(&state),
+            &config.acknowledgement,
+        );
+        let changes = Changes::new(
+            self.streams.clone(),
+            long_polling.clone(),
+            commands,
+            acknowledgements.clone(),
+        );
         let default_topic = self.topics.first().map(String::as_str).unwrap_or_default();
         let submissions = Submissions::new(
             config.submission,
@@ -161,6 +171,7 @@ impl Core {
             tls: config.tls,
             streams: self.streams,
             long_polling,
+            acknowledgements,
             changes,
             submissions: Arc::new(submissions),
             state,

@@ -10,7 +10,7 @@ use crate::api::{InternalApi, PublicApi, Submissions};
 use crate::http::{BindError, Handler, HttpLimits, Listener, Serving, Tls};
 use crate::shared::StateLog;
 use crate::telemetry::{Condition, Metrics, Readiness, Tasks};
-use crate::transport::{Changes, LongPolling, Streams};
+use crate::transport::{Acknowledgements, Changes, LongPolling, Streams};
 
 /// How long the public port waits for Kafka before it opens without it.
 pub const KAFKA_PATIENCE: Duration = Duration::from_secs(3);
@@ -21,6 +21,7 @@ pub(super) struct Services {
     pub(super) tls: Option<Tls>,
     pub(super) streams: Streams,
     pub(super) long_polling: LongPolling,
+    pub(super) acknowledgements: Acknowledgements,
     pub(super) changes: Changes,
     pub(super) submissions: Arc<Submissions>,
     pub(super) state: Arc<StateLog>,
@@ -85,6 +86,7 @@ impl Services {
     pub(super) fn serve_public(&self, port: Port, tasks: Tasks) {
         let api = PublicApi::new(
             self.streams.clone(),
+            self.acknowledgements.clone(),
             self.long_polling.clone(),
             self.changes.clone(),
             Arc::clone(&self.submissions),
@@ -106,8 +108,8 @@ impl Services {
             background::watch_sessions(self.state, self.long_polling.clone(), tasks.clone());
         tasks.spawn("longpoll.changes", sessions);
         tasks.spawn(
-            "longpoll.clean_up",
-            background::clean_up(self.long_polling, tasks.clone()),
+            "sessions.clean_up",
+            background::clean_up(self.long_polling, self.acknowledgements, tasks.clone()),
         );
         if let Some(tls) = &self.tls {
             tls.watch(&tasks);

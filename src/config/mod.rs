@@ -36,7 +36,7 @@ use crate::replay::ReplayConfig;
 use crate::shared::SharedConfig;
 use crate::source::SourceConfig;
 use crate::subscription::{Extractors, SubscriptionLimits};
-use crate::transport::LongPollConfig;
+use crate::transport::{AcknowledgementConfig, LongPollConfig};
 use sources::{Merged, Origin, SECRETS};
 
 /// All settings, as they are given.
@@ -71,6 +71,8 @@ struct Settings {
     #[command(flatten)]
     long_poll: LongPollConfig,
     #[command(flatten)]
+    acknowledgement: AcknowledgementConfig,
+    #[command(flatten)]
     http_limits: HttpLimits,
     #[command(flatten)]
     tls: TlsConfig,
@@ -99,6 +101,8 @@ pub struct Config {
     pub replay: ReplayConfig,
     /// How long polls are served.
     pub long_poll: LongPollConfig,
+    /// WebSocket sessions with acknowledgements.
+    pub acknowledgement: AcknowledgementConfig,
     /// How long requests may take.
     pub http_limits: HttpLimits,
     /// How TLS is spoken; `None` without a certificate, and then no port speaks it.
@@ -276,6 +280,7 @@ impl Settings {
             dispatch: self.dispatch,
             replay: self.replay,
             long_poll: self.long_poll,
+            acknowledgement: self.acknowledgement,
             http_limits: self.http_limits,
             tls: self.tls.load()?,
             cors: self.cors,

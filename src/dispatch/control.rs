@@ -38,6 +38,25 @@ impl ControlEvent {
         }
     }
 
+    /// `rig.session_set`: what was acknowledged is kept under this session token; `cursor` is what
+    /// counts as acknowledged now.
+    #[must_use]
+    pub fn session_set(session: &str, cursor: &str) -> Self {
+        Self {
+            event_type: "rig.session_set",
+            data: json!({ "session": session, "cursor": cursor }),
+        }
+    }
+
+    /// `rig.acknowledgement_refused`: an acknowledgement was not taken.
+    #[must_use]
+    pub const fn acknowledgement_refused(problem: Value) -> Self {
+        Self {
+            event_type: "rig.acknowledgement_refused",
+            data: problem,
+        }
+    }
+
     /// `rig.resume_gap`: records from..to of these partitions are gone, given as (topic, partition,
     /// from, to).
     #[must_use]

@@ -459,7 +459,7 @@ mod tests {
             .cursor
             .parse()
             .expect("one");
-        assert_eq!(start.resolve(&cursor).next_offset(0, 0), 0);
+        assert_eq!(start.resolve(&cursor).positions.next_offset(0, 0), 0);
         dispatcher.drain(Duration::ZERO).await;
     }
 

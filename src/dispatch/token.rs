@@ -38,6 +38,8 @@ pub enum Token {
     Connection(Incarnation, ConnectionId),
     /// A long-poll session, which no instance holds.
     LongPoll([u8; 16]),
+    /// A session of a client that acknowledges what it got, which no instance holds.
+    Acknowledged([u8; 16]),
 }
 
 /// The text is not a token of this cluster.
@@ -106,6 +108,7 @@ const AAD: &[u8] = b"sluicegate connection token 1";
 const MAX_TOKEN_CHARS: usize = 128;
 const CONNECTION: u8 = 1;
 const LONG_POLL: u8 = 2;
+const ACKNOWLEDGED: u8 = 3;
 
 fn layout(token: Token) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(40);
@@ -119,6 +122,10 @@ fn layout(token: Token) -> Vec<u8> {
         }
         Token::LongPoll(session) => {
             bytes.push(LONG_POLL);
+            bytes.extend_from_slice(&session);
+        }
+        Token::Acknowledged(session) => {
+            bytes.push(ACKNOWLEDGED);
             bytes.extend_from_slice(&session);
         }
     }
@@ -143,6 +150,7 @@ fn parse(bytes: &[u8]) -> Option<Token> {
                 id,
             ))
         }
+        ACKNOWLEDGED => rest.try_into().ok().map(Token::Acknowledged),
         LONG_POLL => Some(Token::LongPoll(rest.try_into().ok()?)),
         _ => None,
     }

@@ -6,10 +6,13 @@
 //!                          └─ long polling ──▶ session record in the shared state
 //! ```
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::acknowledgements::Acknowledgements;
 use super::longpoll::LongPolling;
 use super::streams::Streams;
 use crate::dispatch::{ClientText, ConnectionId, ControlEvent, Gone, Token};
@@ -58,16 +61,23 @@ pub struct Changes {
     streams: Streams,
     long_polling: LongPolling,
     commands: CommandLog,
+    acknowledgements: Acknowledgements,
 }
 
 impl Changes {
     /// Uses the ways there are to the connections of the cluster.
     #[must_use]
-    pub const fn new(streams: Streams, long_polling: LongPolling, commands: CommandLog) -> Self {
+    pub const fn new(
+        streams: Streams,
+        long_polling: LongPolling,
+        commands: CommandLog,
+        acknowledgements: Acknowledgements,
+    ) -> Self {
         Self {
             streams,
             long_polling,
             commands,
+            acknowledgements,
         }
     }
 
@@ -103,6 +113,7 @@ impl Changes {
                 .replace(id, &wanted)
                 .await
                 .map_err(ChangeError::Session),
+            Token::Acknowledged(_) => Err(ChangeError::InvalidToken),
             Token::Connection(incarnation, id)
                 if incarnation == self.streams.dispatcher.incarnation() =>
             {
@@ -160,43 +171,74 @@ impl Changes {
     /// Does what a client says on its own connection, and tells it if that cannot be done.
     pub async fn on_text(&self, text: ClientText) {
         let dispatcher = &self.streams.dispatcher;
-        match self.parse_text(&text.text) {
-            Ok(wanted) => {
-                if dispatcher.replace(text.connection, wanted).await.is_err() {
-                    tracing::debug!("a connection ended before its subscriptions were changed");
-                }
-            }
-            Err(refusal) => {
-                let problem =
-                    json!({ "code": "invalid_subscriptions", "status": 400, "detail": refusal });
-                let event = ControlEvent::subscriptions_refused(problem);
-                dispatcher.tell(text.connection, event).await;
-            }
+        if let Err(refusal) = self.act_on(&text).await {
+            dispatcher.tell(text.connection, refusal).await;
         }
         dispatcher.text_done(text.connection).await;
     }
 
-    fn parse_text(&self, text: &str) -> Result<Subscriptions, String> {
-        #[derive(serde::Deserialize)]
-        struct Message<'a> {
-            #[serde(rename = "type", borrow)]
-            kind: std::borrow::Cow<'a, str>,
-            #[serde(borrow)]
-            data: Option<&'a serde_json::value::RawValue>,
+    async fn act_on(&self, text: &ClientText) -> Result<(), ControlEvent> {
+        let refuse = |detail: String| {
+            let problem =
+                json!({ "code": "invalid_subscriptions", "status": 400, "detail": detail });
+            ControlEvent::subscriptions_refused(problem)
+        };
+        let message = Message::parse(&text.text).map_err(refuse)?;
+        let data = message.data.map_or("null", RawValue::get).as_bytes();
+        match &*message.kind {
+            "rig.subscriptions_set" => {
+                let (extractors, limits) = (&self.streams.extractors, &self.streams.limits);
+                let wanted = Subscriptions::parse(data, extractors, limits);
+                let wanted = wanted.map_err(|error| refuse(error.to_string()))?;
+                let replaced = self
+                    .streams
+                    .dispatcher
+                    .replace(text.connection, wanted)
+                    .await;
+                if replaced.is_err() {
+                    tracing::debug!("a connection ended before its subscriptions were changed");
+                }
+                Ok(())
+            }
+            "rig.ack" => self.acknowledge(data).map_err(|detail| {
+                let problem =
+                    json!({ "code": "invalid_acknowledgement", "status": 400, "detail": detail });
+                ControlEvent::acknowledgement_refused(problem)
+            }),
+            _ => Err(refuse(EXPECTED.to_owned())),
         }
-        let expected = "expected {\"type\":\"rig.subscriptions_set\",\"data\":[…]}";
+    }
+
+    fn acknowledge(&self, data: &[u8]) -> Result<(), String> {
+        #[derive(serde::Deserialize)]
+        struct Acknowledgement<'a> {
+            #[serde(borrow)]
+            session: Cow<'a, str>,
+            #[serde(borrow)]
+            cursor: Cow<'a, str>,
+        }
+        let data: Acknowledgement<'_> = serde_json::from_slice(data)
+            .map_err(|error| format!("expected {{\"session\":…,\"cursor\":…}}: {error}"))?;
+        self.acknowledgements
+            .acknowledge(&data.session, &data.cursor)
+    }
+}
+
+const EXPECTED: &str = "expected {\"type\":\"rig.subscriptions_set\",\"data\":[…]} or {\"type\":\"rig.ack\",\"data\":{\"session\":…,\"cursor\":…}}";
+
+/// What a client says on its connection.
+#[derive(serde::Deserialize)]
+struct Message<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+impl<'a> Message<'a> {
+    fn parse(text: &'a str) -> Result<Self, String> {
         crate::event::check_text(text.as_bytes(), crate::event::NESTING_LIMIT)
             .map_err(|error| error.to_string())?;
-        let message: Message<'_> =
-            serde_json::from_str(text).map_err(|error| format!("{expected}: {error}"))?;
-        match message.data {
-            Some(data) if message.kind == "rig.subscriptions_set" => Subscriptions::parse(
-                data.get().as_bytes(),
-                &self.streams.extractors,
-                &self.streams.limits,
-            )
-            .map_err(|error| error.to_string()),
-            _ => Err(expected.to_owned()),
-        }
+        serde_json::from_str(text).map_err(|error| format!("{EXPECTED}: {error}"))
     }
 }

@@ -18,7 +18,7 @@ use hyper::body::{Body, Frame};
 use super::beginning::Beginning;
 use super::carry::carry;
 use super::streams::Streams;
-use crate::dispatch::{Attach, ClientEnd, Format, Outlet, Start, pipe};
+use crate::dispatch::{Attach, ClientEnd, ControlEvent, Format, Outlet, Start, pipe};
 use crate::http::{Link, StreamBody, TakeOver, TakenConnection};
 use crate::subscription::Subscriptions;
 
@@ -31,6 +31,8 @@ pub(super) struct HandOver {
     pub(super) beginning: Beginning,
     /// What comes before the first frame.
     pub(super) first: Vec<u8>,
+    /// What is told when the stream has begun.
+    pub(super) greeting: Option<ControlEvent>,
 }
 
 impl HandOver {
@@ -40,6 +42,7 @@ impl HandOver {
             format,
             subscriptions,
             beginning,
+            greeting,
             ..
         } = self;
         let attach = Attach {
@@ -49,7 +52,7 @@ impl HandOver {
             start: Start::Later,
         };
         let tasks = streams.tasks.clone();
-        tasks.spawn("stream.attach", streams.attach(attach, beginning));
+        tasks.spawn("stream.attach", streams.attach(attach, beginning, greeting));
     }
 }
 

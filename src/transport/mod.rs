@@ -9,16 +9,20 @@
 //! - A bad parameter is refused before a connection is opened.
 //! - What a client wants is in force when it reads `rig.subscriptions_set`.
 
+mod acknowledgements;
 mod admission;
 mod beginning;
 mod carry;
 mod changes;
 mod hand_over;
+mod handshake;
 mod longpoll;
+mod records;
 mod sse;
 mod streams;
 mod ws;
 
+pub use acknowledgements::{AcknowledgementConfig, Acknowledgements};
 pub use admission::Admission;
 pub use changes::{ChangeError, Changes};
 pub use longpoll::{LongPollConfig, LongPolling, STATE_KIND, gone};

@@ -1,19 +1,18 @@
 //! How a request becomes a stream: what it asks for, and the hand-over of its socket to a shard.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
+use tokio::sync::oneshot;
 
 use super::admission::Admission;
 use super::beginning::{Beginning, INVALID_CURSOR, beginning};
 use super::hand_over::HandOver;
-use super::{SSE, WS, WS_WITH_CURSORS, sse};
-use crate::dispatch::{Attach, Dispatcher, Format, TokenKey};
+use super::handshake::answer_handshake;
+use super::{LONG_POLL, SSE, WS, WS_WITH_CURSORS, sse};
+use crate::dispatch::{Attach, ControlEvent, Dispatcher, Format, Outlet, Start, TokenKey};
 use crate::http::{Body, Cors, HttpError, Query, Reply, Request};
 use crate::replay::{Busy, History};
 use crate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
@@ -83,7 +82,13 @@ impl Streams {
     /// 426 without a WebSocket handshake of version 13, 403 for a page of a foreign origin, else as
     /// [`Streams::sse`].
     pub fn ws(&self, request: &Request) -> Result<Reply, HttpError> {
-        let accept = accept_key(&request.headers)?;
+        let opening = self.check_ws(request)?;
+        Ok(self.open_ws(opening, None))
+    }
+
+    /// Checks a request for a WebSocket; the errors are those of [`Streams::ws`].
+    pub(super) fn check_ws(&self, request: &Request) -> Result<WsOpening, HttpError> {
+        let headers = answer_handshake(&request.headers)?;
         if !self.cors.admits(&request.headers) {
             return Err(HttpError::new(
                 StatusCode::FORBIDDEN,
@@ -94,27 +99,27 @@ impl Streams {
         let query = request.query()?;
         let subscriptions = self.subscriptions(&query)?;
         let beginning = self.beginning(request, &query)?;
-        let format = if query.get("cursors") == Some("true") {
-            WS_WITH_CURSORS
-        } else {
-            WS
-        };
+        let has_cursors = query.get("cursors") == Some("true");
         self.admit()?;
-        let mut headers = HeaderMap::new();
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-        if offers(&request.headers, &SEC_WEBSOCKET_PROTOCOL, CLOUD_EVENTS_JSON) {
-            headers.insert(
-                SEC_WEBSOCKET_PROTOCOL,
-                HeaderValue::from_static(CLOUD_EVENTS_JSON),
-            );
-        }
-        let head = empty(StatusCode::SWITCHING_PROTOCOLS, headers);
-        Ok(Reply::Stream(
-            head,
-            self.hand_over(format, subscriptions, beginning),
-        ))
+        Ok(WsOpening {
+            headers,
+            format: if has_cursors { WS_WITH_CURSORS } else { WS },
+            subscriptions,
+            beginning,
+        })
+    }
+
+    /// Opens a WebSocket that was checked; `greeting` is told when it has begun.
+    pub(super) fn open_ws(&self, opening: WsOpening, greeting: Option<ControlEvent>) -> Reply {
+        let WsOpening {
+            headers,
+            format,
+            subscriptions,
+            beginning,
+        } = opening;
+        let mut stream = self.hand_over(format, subscriptions, beginning);
+        stream.greeting = greeting;
+        Reply::Stream(empty(StatusCode::SWITCHING_PROTOCOLS, headers), stream)
     }
 
     /// Reads the query parameter `subscriptions`; an empty one counts as none, as in RIG.
@@ -171,25 +176,96 @@ impl Streams {
             subscriptions,
             beginning,
             first: Vec::new(),
+            greeting: None,
         })
     }
 
-    /// Gives a stream to a shard, and lets it begin as soon as it is known where.
-    pub(super) async fn attach(self, attach: Attach, beginning: Beginning) {
+    /// Gives a stream to a shard, lets it begin as soon as it is known where, and then greets it.
+    pub(super) async fn attach(
+        self,
+        attach: Attach,
+        beginning: Beginning,
+        greeting: Option<ControlEvent>,
+    ) {
         let dispatcher = &self.dispatcher;
-        let at = match beginning {
-            Beginning::Known(start) => return dispatcher.attach(Attach { start, ..attach }).await,
-            Beginning::Asked(at) => at,
-        };
         let wanted = attach.subscriptions.clone();
+        let (start, asked) = match beginning {
+            Beginning::Known(start) => (start, None),
+            Beginning::Asked(at) => (Start::Later, Some(at)),
+        };
+        let attach = Attach { start, ..attach };
+        if asked.is_none() && greeting.is_none() {
+            return dispatcher.attach(attach).await;
+        }
         let Ok(connection) = dispatcher.attach_known(attach).await else {
             return;
         };
-        match self.history.locate(at, wanted).await {
-            Ok(places) => dispatcher.begin(connection, places).await,
-            Err(Busy) => dispatcher.overloaded(connection).await,
+        if let Some(at) = asked {
+            match self.history.locate(at, wanted).await {
+                Ok(places) => dispatcher.begin(connection, places).await,
+                Err(Busy) => return dispatcher.overloaded(connection).await,
+            }
+        }
+        if let Some(greeting) = greeting {
+            dispatcher.tell(connection, greeting).await;
         }
     }
+
+    /// Returns the cursor of a client that begins so.
+    ///
+    /// # Errors
+    /// 503 when that is not found out within `limit`, or while nothing can be read yet.
+    pub(super) async fn cursor_at(
+        &self,
+        beginning: Beginning,
+        wanted: &Subscriptions,
+        limit: Duration,
+    ) -> Result<String, HttpError> {
+        let start = match beginning {
+            Beginning::Known(Start::After(cursor)) => return Ok(cursor.to_string()),
+            Beginning::Known(start) => start,
+            Beginning::Asked(at) => {
+                let located = self.history.locate(at, wanted.clone());
+                match tokio::time::timeout(limit, located).await {
+                    Ok(Ok(places)) => Start::At(places),
+                    Ok(Err(Busy)) | Err(_) => return Err(not_now()),
+                }
+            }
+        };
+        let (answer, polled) = oneshot::channel();
+        let attach = Attach {
+            outlet: Outlet::Poll(answer),
+            format: LONG_POLL,
+            subscriptions: Subscriptions::none(),
+            start,
+        };
+        let known = self.dispatcher.attach_known(attach).await;
+        let connection = known.map_err(|_| not_now())?;
+        self.dispatcher.end_poll(connection).await;
+        polled
+            .await
+            .map(|polled| polled.cursor)
+            .map_err(|_| not_now())
+    }
+}
+
+/// A WebSocket that may be opened.
+#[derive(Debug)]
+pub(super) struct WsOpening {
+    /// The headers of the answer.
+    headers: HeaderMap,
+    pub(super) format: Format,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) beginning: Beginning,
+}
+
+/// The answer to somebody who asks before it is known where the topics stand, or ever will be.
+pub(super) fn not_now() -> HttpError {
+    HttpError::unavailable(
+        "not_ready",
+        "The source topics are being read, or the server is going away.",
+        Duration::from_secs(1),
+    )
 }
 
 /// Returns the 400 for subscriptions that were refused.
@@ -198,59 +274,6 @@ pub(super) fn bad_subscriptions(error: &crate::subscription::SubscriptionError) 
         "invalid_subscriptions",
         format!("could not parse subscriptions: {error}"),
     )
-}
-
-const CLOUD_EVENTS_JSON: &str = "cloudevents.json";
-
-/// Checks the handshake (RFC 6455, 4.2.1) and returns its `Sec-WebSocket-Accept`.
-fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, HttpError> {
-    if !offers(headers, &UPGRADE, "websocket") || !offers(headers, &CONNECTION, "upgrade") {
-        return Err(upgrade_required(
-            "This endpoint speaks WebSocket: send an upgrade request.",
-        ));
-    }
-    if headers
-        .get(SEC_WEBSOCKET_VERSION)
-        .is_none_or(|version| version != "13")
-    {
-        return Err(upgrade_required(
-            "This endpoint speaks version 13 of WebSocket.",
-        ));
-    }
-    let key = headers
-        .get(SEC_WEBSOCKET_KEY)
-        .filter(|key| is_websocket_key(key.as_bytes()))
-        .ok_or_else(|| {
-            HttpError::bad_request(
-                "invalid_handshake",
-                "Sec-WebSocket-Key has to be 16 bytes in base64.",
-            )
-        })?;
-    let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
-    HeaderValue::try_from(accept).map_err(HttpError::internal)
-}
-
-fn upgrade_required(public: &str) -> HttpError {
-    HttpError::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", public)
-        .with_header(UPGRADE, HeaderValue::from_static("websocket"))
-        .with_header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
-}
-
-fn is_websocket_key(key: &[u8]) -> bool {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD
-        .decode(key)
-        .is_ok_and(|bytes| bytes.len() == 16)
-}
-
-/// Returns whether a header's comma-separated list has `token`, whatever its case.
-fn offers(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|offered| offered.trim().eq_ignore_ascii_case(token))
 }
 
 /// Returns the head of a response.

@@ -22,11 +22,12 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use self::cookies::{FIRST_EVENT, Seen, cookie, set_cookies};
+pub(super) use self::sessions::unavailable;
 pub use self::sessions::{STATE_KIND, gone};
-use self::sessions::{Session, SessionId, Sessions, session_id};
+use self::sessions::{Session, Sessions};
 use super::LONG_POLL;
-use super::beginning::Beginning;
-use super::streams::Streams;
+use super::records::{SessionId, session_id};
+use super::streams::{Streams, not_now};
 use crate::dispatch::{
     Attach, CloseReason, ConnectionId, ControlEvent, Incoming, Input, Outgoing, Outlet, Polled,
     Start, Token, TokenKey, Wire,
@@ -95,7 +96,7 @@ impl LongPolling {
     pub fn new(streams: Streams, state: Arc<StateLog>, config: LongPollConfig) -> Self {
         let timeout = config.longpoll_timeout;
         let own = streams.dispatcher.incarnation();
-        let sessions = Sessions::new(state, config, own, streams.tasks.clone());
+        let sessions = Sessions::new(state, &config, own, streams.tasks.clone());
         Self {
             streams,
             sessions,
@@ -174,16 +175,10 @@ impl LongPolling {
         let subscriptions = self.streams.subscriptions(&query)?;
         let beginning = self.streams.beginning(request, &query)?;
         self.streams.admit()?;
-        let start = match beginning {
-            Beginning::Known(Start::After(cursor)) => cursor.to_string(),
-            Beginning::Known(start) => self.cursor_at(start).await?,
-            Beginning::Asked(at) => {
-                let located = self.streams.history.locate(at, subscriptions.clone());
-                let located = tokio::time::timeout(self.timeout, located).await;
-                let places = located.map_err(|_| busy())?.map_err(|_| busy())?;
-                self.cursor_at(Start::At(places)).await?
-            }
-        };
+        let start = self
+            .streams
+            .cursor_at(beginning, &subscriptions, self.timeout);
+        let start = start.await?;
         let id = self.sessions.start(&subscriptions, start).await?;
         let mut response = json(Bytes::from_static(b"\"ok\""), "application/json");
         set_cookies(
@@ -207,7 +202,6 @@ impl LongPolling {
             .or_else(|| query.get("last_event_id"))
             .unwrap_or(FIRST_EVENT);
         let seen = Seen::parse(last, &session)?;
-        self.sessions.prolong(id, &session);
         let (events, last) = if seen.revision < session.revision {
             (
                 announcements(&seen, &session, token),
@@ -281,27 +275,6 @@ impl LongPolling {
         };
         result.map_err(|_| not_now())
     }
-
-    /// Returns the cursor of somebody who begins at `start`.
-    async fn cursor_at(&self, start: Start) -> Result<String, HttpError> {
-        let (answer, polled) = oneshot::channel();
-        let attach = Attach {
-            outlet: Outlet::Poll(answer),
-            format: LONG_POLL,
-            subscriptions: Subscriptions::none(),
-            start,
-        };
-        let dispatcher = &self.streams.dispatcher;
-        let connection = dispatcher
-            .attach_known(attach)
-            .await
-            .map_err(|_| not_now())?;
-        dispatcher.end_poll(connection).await;
-        polled
-            .await
-            .map(|polled| polled.cursor)
-            .map_err(|_| not_now())
-    }
 }
 
 /// Returns the control events that tell a client what it does not know of its session.
@@ -356,21 +329,4 @@ fn json(body: Bytes, content_type: &'static str) -> Response<Body> {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
-}
-
-fn busy() -> HttpError {
-    HttpError::unavailable(
-        "start_unknown",
-        "It could not be found out in time where to start.",
-        Duration::from_secs(5),
-    )
-}
-
-/// The answer to a poll that ended before it began: nobody knows yet from where to read, or ever will.
-fn not_now() -> HttpError {
-    HttpError::unavailable(
-        "not_ready",
-        "The source topics are being read, or the server is going away.",
-        Duration::from_secs(1),
-    )
 }
