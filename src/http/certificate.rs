@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
+use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -247,7 +247,7 @@ fn encrypted_section(text: &[u8]) -> Option<&str> {
 
 fn decrypt(section: &str, passphrase: &Secret) -> Result<PrivateKeyDer<'static>, pkcs8::Error> {
     let (_, document) = SecretDocument::from_pem(section)?;
-    let encrypted = EncryptedPrivateKeyInfo::try_from(document.as_bytes())?;
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())?;
     let key = encrypted.decrypt(passphrase.reveal())?;
     Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
@@ -259,7 +259,7 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use pkcs8::pkcs5::pbes2::Parameters;
-    use pkcs8::{LineEnding, PrivateKeyInfo};
+    use pkcs8::{LineEnding, PrivateKeyInfoRef};
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
@@ -298,9 +298,9 @@ mod tests {
     /// Encrypts as `openssl pkcs8 -topk8` does.
     fn encrypted(key: &KeyPair, passphrase: &str) -> String {
         let der = key.serialize_der();
-        let info = PrivateKeyInfo::try_from(der.as_slice()).unwrap();
+        let info = PrivateKeyInfoRef::try_from(der.as_slice()).unwrap();
         let (salt, iv) = ([1; 16], [2; 16]);
-        let parameters = Parameters::pbkdf2_sha256_aes256cbc(2048, &salt, &iv).unwrap();
+        let parameters = Parameters::generate_pbkdf2_sha256_aes256cbc(2048, &salt, iv).unwrap();
         let document = info.encrypt_with_params(parameters, passphrase).unwrap();
         let pem = document.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF);
         pem.unwrap().to_string()
