@@ -25,15 +25,13 @@ pub enum Kind {
     Unfinished,
     /// An event was acknowledged and Kafka does not have it where it should be.
     NotWritten,
-    /// Kafka holds an event twice.
-    WrittenTwice,
     /// An instance ended by itself, or did not heal.
     Instance,
 }
 
 impl Kind {
     /// All kinds, in the order of the report.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Lost,
         Self::Duplicated,
         Self::OutOfOrder,
@@ -44,7 +42,6 @@ impl Kind {
         Self::BegunAnew,
         Self::Unfinished,
         Self::NotWritten,
-        Self::WrittenTwice,
         Self::Instance,
     ];
 }
@@ -62,7 +59,6 @@ impl fmt::Display for Kind {
             Self::BegunAnew => "begun anew",
             Self::Unfinished => "unfinished",
             Self::NotWritten => "not written",
-            Self::WrittenTwice => "written twice",
             Self::Instance => "instance failures",
         })
     }

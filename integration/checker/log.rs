@@ -104,6 +104,12 @@ impl Log {
         self.places.get(&id).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns how many events are there more than once.
+    pub fn repeated(&self) -> usize {
+        let all = self.places.values();
+        all.filter(|places| places.len() > 1).count()
+    }
+
     pub fn record(&self, place: Place) -> &Record {
         &self.partitions[place.partition][place.index]
     }

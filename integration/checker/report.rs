@@ -21,6 +21,8 @@ pub struct Report {
     pub produced: u64,
     pub acknowledged: u64,
     pub written: usize,
+    /// Events that a producer's library wrote again after an outage.
+    pub repeated: usize,
     pub delivered: usize,
     pub connections: usize,
     pub findings: Vec<Finding>,
@@ -61,6 +63,10 @@ impl fmt::Display for Report {
         row("events produced", self.produced.to_string())?;
         row("events acknowledged", self.acknowledged.to_string())?;
         row("events in Kafka", self.written.to_string())?;
+        row(
+            "of them sent again by their producer",
+            self.repeated.to_string(),
+        )?;
         row("connections and visits", self.connections.to_string())?;
         row("events delivered", self.delivered.to_string())?;
         for kind in Kind::ALL {

@@ -69,13 +69,14 @@ pub async fn run(
         produced: ledger.sent(),
         acknowledged: ledger.acknowledged(),
         written: log.partitions.iter().map(Vec::len).sum(),
+        repeated: log.repeated(),
         delivered: histories.iter().map(|history| history.receipts.len()).sum(),
         connections: histories
             .iter()
             .map(|history| history.connections.len())
             .sum(),
         shown: options.show,
-        findings: findings(done.findings, cluster, &ledger, &log, &histories),
+        findings: findings(done.findings, &ledger, &log, &histories),
     })
 }
 
@@ -136,12 +137,11 @@ async fn finish(mut clients: JoinSet<History>, phase: &watch::Sender<Phase>) -> 
 
 fn findings(
     mut findings: Vec<Finding>,
-    cluster: &Cluster,
     ledger: &Ledger,
     log: &Log,
     histories: &[History],
 ) -> Vec<Finding> {
-    findings.extend(verdict::of_kafka(ledger, log, cluster.is_idempotent));
+    findings.extend(verdict::of_kafka(ledger, log));
     for history in histories {
         findings.extend(verdict::of_client(history, ledger, log));
     }
