@@ -23,13 +23,9 @@ async fn open(address: SocketAddr, session: Option<&str>) -> (Ws, String) {
     }
     let mut ws = Ws::open(address, &query, None).await;
     ws.subscribed().await;
-    let session = loop {
-        let event = ws.event().await;
-        if event["type"] == "rig.session_set" {
-            break event["data"]["session"].as_str().unwrap().to_owned();
-        }
-        panic!("first comes the session: {event}");
-    };
+    let event = ws.event().await;
+    assert_eq!(event["type"], "rig.session_set", "first comes the session");
+    let session = event["data"]["session"].as_str().unwrap().to_owned();
     (ws, session)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::gateway::{Gateway, Settings, event, query};
+use crate::support::gateway::{Gateway, Settings, event, eventually, query};
 use crate::support::http::encode;
 use crate::support::kafka::Kafka;
 use crate::support::longpoll::LongPoll;
@@ -43,9 +43,18 @@ async fn produce(kafka: &Kafka, topic: &str, numbers: std::ops::Range<u32>) {
     }
     let writing = (0..)
         .zip(&by_partition)
-        .map(|(partition, events)| kafka.produce_all(topic, partition, events));
+        .map(|(partition, events)| async move {
+            let numbers = events.iter().map(|event| event["id"].as_str().unwrap());
+            let times: Vec<i64> = numbers
+                .map(|number| FIRST_MS + number.parse::<i64>().unwrap())
+                .collect();
+            kafka.produce_at(topic, partition, events, &times).await;
+        });
     join_all(writing).await;
 }
+
+/// When event 0 was made, in Unix milliseconds; each of the others a millisecond later.
+const FIRST_MS: i64 = 1_790_000_000_000;
 
 /// Asserts that each id came once, and those of a partition in their order.
 fn assert_complete(got: &[String], numbers: std::ops::Range<u32>, partitions: i32) {
@@ -231,14 +240,15 @@ pub async fn from_the_earliest_record_a_time_or_some_matches_back(kafka: &Kafka)
         .with("KAFKA_SOURCE_PARTITIONS", "2");
     let gateway = Gateway::with(settings).await;
     let topic = gateway.settings.topic().to_owned();
-    produce(kafka, &topic, 0..900).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let between = jiff::Timestamp::now();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    produce(kafka, &topic, 900..1200).await;
-    let mut live = gateway.subscribe(json!([{ "eventType": "end" }])).await;
-    gateway.publish(&event("end", "1", json!(1))).await;
-    live.ids(1).await;
+    produce(kafka, &topic, 0..1200).await;
+    let between = jiff::Timestamp::from_millisecond(FIRST_MS + 900).unwrap();
+    eventually("all of it is read", async || {
+        gateway
+            .metric("sluicegate_consumed_records_total", "")
+            .await
+            >= 1200.0
+    })
+    .await;
     let wanted = query(&json!([{ "eventType": "t" }]));
     for (start, numbers) in [
         ("earliest".to_owned(), 0..1200),

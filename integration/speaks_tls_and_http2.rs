@@ -80,7 +80,7 @@ pub async fn streams_of_events_are_the_same_every_way(kafka: &Kafka) {
 }
 
 pub async fn websockets_are_the_same_every_way(kafka: &Kafka) {
-    let (gateway, certificate) = start(kafka).await;
+    let (gateway, certificate) = with(Settings::new(kafka).with("SHARDS", "1")).await;
     for way in Way::ALL {
         let client = Client::new(way, &certificate, &gateway);
         let mut socket = client.ws(&json!([])).await;

@@ -41,11 +41,20 @@ impl Kafka {
 
     /// Writes events to one partition, in order.
     pub async fn produce_all(&self, topic: &str, partition: i32, events: &[Value]) {
+        let now_ms = sluicegate::telemetry::now_ms();
+        let times: Vec<i64> = events.iter().map(|_| now_ms).collect();
+        self.produce_at(topic, partition, events, &times).await;
+    }
+
+    /// Writes events to one partition, in order, with the timestamps of their records in
+    /// milliseconds.
+    pub async fn produce_at(&self, topic: &str, partition: i32, events: &[Value], times: &[i64]) {
         let producer: FutureProducer = self.client().create().unwrap();
         let values: Vec<String> = events.iter().map(Value::to_string).collect();
-        let written = values.iter().map(|value| {
+        let written = values.iter().zip(times).map(|(value, time_ms)| {
             let record = FutureRecord::<[u8], str>::to(topic)
                 .partition(partition)
+                .timestamp(*time_ms)
                 .payload(value.as_str());
             producer.send(record, LIMIT)
         });

@@ -147,7 +147,7 @@ impl Core {
         producer: Producer,
     ) -> Services {
         let long_polling =
-            LongPolling::new(self.streams.clone(), Arc::clone(&state), config.long_poll);
+            LongPolling::new(self.streams.clone(), Arc::clone(&state), &config.long_poll);
         let acknowledgements = Acknowledgements::new(
             self.streams.clone(),
             Arc::clone(&state),

@@ -277,11 +277,14 @@ impl Settings {
             source: self.source,
             submission: self.submission,
             subscription_limits: self.subscription_limits,
+            http_limits: HttpLimits {
+                stream_write_timeout: self.dispatch.write_timeout,
+                ..self.http_limits
+            },
             dispatch: self.dispatch,
             replay: self.replay,
             long_poll: self.long_poll,
             acknowledgement: self.acknowledgement,
-            http_limits: self.http_limits,
             tls: self.tls.load()?,
             cors: self.cors,
             extractors: Arc::new(extractors),

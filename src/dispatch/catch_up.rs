@@ -14,8 +14,8 @@ pub(super) const EVENTS_PER_CATCH_UP: usize = 1024;
 const REPLAY_CHUNK_BYTES: usize = 64 * 1024;
 /// For how long connections catch up before live events have their turn.
 const CATCH_UP_TIME: Duration = Duration::from_millis(2);
-/// For how long a cursor may be ahead of this instance before it counts as one that Kafka never gave.
-const AHEAD_PATIENCE_SECONDS: u64 = 10;
+/// For how long a cursor may be ahead of this instance before Kafka is asked whether it gave it.
+const AHEAD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How far one connection came in one turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,27 +109,33 @@ impl Shard {
             self.mark_dirty(slot);
             return CatchUp::Done;
         }
-        let patience = self
-            .setup
-            .config
-            .ticks(Duration::from_secs(AHEAD_PATIENCE_SECONDS));
-        let since = *replay.ahead_since.get_or_insert(self.tick);
-        if self.tick.wrapping_sub(since) < patience {
+        let since = *replay.ahead_since.get_or_insert_with(Instant::now);
+        let due = since + AHEAD_PATIENCE;
+        let is_due = Instant::now() >= due;
+        let Some(ends) = is_due.then(|| self.setup.history.ends_after(due)).flatten() else {
             self.ahead.push(slot);
             return self.go_on_later(slot, replay, CatchUp::Waiting);
-        }
-        // Kafka does not have what the client says it saw: the topic was made again.
+        };
         let ahead: Vec<Range> = replay
             .position
             .iter()
+            .filter(|(topic, partition, from)| {
+                ends.of(*topic, *partition).is_some_and(|end| *from > end)
+            })
             .map(|(topic, partition, from)| Range {
                 topic,
                 partition,
                 from,
                 to: self.positions.next_offset(topic, partition),
             })
-            .filter(|range| range.from > range.to)
             .collect();
+        if ahead.is_empty() {
+            // Kafka has what the client saw: it is this instance that has to catch up.
+            replay.ahead_since = None;
+            self.ahead.push(slot);
+            return self.go_on_later(slot, replay, CatchUp::Waiting);
+        }
+        // Kafka does not have what the client says it saw: it has lost it, or the topic is another one.
         self.tell_gap(slot, &ahead);
         self.mark_dirty(slot);
         CatchUp::Done

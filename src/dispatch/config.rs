@@ -30,7 +30,7 @@ pub struct DispatchConfig {
     )]
     pub slow_client_policy: SlowClientPolicy,
     /// Time after which a client that takes no byte is closed
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = settings::duration, help_heading = "Connections")]
+    #[arg(long, value_name = "DURATION", default_value = "40s", value_parser = settings::duration, help_heading = "Connections")]
     pub write_timeout: Duration,
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -157,8 +158,8 @@ pub(super) struct Replay {
     pub(super) position: Positions,
     /// Subscriptions that were replaced meanwhile, each with where the shard stood then.
     pub(super) earlier: VecDeque<(Positions, Subscriptions)>,
-    /// The tick since which the position is ahead of the shard, although the log is read.
-    pub(super) ahead_since: Option<u32>,
+    /// Since when the position is ahead of the shard, although the log is read.
+    pub(super) ahead_since: Option<Instant>,
 }
 
 /// One connection.

@@ -138,7 +138,9 @@ pub(super) async fn serve<H: Handler, S: Io>(shared: Arc<Shared<H>>, stream: S, 
     let http1::Parts { io, read_buf, .. } = connection.into_parts();
     let stream = io.into_inner().into_stream();
     match end {
-        End::TakenOver(request) => hand_over(request, stream, read_buf, peer),
+        End::TakenOver(request) => {
+            hand_over(request, stream, read_buf, peer, &shared.limits);
+        }
         End::Finished(Err(_)) if read_buf.starts_with(PREFACE) => {
             Box::pin(http2::serve(shared, stream, read_buf, peer)).await;
         }

@@ -11,13 +11,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::limits::HttpLimits;
 use super::reply::TakenConnection;
 use super::socket::Io;
 use super::wire::{TakeOverRequest, Wire};
 use crate::telemetry::now_ms;
 
-/// After how long without an acknowledgement the kernel gives a client up (RFC 5482).
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much longer than the stream itself the kernel waits for a client that takes nothing.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Gives a connection to whoever takes it over.
 pub(super) fn hand_over<S: Io>(
@@ -25,8 +26,9 @@ pub(super) fn hand_over<S: Io>(
     stream: S,
     already_read: Bytes,
     peer: SocketAddr,
+    limits: &HttpLimits,
 ) {
-    notice_vanished_peers(stream.socket());
+    notice_vanished_peers(stream.socket(), limits);
     match stream.into_link() {
         Ok(link) => take_over.connection(TakenConnection {
             link,
@@ -39,11 +41,15 @@ pub(super) fn hand_over<S: Io>(
 }
 
 /// Lets the kernel find out that a client is gone without a word, also while nothing is written.
-pub(super) fn notice_vanished_peers(socket: &TcpStream) {
+///
+/// Its timeout (RFC 5482) also ends the connection of a client that lives and takes nothing, so it is
+/// longer than the stream's own.
+pub(super) fn notice_vanished_peers(socket: &TcpStream, limits: &HttpLimits) {
+    let timeout = limits.stream_write_timeout + KERNEL_PATIENCE;
     let options = socket2::SockRef::from(socket);
-    let keepalive = socket2::TcpKeepalive::new().with_time(USER_TIMEOUT);
+    let keepalive = socket2::TcpKeepalive::new().with_time(timeout);
     let set = options
-        .set_tcp_user_timeout(Some(USER_TIMEOUT))
+        .set_tcp_user_timeout(Some(timeout))
         .and_then(|()| options.set_tcp_keepalive(&keepalive));
     if let Err(error) = set {
         tracing::debug!(%error, "could not set the timeouts of a socket");

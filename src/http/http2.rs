@@ -90,7 +90,7 @@ pub(super) async fn serve<H: Handler, S: Io>(
     unread: Bytes,
     peer: SocketAddr,
 ) {
-    notice_vanished_peers(stream.socket());
+    notice_vanished_peers(stream.socket(), &shared.limits);
     let wire = Wire::multiplexed();
     if !unread.is_empty() {
         wire.note_read(&unread);

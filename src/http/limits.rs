@@ -29,7 +29,13 @@ pub struct HttpLimits {
     /// Largest number of header fields of a request
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     pub http_max_headers: u16,
+    /// After how long without taking a byte the kernel gives up the client of a stream; so that it does
+    /// not do so before the stream's own timeout.
+    #[arg(skip = STREAM_WRITE_TIMEOUT)]
+    pub stream_write_timeout: Duration,
 }
+
+const STREAM_WRITE_TIMEOUT: Duration = Duration::from_secs(40);
 
 impl Default for HttpLimits {
     fn default() -> Self {
@@ -41,6 +47,7 @@ impl Default for HttpLimits {
             http_write_timeout: Duration::from_secs(30),
             http_max_header_bytes: MIN_HEAD_BYTES * 8,
             http_max_headers: 100,
+            stream_write_timeout: STREAM_WRITE_TIMEOUT,
         }
     }
 }

@@ -4,12 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::config::ReplayConfig;
-use super::locate::{Locator, StartAt, Wanted};
+use super::locate::{Ends, Locator, StartAt, Wanted};
 use super::log::ReplayLog;
 use super::pages::{Page, Pages};
 use super::reader::Reader;
@@ -123,6 +123,13 @@ impl History {
     /// Dropping the future takes the question back.
     pub async fn locate(&self, at: StartAt, wanted: Wanted) -> Result<Vec<(u16, u32, i64)>, Busy> {
         self.locator.ask(at, wanted).await
+    }
+
+    /// Returns where the partitions end, as Kafka said when it was asked at `asked` or later; `None`
+    /// while it has not been: then it is asked now, and the caller comes again.
+    #[must_use]
+    pub fn ends_after(&self, asked: Instant) -> Option<Arc<Ends>> {
+        self.locator.ends_after(asked)
     }
 
     /// Forgets what was read of a topic, because it was made anew.

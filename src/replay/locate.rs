@@ -1,16 +1,19 @@
 //! Where a client begins that has no cursor: with the oldest record, at a time, or some matches back.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
 use super::history::{Busy, Desk, Turn};
-use super::log::{Batch, LoggedEvent, ReplayLog};
+use super::log::{LoggedEvent, ReplayLog};
+use super::newest::{Kept, Place, Seen, Window, look_through, newest, oldest_of};
 use crate::event::Range;
 use crate::kafka::{ConfigError, KafkaConfig, QuietContext};
 use crate::subscription::Subscriptions;
@@ -27,6 +30,8 @@ const KEPT_LIFE: Duration = Duration::from_secs(1);
 const FIRST_STEP: i64 = 1000;
 /// How many records are looked at for one client.
 const MAX_LOOKED_AT: i64 = 200_000;
+/// How many batches of the log are looked through before it is asked whether that is enough.
+const BATCHES_PER_STEP: usize = 8;
 /// How long to wait for a page before looking again.
 const PAGE_WAIT: Duration = Duration::from_millis(20);
 
@@ -45,19 +50,48 @@ pub enum StartAt {
 /// Which events count for [`StartAt::Last`].
 pub type Wanted = Subscriptions;
 
-/// A topic's index, a partition and its next offset.
-type Place = (u16, u32, i64);
+/// What is asked of the thread that looks.
+enum Question {
+    /// Where a client begins.
+    Begin(Begin),
+    /// Where the partitions end.
+    Ends,
+}
 
-struct Question {
+struct Begin {
     at: StartAt,
     wanted: Wanted,
     answer: oneshot::Sender<Vec<Place>>,
+}
+
+/// Where the partitions ended when Kafka was asked.
+#[derive(Debug, Clone)]
+pub struct Ends {
+    asked: Instant,
+    ends: HashMap<(u16, u32), i64>,
+}
+
+impl Ends {
+    /// Returns the offset after the last record of a partition, `None` for one that Kafka does not
+    /// know.
+    #[must_use]
+    pub fn of(&self, topic: u16, partition: u32) -> Option<i64> {
+        self.ends.get(&(topic, partition)).copied()
+    }
+}
+
+/// The last answer of Kafka, and whether another one is on its way.
+#[derive(Debug, Default)]
+struct KnownEnds {
+    last: Option<Arc<Ends>>,
+    is_asked: bool,
 }
 
 /// Asks the thread that looks.
 #[derive(Debug)]
 pub(super) struct Locator {
     questions: SyncSender<Question>,
+    ends: Arc<Mutex<KnownEnds>>,
 }
 
 impl Locator {
@@ -73,7 +107,9 @@ impl Locator {
             .consumer(&group, &own)
             .create_with_context(kafka.quiet())?;
         let (questions, asked) = sync_channel(QUESTIONS);
+        let ends = Arc::<Mutex<KnownEnds>>::default();
         let looking = Looking {
+            ends: Arc::clone(&ends),
             consumer,
             config: kafka.clone(),
             topics,
@@ -82,26 +118,28 @@ impl Locator {
             asked,
             kept: None,
         };
-        Ok((Self { questions }, looking))
+        Ok((Self { questions, ends }, looking))
     }
 
     pub(super) async fn ask(&self, at: StartAt, wanted: Wanted) -> Result<Vec<Place>, Busy> {
         let (answer, answered) = oneshot::channel();
-        let question = Question { at, wanted, answer };
+        let question = Question::Begin(Begin { at, wanted, answer });
         match self.questions.try_send(question) {
             Ok(()) => answered.await.map_err(|_| Busy),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Busy),
         }
     }
-}
 
-/// What a partition keeps.
-#[derive(Debug, Clone, Copy)]
-struct Kept {
-    topic: u16,
-    partition: u32,
-    first: i64,
-    end: i64,
+    pub(super) fn ends_after(&self, asked: Instant) -> Option<Arc<Ends>> {
+        let mut known = self.ends.lock();
+        if let Some(last) = known.last.as_ref().filter(|last| last.asked >= asked) {
+            return Some(Arc::clone(last));
+        }
+        if !known.is_asked {
+            known.is_asked = self.questions.try_send(Question::Ends).is_ok();
+        }
+        None
+    }
 }
 
 /// The state of the thread that looks.
@@ -112,6 +150,7 @@ pub(super) struct Looking {
     log: Arc<ReplayLog>,
     desk: Arc<Desk>,
     asked: Receiver<Question>,
+    ends: Arc<Mutex<KnownEnds>>,
     /// What Kafka said last about its partitions, and when.
     kept: Option<(Instant, Vec<Kept>)>,
 }
@@ -120,16 +159,40 @@ impl Looking {
     /// Answers until nobody can ask any more.
     pub(super) fn run(mut self) {
         while let Ok(question) = self.asked.recv() {
-            if let Some(places) = self.answer(&question)
-                && question.answer.send(places).is_err()
-            {
-                tracing::debug!("a client went before it was known where it begins");
+            match question {
+                Question::Ends => self.learn_ends(),
+                Question::Begin(begin) => {
+                    if let Some(places) = self.answer(&begin)
+                        && begin.answer.send(places).is_err()
+                    {
+                        tracing::debug!("a client went before it was known where it begins");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks Kafka where its partitions end; when it is away, somebody asks again.
+    fn learn_ends(&mut self) {
+        let asked = Instant::now();
+        let kept = self.ask_kept();
+        let mut known = self.ends.lock();
+        known.is_asked = false;
+        match kept {
+            Ok(kept) => {
+                let end = |kept: &Kept| ((kept.topic, kept.partition), kept.end);
+                let ends = kept.iter().map(end).collect();
+                known.last = Some(Arc::new(Ends { asked, ends }));
+            }
+            Err(error) => {
+                let log = &self.config.log;
+                log.warn(format_args!("looking for the ends of the topics: {error}"));
             }
         }
     }
 
     /// Tries until Kafka answers, or nobody waits any more.
-    fn answer(&mut self, question: &Question) -> Option<Vec<Place>> {
+    fn answer(&mut self, question: &Begin) -> Option<Vec<Place>> {
         loop {
             if question.answer.is_closed() || self.desk.is_stopping() {
                 return None;
@@ -180,61 +243,41 @@ impl Looking {
 
     /// Goes back through the log, and where that is not enough, through what Kafka keeps.
     fn last(&mut self, count: usize, wanted: &Wanted) -> KafkaResult<Vec<Place>> {
-        let mut left = count;
         let held = self.log.newest_first();
-        let mut starts = held.end;
-        // Of a topic that was made anew, only the new one counts.
-        let is_current = |batch: &Batch, event: &LoggedEvent| {
-            batch.start.is_same_topic(event.topic, &held.begin)
+        let window = |kept: &Kept| {
+            let end = held.end.next_offset(kept.topic, kept.partition);
+            Window::new(*kept, end)
         };
-        for event in held.batches.iter().flat_map(|batch| {
-            let newest_first = batch.events.iter().rev();
-            newest_first.filter(move |event| is_current(batch, event))
-        }) {
-            if left == 0 {
-                return Ok(starts.iter().collect());
+        let mut windows: Vec<Window> = self.kept()?.iter().map(window).collect();
+        for batches in held.batches.chunks(BATCHES_PER_STEP) {
+            if windows
+                .iter()
+                .all(|window| window.is_settled(oldest_of(&windows, count)))
+            {
+                break;
             }
-            if wanted.matches(&event.event, &event.fields) {
-                starts.set(event.topic, event.partition, event.offset);
-                left -= 1;
-            }
+            look_through(batches, &held.begin, wanted, &mut windows);
         }
-        let mut windows: Vec<Window> = self
-            .kept()?
-            .iter()
-            .map(|kept| {
-                let end = held.begin.next_offset(kept.topic, kept.partition);
-                Window::new(*kept, end)
-            })
-            .collect();
-        self.widen(&mut windows, left, wanted);
-        for (topic, partition, offset) in newest(&windows, left) {
+        self.widen(&mut windows, count, wanted);
+        let mut starts = held.end;
+        for (topic, partition, offset) in newest(&windows, count) {
             starts.set(topic, partition, offset);
         }
         Ok(starts.iter().collect())
     }
 
-    /// Looks further and further back until `count` matches are found that none can be newer than.
+    /// Looks further and further back in Kafka until `count` matches are found that none can be newer
+    /// than.
     fn widen(&self, windows: &mut [Window], count: usize, wanted: &Wanted) {
         let mut step = FIRST_STEP;
         let mut looked_at = 0;
-        while looked_at < MAX_LOOKED_AT && count > 0 {
-            let youngest_out =
-                newest(windows, count)
-                    .nth(count - 1)
-                    .map(|(topic, partition, offset)| {
-                        let of_it = |window: &&Window| {
-                            (window.kept.topic, window.kept.partition) == (topic, partition)
-                        };
-                        windows
-                            .iter()
-                            .find(of_it)
-                            .map_or(i64::MIN, |window| window.age_at(offset))
-                    });
+        while looked_at < MAX_LOOKED_AT {
+            let oldest = oldest_of(windows, count);
             let ranges: Vec<(usize, Range)> = windows
                 .iter()
                 .enumerate()
-                .filter_map(|(place, window)| Some((place, window.further(step, youngest_out)?)))
+                .filter(|(_, window)| !window.is_settled(oldest))
+                .filter_map(|(place, window)| Some((place, window.further(step)?)))
                 .collect();
             if ranges.is_empty() {
                 return;
@@ -271,10 +314,7 @@ impl Looking {
                 Turn::Page(page) => {
                     let of_range = |event: &&LoggedEvent| event.offset < range.to;
                     for event in page.events_from(at).iter().take_while(of_range) {
-                        seen.oldest_ms = seen.oldest_ms.min(event.timestamp_ms);
-                        if wanted.matches(&event.event, &event.fields) {
-                            seen.matches.push((event.offset, event.timestamp_ms));
-                        }
+                        seen.add(event, wanted);
                     }
                     at = page.next;
                 }
@@ -323,142 +363,5 @@ impl Looking {
             }
         }
         Ok(kept)
-    }
-}
-
-/// What was found in a range.
-#[derive(Debug)]
-struct Seen {
-    /// Offsets and timestamps of what matches, oldest first.
-    matches: Vec<(i64, i64)>,
-    /// The oldest timestamp of all events.
-    oldest_ms: i64,
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self {
-            matches: Vec::new(),
-            oldest_ms: i64::MAX,
-        }
-    }
-}
-
-/// The part of a partition that was looked at, from its end backwards.
-#[derive(Debug)]
-struct Window {
-    kept: Kept,
-    begin: i64,
-    /// The oldest timestamp in the window.
-    oldest_ms: i64,
-    /// Offsets and timestamps of what matches, newest first. The timestamps are made to fall, so that
-    /// the newest matches of a partition are always the last ones.
-    matches: Vec<(i64, i64)>,
-}
-
-impl Window {
-    fn new(kept: Kept, end: i64) -> Self {
-        Self {
-            kept,
-            begin: end.max(kept.first),
-            oldest_ms: i64::MAX,
-            matches: Vec::new(),
-        }
-    }
-
-    /// Returns what to look at next, unless nothing older can be among the matches, of which the
-    /// oldest has the timestamp `youngest_out_ms`.
-    fn further(&self, step: i64, youngest_out_ms: Option<i64>) -> Option<Range> {
-        let is_settled = youngest_out_ms.is_some_and(|needed_ms| self.oldest_ms <= needed_ms);
-        let from = self.begin.saturating_sub(step).max(self.kept.first);
-        (from < self.begin && !is_settled).then_some(Range {
-            topic: self.kept.topic,
-            partition: self.kept.partition,
-            from,
-            to: self.begin,
-        })
-    }
-
-    fn add(&mut self, begin: i64, seen: Seen) {
-        self.begin = begin;
-        self.oldest_ms = self.oldest_ms.min(seen.oldest_ms);
-        for (offset, timestamp_ms) in seen.matches.into_iter().rev() {
-            let newer_ms = self
-                .matches
-                .last()
-                .map_or(i64::MAX, |(_, newer_ms)| *newer_ms);
-            self.matches.push((offset, timestamp_ms.min(newer_ms)));
-        }
-    }
-
-    fn age_at(&self, offset: i64) -> i64 {
-        let found = self.matches.iter().find(|(of, _)| *of == offset);
-        found.map_or(i64::MIN, |(_, timestamp_ms)| *timestamp_ms)
-    }
-}
-
-/// Returns the newest `count` matches of all partitions, newest first.
-fn newest(windows: &[Window], count: usize) -> impl Iterator<Item = Place> {
-    let mut all: Vec<(i64, i64, u16, u32)> = windows
-        .iter()
-        .flat_map(|window| {
-            let of_window = window.matches.iter().take(count);
-            of_window.map(|(offset, timestamp_ms)| {
-                (
-                    *timestamp_ms,
-                    *offset,
-                    window.kept.topic,
-                    window.kept.partition,
-                )
-            })
-        })
-        .collect();
-    all.sort_unstable_by(|one, other| other.cmp(one));
-    all.truncate(count);
-    all.into_iter()
-        .map(|(_, offset, topic, partition)| (topic, partition, offset))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn window(partition: u32, matches: &[(i64, i64)]) -> Window {
-        let kept = Kept {
-            topic: 0,
-            partition,
-            first: 0,
-            end: 100,
-        };
-        let mut window = Window::new(kept, 100);
-        let oldest_ms = matches.iter().map(|(_, ms)| *ms).min().unwrap_or(i64::MAX);
-        let matches = matches.to_vec();
-        window.add(50, Seen { matches, oldest_ms });
-        window
-    }
-
-    #[test]
-    fn the_newest_matches_are_the_last_ones_of_their_partitions_whatever_their_timestamps() {
-        let windows = [
-            window(0, &[(60, 900), (61, 5), (62, 6)]),
-            window(1, &[(70, 4), (71, 7)]),
-        ];
-        let found: Vec<Place> = newest(&windows, 4).collect();
-        assert_eq!(found, [(0, 1, 71), (0, 0, 62), (0, 0, 61), (0, 0, 60)]);
-    }
-
-    #[test]
-    fn a_window_is_widened_only_where_it_can_hold_something_newer() {
-        let window = window(0, &[(60, 10)]);
-        assert_eq!(window.further(20, Some(10)), None);
-        let range = Range {
-            topic: 0,
-            partition: 0,
-            from: 30,
-            to: 50,
-        };
-        assert_eq!(window.further(20, Some(9)), Some(range));
-        assert_eq!(window.further(20, None), Some(range));
-        assert_eq!(window.further(200, None).map(|range| range.from), Some(0));
     }
 }

@@ -20,13 +20,14 @@ mod config;
 mod history;
 mod locate;
 mod log;
+mod newest;
 mod pages;
 mod reader;
 mod record;
 
 pub use config::ReplayConfig;
 pub use history::{Busy, History, HistoryError, HistoryParts, Turn};
-pub use locate::{StartAt, Wanted};
+pub use locate::{Ends, StartAt, Wanted};
 pub use log::{Batch, Found, Held, LoggedEvent, Read, ReplayLog, Sequence};
 pub use pages::Page;
 pub use record::{Record, RecordDecoder, Rejected};

@@ -93,10 +93,10 @@ pub struct LongPolling {
 impl LongPolling {
     /// Starts with no poll waiting.
     #[must_use]
-    pub fn new(streams: Streams, state: Arc<StateLog>, config: LongPollConfig) -> Self {
+    pub fn new(streams: Streams, state: Arc<StateLog>, config: &LongPollConfig) -> Self {
         let timeout = config.longpoll_timeout;
         let own = streams.dispatcher.incarnation();
-        let sessions = Sessions::new(state, &config, own, streams.tasks.clone());
+        let sessions = Sessions::new(state, config, own, streams.tasks.clone());
         Self {
             streams,
             sessions,
