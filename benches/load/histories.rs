@@ -16,9 +16,17 @@ pub(crate) struct Histories {
     /// How many clients have all that they should get.
     pub(crate) complete: usize,
     pub(crate) last: Option<Moment>,
-    /// Of each event that was seen for the first time, in microseconds; kept where it is asked for.
-    latencies_us: Option<Vec<u32>>,
+    latencies: Option<Latencies>,
     faults: Faults,
+}
+
+/// How long each event took that was seen for the first time, in microseconds.
+#[derive(Debug)]
+struct Latencies {
+    /// From when on an event has to be due to count among the later ones.
+    split: Moment,
+    early: Vec<u32>,
+    later: Vec<u32>,
 }
 
 /// What one client got.
@@ -46,10 +54,13 @@ impl Histories {
         }
     }
 
-    /// Keeps how long each event took.
-    pub(crate) fn with_latencies(mut self) -> Self {
-        self.latencies_us = Some(Vec::new());
-        self
+    /// Keeps how long each event takes: of those due before `split`, and of the later ones.
+    pub(crate) fn keep_latencies(&mut self, split: Moment) {
+        self.latencies = Some(Latencies {
+            split,
+            early: Vec::new(),
+            later: Vec::new(),
+        });
     }
 
     /// Returns whether every client has everything.
@@ -57,10 +68,13 @@ impl Histories {
         self.complete == self.clients.len()
     }
 
-    /// Returns the latency that the given part of all deliveries did not exceed.
-    pub(crate) fn latency(&mut self, part: f64) -> Duration {
-        let latencies = self.latencies_us.as_deref_mut().unwrap_or_default();
-        part_of(latencies, part).unwrap_or_default()
+    /// Returns median, 99th percentile and maximum of the latencies, early and later.
+    pub(crate) fn latencies(&mut self) -> [[Duration; 3]; 2] {
+        let Some(Latencies { early, later, .. }) = &mut self.latencies else {
+            return [[Duration::ZERO; 3]; 2];
+        };
+        [early, later]
+            .map(|values| [0.5, 0.99, 1.0].map(|part| part_of(values, part).unwrap_or_default()))
     }
 
     /// Returns what went wrong, with what has not come until now as lost.
@@ -99,9 +113,14 @@ impl Book for Histories {
         self.complete += usize::from(history.missing() == 0);
         self.received += 1;
         self.last = Some(now);
-        if let Some(latencies) = &mut self.latencies_us {
+        if let Some(latencies) = &mut self.latencies {
             let latency = now.since(stamp.due).as_micros();
-            latencies.push(u32::try_from(latency).unwrap_or(u32::MAX));
+            let latency = u32::try_from(latency).unwrap_or(u32::MAX);
+            if stamp.due < latencies.split {
+                latencies.early.push(latency);
+            } else {
+                latencies.later.push(latency);
+            }
         }
     }
 

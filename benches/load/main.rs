@@ -7,12 +7,32 @@
 //! ```
 //!
 //! `cargo bench --bench load` starts the binary with its embedded broker in a temporary folder and
-//! prints one Markdown table; `-- --help` lists the flags. Everything stays on loopback, ends by
-//! itself, and shares the cores with what is measured: compare figures of one machine only.
+//! prints Markdown tables; `-- --help` lists the flags. Everything stays on loopback, ends by itself,
+//! and shares the cores with what is measured: compare figures of one machine only. With
+//! `--kafka 127.0.0.1:9092` the broker is that one, and its memory and processor time do not count.
+//!
+//! `--scenarios` says what is measured, each on instances of its own; the exit status is 1 if anybody
+//! missed an event, got one twice, out of its partition's order or without asking for it.
+//!
+//! - `delivery` (the default): idle connections, fan-out and unicast.
+//! - `replay`: one client comes back after `--replay-events` events over 12 partitions, of which all
+//!   match or 1 in 100; and how long it takes from a reconnect, `--behind-events` events behind, until
+//!   the first event is read that was produced after it. Each round has events of its own, so that
+//!   nothing of it has been read from Kafka before.
+//! - `storm`: `--storm-clients` clients come back, `--storm-rate` a second, each `--storm-behind`
+//!   events behind, while a live client gets an event every 100 ms.
+//! - `stalled`: `--stalled-clients` clients read nothing while `--stalled-mb` megabytes a second flow
+//!   that they want; `--stalled-readers` clients read one type in ten of it. Then
+//!   `--stalled-sample` of the others wake up.
+//!
+//! `replay` and `storm` run with everything in the memory of the instance and with next to nothing
+//! there, so that all comes from Kafka; `--from ring` and `--from kafka` choose one.
 //!
 //! Latency counts from when an event was due (at a rate) or sent (in a window) to when a client has
-//! read it whole. CPU is that of the binary, the embedded broker included, per million deliveries or
-//! opened connections; "of it shards" and "of it broker" are the threads of these names.
+//! read it whole; at a rate of megabytes, events are due in bursts every 5 ms. CPU is that of the
+//! binary, the embedded broker included, per million deliveries or opened connections; "of it shards"
+//! and "of it broker" are the threads of these names. RSS is the resident memory of the binary, read
+//! four times a second.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

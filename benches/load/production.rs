@@ -7,7 +7,7 @@ use crate::event::{Moment, Stamp};
 use crate::producer::Producer;
 
 /// How many partitions the topic of the events has.
-pub(crate) const PARTITIONS: u64 = 12;
+pub(crate) const PARTITIONS: u8 = 12;
 /// How far apart bursts are at a rate; events of one burst are due together.
 const BURST: Duration = Duration::from_millis(5);
 
@@ -75,7 +75,7 @@ impl Production {
     }
 
     fn partition(&self, place: u64) -> u64 {
-        place / self.types % PARTITIONS
+        place / self.types % u64::from(PARTITIONS)
     }
 }
 

@@ -102,6 +102,11 @@ pub(crate) fn milliseconds(duration: Duration) -> String {
     format!("{:.1}", duration.as_secs_f64() * 1e3)
 }
 
+/// Returns median, 99th percentile and maximum in milliseconds.
+pub(crate) fn spread(latencies: [Duration; 3]) -> String {
+    latencies.map(milliseconds).join(" / ")
+}
+
 pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.2}", duration.as_secs_f64())
 }

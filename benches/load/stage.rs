@@ -157,7 +157,7 @@ impl Stage {
     /// Waits until clients have seen everything that was produced: until one has a new event of each
     /// partition.
     pub(crate) async fn settle(&self) -> anyhow::Result<()> {
-        let marks = self.plan(PARTITIONS, 1, 0);
+        let marks = self.plan(u64::from(PARTITIONS), 1, 0);
         let share = Share {
             production: marks,
             which: None,

@@ -9,9 +9,9 @@ use crate::clients::Client;
 use crate::event::Moment;
 use crate::histories::Histories;
 use crate::production::{Production, Share};
-use crate::sheet::{Faults, Sheet, mebibytes, milliseconds, rate, seconds};
+use crate::sheet::{Faults, Sheet, mebibytes, rate, seconds, spread};
 use crate::stage::{Readers, Stage, within};
-use crate::usage::{Memory, rss_bytes};
+use crate::usage::{Memory, Usage, rss_bytes};
 
 /// How many types of events there are; a reader wants one, a client that stalls all.
 const TYPES: u64 = 10;
@@ -19,8 +19,10 @@ const TYPES: u64 = 10;
 const OPENING: usize = 64;
 /// How long one connection may take to open.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For how long the events flow that warm everything up.
-const WARM_UP_SECONDS: u64 = 8;
+/// What flows before anything is measured, in bytes of JSON: it fills the memory for the newest events.
+const WARM_UP_BYTES: u64 = 100_000_000;
+/// How long the beginning of a flow is at most, in which those that read nothing fall behind.
+const BEGINNING: Duration = Duration::from_secs(5);
 
 /// Who stalls, and what flows.
 #[derive(Debug, Clone, clap::Args)]
@@ -51,9 +53,15 @@ impl StalledOptions {
         (self.stalled_mb * 1_000_000).div_ceil(self.stalled_event_bytes)
     }
 
-    fn plan(&self, stage: &Stage, seconds: u64) -> anyhow::Result<Production> {
-        let bytes = usize::try_from(self.stalled_event_bytes)?;
-        Ok(stage.plan(self.per_second() * seconds, TYPES, bytes))
+    /// Returns how much flows in each phase.
+    fn bytes(&self) -> u64 {
+        self.stalled_mb * 1_000_000 * self.stalled_seconds
+    }
+
+    fn plan(&self, stage: &Stage, bytes: u64) -> anyhow::Result<Production> {
+        let count = bytes.div_ceil(self.stalled_event_bytes);
+        let event_bytes = usize::try_from(self.stalled_event_bytes)?;
+        Ok(stage.plan(count, TYPES, event_bytes))
     }
 }
 
@@ -63,12 +71,13 @@ pub(crate) const fn sheet() -> Sheet {
         "phase",
         "MB/s produced",
         "deliveries/s",
-        "p50 ms",
-        "p99 ms",
-        "max ms",
+        "p50 / p99 / max ms",
+        "of the beginning",
         "RSS before MiB",
         "max",
         "end",
+        "server CPU, cores",
+        "CPU of others",
     ])
 }
 
@@ -80,14 +89,15 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<()> {
     Stage::with(kafka, &[], async |stage| {
         let readers = options.stalled_readers;
-        flow(stage, options, options.plan(stage, WARM_UP_SECONDS)?, None).await?;
-        let alone = options.plan(stage, options.stalled_seconds)?;
+        stage.produce(options.plan(stage, WARM_UP_BYTES)?).await?;
+        stage.settle().await?;
+        let alone = options.plan(stage, options.bytes())?;
         let name = format!("{readers} read");
-        flow(stage, options, alone, Some((name, &mut *sheet))).await?;
-        let wanted = options.plan(stage, options.stalled_seconds)?;
+        flow(stage, options, alone, name, sheet).await?;
+        let wanted = options.plan(stage, options.bytes())?;
         let stalled = fall_asleep(stage, options, wanted).await?;
         let name = format!("{readers} read, {} do not", options.stalled_clients);
-        flow(stage, options, wanted, Some((name, &mut *sheet))).await?;
+        flow(stage, options, wanted, name, sheet).await?;
         let open = stage.gateway.metric("sluicegate_connections{", "sse")?;
         let behind = stage
             .gateway
@@ -105,7 +115,8 @@ async fn flow(
     stage: &Stage,
     options: &StalledOptions,
     production: Production,
-    line: Option<(String, &mut Sheet)>,
+    name: String,
+    sheet: &mut Sheet,
 ) -> anyhow::Result<()> {
     let pid = stage.gateway.id();
     let share = |number: u32| Share {
@@ -113,33 +124,34 @@ async fn flow(
         which: Some(u64::from(number) % TYPES),
     };
     let shares = (0..options.stalled_readers).map(share);
-    let mut readers = Readers::of(Histories::of(shares).with_latencies());
+    let mut readers = Readers::of(Histories::of(shares));
     for number in 0..options.stalled_readers {
         let door = stage.door(production.wants(share(number).which));
         readers.listen(number as usize, within(PATIENCE, Client::open(door)).await?);
     }
     let before = rss_bytes(pid)?;
     let memory = Memory::watch(pid);
+    let usage = Usage::now(pid)?;
     let began = Moment::now();
+    let split = began.after(BEGINNING.min(Duration::from_secs(options.stalled_seconds) / 2));
+    readers.histories.borrow_mut().keep_latencies(split);
     let sending = stage.send(production, Some(options.per_second())).await?;
     readers.wait().await;
-    let Some((name, sheet)) = line else {
-        return Ok(());
-    };
+    let cores = cores_since(pid, &usage, began)?;
     let mut histories = readers.histories.borrow_mut();
     let elapsed = histories.last.unwrap_or_else(Moment::now).since(began);
     let bytes = production.count * options.stalled_event_bytes;
-    let [p50, p99, max] = [0.5, 0.99, 1.0].map(|part| milliseconds(histories.latency(part)));
+    let [beginning, later] = histories.latencies();
     let cells = vec![
         name.clone(),
         rate(bytes / 1_000_000, sending),
         rate(histories.received, elapsed),
-        p50,
-        p99,
-        max,
+        spread(later),
+        spread(beginning),
         mebibytes(before),
         mebibytes(memory.max_bytes()),
         mebibytes(rss_bytes(pid)?),
+        cores,
     ];
     sheet.add(cells, histories.faults());
     let over_time = memory.over_time(Duration::from_secs(2));
@@ -181,11 +193,13 @@ async fn wake_up(
     let mut readers = Readers::of(Histories::of(vec![share; count]));
     let before = rss_bytes(pid)?;
     let memory = Memory::watch(pid);
+    let usage = Usage::now(pid)?;
     let began = Moment::now();
     for (number, client) in stalled.drain(..count).enumerate() {
         readers.listen(number, client);
     }
     readers.wait().await;
+    let cores = cores_since(pid, &usage, began)?;
     let histories = readers.histories.borrow();
     let elapsed = histories.last.unwrap_or_else(Moment::now).since(began);
     let none = || "–".to_owned();
@@ -198,12 +212,21 @@ async fn wake_up(
         rate(histories.received, elapsed),
         none(),
         none(),
-        none(),
         mebibytes(before),
         mebibytes(memory.max_bytes()),
         mebibytes(rss_bytes(pid)?),
+        cores,
     ];
     let faults: Faults = histories.faults();
     sheet.add(cells, faults);
     Ok(())
+}
+
+/// Returns the processor time of the server and of others, two cells, as cores and a part of one.
+fn cores_since(pid: u32, earlier: &Usage, began: Moment) -> anyhow::Result<String> {
+    let now = Usage::now(pid)?;
+    let elapsed = Moment::now().since(began);
+    let server = (now.server - earlier.server).all / elapsed.as_secs_f64();
+    let others = now.others_since(earlier, elapsed) * 100.0;
+    Ok(format!("{server:.2} | {others:.0} %"))
 }

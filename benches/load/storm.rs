@@ -10,12 +10,14 @@ use crate::event::{EVENT_BYTES, Moment};
 use crate::histories::Histories;
 use crate::live::Live;
 use crate::production::{Production, Share};
-use crate::sheet::{Sheet, mebibytes, milliseconds, rate, seconds};
+use crate::sheet::{Sheet, mebibytes, rate, seconds, spread};
 use crate::stage::{Readers, Source, Stage};
 use crate::usage::{Memory, Usage, rss_bytes};
 
 /// How many types of events there are; each client wants one.
 const TYPES: u64 = 10;
+/// For how long the live client's events do not count.
+const WARM_UP: Duration = Duration::from_secs(2);
 /// For how long the live client is alone.
 const CALM: Duration = Duration::from_secs(6);
 
@@ -61,8 +63,10 @@ pub(crate) async fn measure(
         let production = stage.plan(options.storm_behind * TYPES, TYPES, EVENT_BYTES);
         stage.produce(production).await?;
         stage.settle().await?;
-        let calm_from = Moment::now();
         let live = Live::start(stage).await?;
+        // The first events also open the producer's connections.
+        sleep(WARM_UP).await;
+        let calm_from = Moment::now();
         sleep(CALM).await;
         let rss_before = rss_bytes(stage.gateway.id())?;
         let resumes = stage.resumes_from_kafka()?;
@@ -90,8 +94,8 @@ pub(crate) async fn measure(
             seconds(connected),
             seconds(elapsed),
             rate(histories.received, elapsed),
-            shown(seen.latencies(calm_from, storm_from)),
-            shown(seen.latencies(storm_from, storm_until)),
+            spread(seen.latencies(calm_from, storm_from)),
+            spread(seen.latencies(storm_from, storm_until)),
             mebibytes(rss_before),
             mebibytes(memory.max_bytes().saturating_sub(rss_before)),
             per_million(cpu, histories.received),
@@ -143,10 +147,6 @@ async fn come_back(
     }
     readers.wait().await;
     (readers, connected.get().since(began))
-}
-
-fn shown(latencies: [Duration; 3]) -> String {
-    latencies.map(milliseconds).join(" / ")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
