@@ -56,9 +56,9 @@ impl Sheet {
         }
     }
 
-    /// Adds a line, and says on standard error that it is there.
+    /// Adds a line, and shows it on standard error, should the run not come to its end.
     pub(crate) fn add(&mut self, cells: Vec<String>, faults: Faults) {
-        eprintln!("measured: {}", cells.first().map_or("", String::as_str));
+        eprintln!("measured: {} | {faults}", cells.join(" | "));
         self.rows.push((cells, faults));
     }
 
