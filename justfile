@@ -33,6 +33,10 @@ history *arguments:
 bench *arguments:
     cargo bench --locked {{ arguments }}
 
+# Measure the release binary under load: just load --scenarios replay,storm,stalled --kafka 127.0.0.1:9092
+load *arguments:
+    cargo bench --locked --bench load -- {{ arguments }}
+
 # Check the binary with clients that other people wrote
 foreign:
     cargo build --release --locked

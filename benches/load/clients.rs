@@ -11,16 +11,18 @@ use anyhow::{Context as _, bail, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::event::Stamp;
-use crate::tally::Tally;
+use crate::tally::{Book, Tally};
 
 /// How many connections are opened at a time.
 const OPENING: usize = 64;
 /// How long one connection may take to open.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How much the kernel keeps for a client that reads nothing.
+const NARROW_BYTES: u32 = 32 * 1024;
 /// A masked pong without payload.
 const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
 
@@ -48,7 +50,7 @@ impl Clients {
     ) -> anyhow::Result<Self> {
         let opened: Vec<(usize, Client)> = futures_util::stream::iter(0..count)
             .map(|number| {
-                let opening = Client::open(server, transport, subscriptions(number));
+                let opening = Client::open(Door::new(server, transport, subscriptions(number)));
                 async move {
                     let client = tokio::time::timeout(PATIENCE, opening).await;
                     let client = client.context("not in time").and_then(|opened| opened);
@@ -81,42 +83,100 @@ impl Clients {
     }
 }
 
-/// One connection.
-#[derive(Debug)]
-struct Client {
+/// How one connection is opened.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    server: SocketAddr,
     transport: Transport,
-    socket: TcpStream,
-    /// The beginning of a frame whose end has not come.
-    unread: Vec<u8>,
+    subscriptions: String,
+    cursor: Option<String>,
+    is_narrow: bool,
 }
 
-impl Client {
-    async fn open(
+impl Door {
+    pub(crate) const fn new(
         server: SocketAddr,
         transport: Transport,
         subscriptions: String,
-    ) -> anyhow::Result<Self> {
-        let mut socket = TcpStream::connect(server).await?;
-        let (path, status, headers) = match transport {
-            Transport::Sse => ("sse", "HTTP/1.1 200 ", ""),
+    ) -> Self {
+        Self {
+            server,
+            transport,
+            subscriptions,
+            cursor: None,
+            is_narrow: false,
+        }
+    }
+
+    /// Goes on after a cursor.
+    pub(crate) fn after(mut self, cursor: &str) -> Self {
+        self.cursor = Some(cursor.to_owned());
+        self
+    }
+
+    /// Lets the kernel keep little that is not read.
+    pub(crate) const fn narrow(mut self) -> Self {
+        self.is_narrow = true;
+        self
+    }
+
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        if self.is_narrow {
+            socket.set_recv_buffer_size(NARROW_BYTES)?;
+        }
+        socket.connect(self.server).await
+    }
+
+    fn request(&self) -> String {
+        let (path, headers) = match self.transport {
+            Transport::Sse => ("sse", ""),
             Transport::Ws => (
                 "ws",
-                "HTTP/1.1 101 ",
                 "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n\
                  sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
             ),
         };
-        let query = utf8_percent_encode(&subscriptions, NON_ALPHANUMERIC);
-        let request = format!(
-            "GET /_rig/v1/connection/{path}?subscriptions={query} HTTP/1.1\r\nhost: {server}\r\n{headers}\r\n"
-        );
-        socket.write_all(request.as_bytes()).await?;
+        let server = self.server;
+        let query = utf8_percent_encode(&self.subscriptions, NON_ALPHANUMERIC);
+        let cursor = match &self.cursor {
+            Some(cursor) => format!("last-event-id: {cursor}\r\n"),
+            None => String::new(),
+        };
+        format!(
+            "GET /_rig/v1/connection/{path}?subscriptions={query} HTTP/1.1\r\nhost: {server}\r\n{headers}{cursor}\r\n"
+        )
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    transport: Transport,
+    socket: TcpStream,
+    /// What was read with the head, then the beginning of a frame whose end has not come.
+    unread: Vec<u8>,
+    /// The cursor that came with its subscriptions; empty on a WebSocket.
+    pub(crate) cursor: String,
+}
+
+impl Client {
+    /// Opens a connection; its subscriptions are in force when this returns.
+    pub(crate) async fn open(door: Door) -> anyhow::Result<Self> {
+        let mut socket = door.connect().await?;
+        socket.write_all(door.request().as_bytes()).await?;
         let mut client = Self {
-            transport,
+            transport: door.transport,
             socket,
             unread: Vec::new(),
+            cursor: String::new(),
         };
-        client.read_head(status).await?;
+        client
+            .read_head(match door.transport {
+                Transport::Sse => "HTTP/1.1 200 ",
+                Transport::Ws => "HTTP/1.1 101 ",
+            })
+            .await?;
         client.read_until_subscribed().await?;
         client.unread.shrink_to_fit();
         Ok(client)
@@ -149,6 +209,7 @@ impl Client {
             while let Some(frame) = Frame::first(self.transport, &self.unread) {
                 let is_it = frame.payload.windows(name.len()).any(|bytes| bytes == name);
                 let length = frame.length;
+                self.cursor = cursor_of(frame.payload);
                 self.unread.drain(..length);
                 if is_it {
                     return Ok(());
@@ -166,19 +227,23 @@ impl Client {
     }
 
     /// Reads until the server closes.
-    async fn listen(
+    pub(crate) async fn listen<B: Book>(
         mut self,
         number: usize,
-        tally: Rc<RefCell<Tally>>,
+        tally: Rc<RefCell<B>>,
         scratch: Rc<RefCell<Vec<u8>>>,
     ) {
+        // A replay may have begun with the head.
+        self.take(&[], number, &mut *tally.borrow_mut());
         while self.socket.readable().await.is_ok() {
+            // So that one that always has something to read leaves the others their turns.
+            tokio::task::coop::consume_budget().await;
             let mut scratch = scratch.borrow_mut();
             match self.socket.try_read(&mut scratch) {
                 Ok(0) => break,
                 Ok(count) => {
                     let bytes = scratch.get(..count).unwrap_or_default();
-                    self.take(bytes, number, &mut tally.borrow_mut());
+                    self.take(bytes, number, &mut *tally.borrow_mut());
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => break,
@@ -187,7 +252,7 @@ impl Client {
         tally.borrow_mut().on_closed();
     }
 
-    fn take(&mut self, bytes: &[u8], number: usize, tally: &mut Tally) {
+    fn take(&mut self, bytes: &[u8], number: usize, tally: &mut impl Book) {
         let mut unread = std::mem::take(&mut self.unread);
         let mut rest = if unread.is_empty() {
             bytes
@@ -209,6 +274,28 @@ impl Client {
     }
 }
 
+/// Returns the cursor of a block of an event stream, if it has one.
+fn cursor_of(block: &[u8]) -> String {
+    let mut lines = block.split(|byte| *byte == b'\n');
+    let cursor = lines.find_map(|line| line.strip_prefix(b"id: "));
+    String::from_utf8_lossy(cursor.unwrap_or_default()).into_owned()
+}
+
+/// Returns where the first two ends of lines follow each other; looks at every second byte, as one of
+/// the two is among them.
+fn empty_line(bytes: &[u8]) -> Option<usize> {
+    let is_end = |at: usize| bytes.get(at) == Some(&b'\n');
+    (1..bytes.len()).step_by(2).find_map(|at| {
+        if !is_end(at) {
+            None
+        } else if is_end(at - 1) {
+            Some(at - 1)
+        } else {
+            is_end(at + 1).then_some(at)
+        }
+    })
+}
+
 /// A block of an event stream, or a frame of a WebSocket.
 #[derive(Debug)]
 struct Frame<'a> {
@@ -223,7 +310,7 @@ impl<'a> Frame<'a> {
     fn first(transport: Transport, bytes: &'a [u8]) -> Option<Self> {
         match transport {
             Transport::Sse => {
-                let end = bytes.windows(2).position(|pair| pair == b"\n\n")?;
+                let end = empty_line(bytes)?;
                 Some(Self {
                     payload: bytes.get(..end)?,
                     length: end + 2,

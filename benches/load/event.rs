@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// The length of every event, in bytes of JSON.
-const EVENT_BYTES: usize = 200;
+/// The length of an event, in bytes of JSON.
+pub(crate) const EVENT_BYTES: usize = 200;
 /// The type of the events that everybody gets.
 pub(crate) const FOR_ALL: &str = "bench.all";
 /// The type of the events that one client gets.
@@ -47,6 +47,11 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// Returns the event for client `to`.
     pub(crate) fn event(self, event_type: &str, to: u64) -> String {
+        self.event_of(event_type, to, EVENT_BYTES)
+    }
+
+    /// Returns the event for client `to`, of so many bytes of JSON, where all it has to say fits.
+    pub(crate) fn event_of(self, event_type: &str, to: u64, bytes: usize) -> String {
         let Self {
             number,
             due: Moment(due),
@@ -56,7 +61,7 @@ impl Stamp {
             r#"{{"specversion":"1.0","id":"{id}","source":"/bench","type":"{event_type}","data":{{"to":"{to}","pad":""#
         );
         let tail = format!(r#"","n":{number},"t":{due}}}}}"#);
-        let pad = "x".repeat(EVENT_BYTES.saturating_sub(head.len() + tail.len()));
+        let pad = "x".repeat(bytes.saturating_sub(head.len() + tail.len()));
         head + &pad + &tail
     }
 

@@ -52,15 +52,9 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(is_embedded: bool) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let broker = if is_embedded {
-            "embedded"
-        } else {
-            "outside of the process"
-        };
         let machine = format!(
-            "{cores} cores, shared with the load generator; broker {broker}; 200-byte events; \
-             CPU in seconds per million deliveries or opens"
+            "{}; 200-byte events; CPU in seconds per million deliveries or opens",
+            machine(is_embedded)
         );
         Self {
             machine,
@@ -87,6 +81,17 @@ impl Table {
         eprintln!("measured: {name}");
         self.rows.push((name, row));
     }
+}
+
+/// Returns what figures depend on.
+pub(crate) fn machine(is_embedded: bool) -> String {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let broker = if is_embedded {
+        "embedded, in the process that is measured"
+    } else {
+        "outside of the process"
+    };
+    format!("{cores} cores, shared with the load generator; broker {broker}")
 }
 
 impl fmt::Display for Table {

@@ -74,6 +74,14 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts an instance that has seen nothing yet, and waits until it is ready.
     pub(crate) async fn start(setup: &Setup) -> anyhow::Result<Self> {
+        Self::start_with(setup, &[]).await
+    }
+
+    /// Starts an instance with further settings.
+    pub(crate) async fn start_with(
+        setup: &Setup,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let number = setup.started.replace(setup.started.get() + 1);
         let [public, internal, broker] = free_ports()?;
         let data = setup.dir.join(format!("data-{number}"));
@@ -95,6 +103,7 @@ impl Gateway {
             .env("EXTRACTORS", EXTRACTORS)
             .env("MAX_CONNECTIONS_PER_MINUTE", "0")
             .env("LOG_LEVEL", "warn")
+            .envs(settings.iter().copied())
             .current_dir(&setup.dir)
             .stdin(std::process::Stdio::null())
             .stdout(output.try_clone()?)
@@ -125,6 +134,19 @@ impl Gateway {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Returns the value of a metric, summed over the lines that contain `label`.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> anyhow::Result<f64> {
+        let mut socket = get(self.internal, "/metrics")?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        let lines = answer
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(label));
+        let values = lines.filter_map(|line| line.rsplit_once(' '));
+        let sum: Result<f64, _> = values.map(|(_, value)| value.parse::<f64>()).sum();
+        Ok(sum?)
     }
 
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
@@ -178,12 +200,18 @@ fn free_ports<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
     Ok(addresses)
 }
 
-/// Returns whether a GET is answered with 200.
-fn is_ok(server: SocketAddr, path: &str) -> std::io::Result<bool> {
+/// Sends a GET; returns where the answer is to be read.
+fn get(server: SocketAddr, path: &str) -> std::io::Result<TcpStream> {
     let mut socket = TcpStream::connect_timeout(&server, Duration::from_secs(1))?;
-    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n");
     socket.write_all(request.as_bytes())?;
+    Ok(socket)
+}
+
+/// Returns whether a GET is answered with 200.
+fn is_ok(server: SocketAddr, path: &str) -> std::io::Result<bool> {
+    let mut socket = get(server, path)?;
     let mut status = [0; 12];
     socket.read_exact(&mut status)?;
     Ok(&status == b"HTTP/1.1 200")

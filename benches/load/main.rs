@@ -7,12 +7,32 @@
 //! ```
 //!
 //! `cargo bench --bench load` starts the binary with its embedded broker in a temporary folder and
-//! prints one Markdown table; `-- --help` lists the flags. Everything stays on loopback, ends by
-//! itself, and shares the cores with what is measured: compare figures of one machine only.
+//! prints Markdown tables; `-- --help` lists the flags. Everything stays on loopback, ends by itself,
+//! and shares the cores with what is measured: compare figures of one machine only. With
+//! `--kafka 127.0.0.1:9092` the broker is that one, and its memory and processor time do not count.
+//!
+//! `--scenarios` says what is measured, each on instances of its own; the exit status is 1 if anybody
+//! missed an event, got one twice, out of its partition's order or without asking for it.
+//!
+//! - `delivery` (the default): idle connections, fan-out and unicast.
+//! - `replay`: one client comes back after `--replay-events` events over 12 partitions, of which all
+//!   match or 1 in 100; and how long it takes from a reconnect, `--behind-events` events behind, until
+//!   the first event is read that was produced after it. Each round has events of its own, so that
+//!   nothing of it has been read from Kafka before.
+//! - `storm`: `--storm-clients` clients come back, `--storm-rate` a second, each `--storm-behind`
+//!   events behind, while a live client gets an event every 100 ms.
+//! - `stalled`: `--stalled-clients` clients read nothing while `--stalled-mb` megabytes a second flow
+//!   that they want; `--stalled-readers` clients read one type in ten of it. Then
+//!   `--stalled-sample` of the others wake up.
+//!
+//! `replay` and `storm` run with everything in the memory of the instance and with next to nothing
+//! there, so that all comes from Kafka; `--from ring` and `--from kafka` choose one.
 //!
 //! Latency counts from when an event was due (at a rate) or sent (in a window) to when a client has
-//! read it whole. CPU is that of the binary, the embedded broker included, per million deliveries or
-//! opened connections; "of it shards" and "of it broker" are the threads of these names.
+//! read it whole; at a rate of megabytes, events are due in bursts every 5 ms. CPU is that of the
+//! binary, the embedded broker included, per million deliveries or opened connections; "of it shards"
+//! and "of it broker" are the threads of these names. RSS is the resident memory of the binary, read
+//! four times a second.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -24,14 +44,28 @@ mod event;
 mod figures;
 mod files;
 mod gateway;
+mod histories;
+mod live;
 mod producer;
+mod production;
+mod replay;
 mod scenarios;
+mod sheet;
+mod stage;
+mod stalled;
+mod storm;
 mod tally;
 mod usage;
 
 use std::time::Duration;
 
 use clap::Parser as _;
+
+use crate::replay::ReplayOptions;
+use crate::sheet::Sheet;
+use crate::stage::Source;
+use crate::stalled::StalledOptions;
+use crate::storm::StormOptions;
 
 /// Measures one instance of the release binary on loopback
 #[derive(Debug, Clone, clap::Parser)]
@@ -45,6 +79,24 @@ struct Options {
     /// How long each of the four loads lasts
     #[arg(long, env = "SLUICEGATE_BENCH_SECONDS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=120))]
     seconds: u32,
+    /// What to measure, separated by commas
+    #[arg(
+        long,
+        env = "SLUICEGATE_BENCH_SCENARIOS",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "delivery"
+    )]
+    scenarios: Vec<Scenario>,
+    /// Where the events come from for those who come back in `replay` and `storm`
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "ring,kafka")]
+    from: Vec<Source>,
+    #[command(flatten)]
+    replay: ReplayOptions,
+    #[command(flatten)]
+    storm: StormOptions,
+    #[command(flatten)]
+    stalled: StalledOptions,
     /// Brokers on loopback to use in place of the embedded one
     #[arg(long, env = "SLUICEGATE_BENCH_KAFKA", value_parser = gateway::on_loopback)]
     kafka: Option<String>,
@@ -55,10 +107,39 @@ struct Options {
     filter: Option<String>,
 }
 
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Scenario {
+    /// Idle connections, and events to those who are connected
+    Delivery,
+    /// How fast one client that comes back gets what it has missed, and when it is live
+    Replay,
+    /// Many clients that come back within a few seconds, while one is live
+    Storm,
+    /// Many clients that read nothing, while others read
+    Stalled,
+}
+
 impl Options {
-    /// Returns after how long the run is given up.
-    fn patience(&self) -> Duration {
-        Duration::from_secs(50 + 5 * u64::from(self.seconds))
+    /// Returns after how long a scenario is given up.
+    fn patience(&self, scenario: Scenario) -> Duration {
+        match scenario {
+            Scenario::Delivery => Duration::from_secs(50 + 5 * u64::from(self.seconds)),
+            Scenario::Replay | Scenario::Storm | Scenario::Stalled => Duration::from_secs(1_200),
+        }
+    }
+
+    /// Returns how many connections there are at most at a time.
+    fn most_connections(&self) -> usize {
+        let of = |scenario: &Scenario| match scenario {
+            Scenario::Delivery => self.connections.max(self.subscribers as usize),
+            Scenario::Replay => 1,
+            Scenario::Storm => self.storm.storm_clients as usize,
+            Scenario::Stalled => {
+                (self.stalled.stalled_clients + self.stalled.stalled_readers) as usize
+            }
+        };
+        self.scenarios.iter().map(of).max().unwrap_or(0)
     }
 }
 
@@ -75,29 +156,69 @@ fn main() -> anyhow::Result<()> {
     {
         return Ok(());
     }
-    files::allow(options.connections.max(options.subscribers as usize))?;
+    files::allow(options.most_connections())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let local = tokio::task::LocalSet::new();
-    let table = local.block_on(&runtime, async {
-        tokio::select! {
-            table = scenarios::run(&options) => table,
-            () = tokio::time::sleep(options.patience()) => {
-                Err(anyhow::anyhow!("gave up after {:?}", options.patience()))
-            }
-            interrupted = interrupted() => {
-                interrupted?;
-                Err(anyhow::anyhow!("interrupted"))
-            }
-        }
-    })?;
-    println!("\n{table}");
+    let mut is_faultless = true;
+    for scenario in &options.scenarios {
+        let local = tokio::task::LocalSet::new();
+        is_faultless &= local.block_on(&runtime, bounded(&options, *scenario))?;
+    }
     anyhow::ensure!(
-        table.is_faultless(),
+        is_faultless,
         "not everybody got every event once and in order"
     );
     Ok(())
+}
+
+/// Measures a scenario, until it takes too long or is interrupted.
+async fn bounded(options: &Options, scenario: Scenario) -> anyhow::Result<bool> {
+    let patience = options.patience(scenario);
+    tokio::select! {
+        is_faultless = measure(options, scenario) => is_faultless,
+        () = tokio::time::sleep(patience) => Err(anyhow::anyhow!("gave up after {patience:?}")),
+        interrupted = interrupted() => {
+            interrupted?;
+            Err(anyhow::anyhow!("interrupted"))
+        }
+    }
+}
+
+/// Measures a scenario and prints what was found; returns whether nobody missed anything.
+async fn measure(options: &Options, scenario: Scenario) -> anyhow::Result<bool> {
+    let kafka = options.kafka.as_deref();
+    let sheets = match scenario {
+        Scenario::Delivery => {
+            let table = scenarios::run(options).await?;
+            println!("\n{table}");
+            return Ok(table.is_faultless());
+        }
+        Scenario::Replay => {
+            let mut sheets = replay::sheets();
+            for source in &options.from {
+                replay::measure(&options.replay, kafka, *source, &mut sheets).await?;
+            }
+            Vec::from(sheets)
+        }
+        Scenario::Storm => {
+            let mut sheet = storm::sheet();
+            for source in &options.from {
+                storm::measure(&options.storm, kafka, *source, &mut sheet).await?;
+            }
+            vec![sheet]
+        }
+        Scenario::Stalled => {
+            let mut sheet = stalled::sheet();
+            stalled::measure(&options.stalled, kafka, &mut sheet).await?;
+            vec![sheet]
+        }
+    };
+    for sheet in &sheets {
+        println!("\n{sheet}");
+    }
+    println!("{}", figures::machine(kafka.is_none()));
+    Ok(sheets.iter().all(Sheet::is_faultless))
 }
 
 /// Waits for a signal to end, so that the child is stopped then, too.

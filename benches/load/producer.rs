@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 
@@ -18,6 +19,9 @@ use crate::tally::Audience;
 
 /// How long the producer waits for a permit before it takes an event for lost.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the broker may take for all that is queued.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
 
 /// When the next event is sent.
 #[derive(Debug)]
@@ -60,9 +64,15 @@ impl ProducerContext for Failures {
 }
 
 impl Producer {
+    /// Sends each event at once.
     pub(crate) fn new(brokers: &str, topic: &str) -> anyhow::Result<Self> {
+        Self::lingering(brokers, topic, Duration::ZERO)
+    }
+
+    /// Waits for so long that events can be sent together.
+    pub(crate) fn lingering(brokers: &str, topic: &str, linger: Duration) -> anyhow::Result<Self> {
         let client = config(brokers)
-            .set("linger.ms", "0")
+            .set("linger.ms", linger.as_millis().to_string())
             // Keeps the order whatever is sent again.
             .set("enable.idempotence", "true")
             .create_with_context(Failures::default())?;
@@ -99,12 +109,45 @@ impl Producer {
             self.send(Stamp { number, due }, plan.audience)?;
             number += 1;
         }
+        self.flush()?;
+        Ok(number)
+    }
+
+    /// Waits until the broker has acknowledged everything.
+    ///
+    /// Blocks: for a thread of its own.
+    pub(crate) fn flush(&self) -> anyhow::Result<()> {
         self.client
-            .flush(PATIENCE)
+            .flush(FLUSH_PATIENCE)
             .context("the broker did not acknowledge in time")?;
         let failures = self.client.context().0.load(Ordering::Relaxed);
         ensure!(failures == 0, "the broker did not take {failures} events");
-        Ok(number)
+        Ok(())
+    }
+
+    /// Queues an event for a partition; waits while the queue is full.
+    ///
+    /// Blocks: for a thread of its own.
+    pub(crate) fn put(&self, partition: i32, key: &str, event: &str) -> anyhow::Result<()> {
+        let deadline = Instant::now() + FLUSH_PATIENCE;
+        let mut record = BaseRecord::to(&self.topic)
+            .partition(partition)
+            .key(key)
+            .payload(event)
+            .headers(headers());
+        loop {
+            match self.client.send(record) {
+                Ok(()) => return Ok(()),
+                Err((error, refused)) => {
+                    let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                    if !is_full || Instant::now() > deadline {
+                        return Err(error).context("the producer takes no event");
+                    }
+                    record = refused;
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
     }
 
     fn send(&self, stamp: Stamp, audience: Audience) -> anyhow::Result<()> {
@@ -114,19 +157,22 @@ impl Producer {
             Audience::One(_) => FOR_ONE,
         };
         let (key, event) = (to.to_string(), stamp.event(event_type, to));
-        let content_type = Header {
-            key: "content-type",
-            value: Some("application/cloudevents+json"),
-        };
         let record = BaseRecord::to(&self.topic)
             .key(&key)
             .payload(&event)
-            .headers(OwnedHeaders::new().insert(content_type));
+            .headers(headers());
         self.client
             .send(record)
             .map_err(|(error, _)| error)
             .context("the queue is full")
     }
+}
+
+fn headers() -> OwnedHeaders {
+    OwnedHeaders::new().insert(Header {
+        key: "content-type",
+        value: Some("application/cloudevents+json"),
+    })
 }
 
 /// Deletes topics that the run has left in brokers that go on.

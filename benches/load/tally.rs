@@ -48,6 +48,15 @@ impl Audience {
     }
 }
 
+/// Where clients write down what they get.
+pub(crate) trait Book {
+    /// A client has read an event whole.
+    fn on_event(&mut self, client: usize, stamp: Stamp);
+
+    /// The server has closed a connection.
+    fn on_closed(&mut self);
+}
+
 /// The deliveries of one load; by default of none, and everything is ignored.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -93,8 +102,14 @@ impl Tally {
         };
     }
 
-    /// Counts an event that a client has read whole.
-    pub(crate) fn on_event(&mut self, client: usize, stamp: Stamp) {
+    /// Returns the latency that the given part of all deliveries did not exceed.
+    pub(crate) fn latency(&mut self, part: f64) -> Option<Duration> {
+        part_of(&mut self.latencies_us, part)
+    }
+}
+
+impl Book for Tally {
+    fn on_event(&mut self, client: usize, stamp: Stamp) {
         let now = Moment::now();
         let Some(load) = &mut self.load else { return };
         // What an earlier load has left on its way belongs to that one.
@@ -124,24 +139,23 @@ impl Tally {
         load.count_holder(stamp.number);
     }
 
-    /// Counts a connection that the server closed.
-    pub(crate) fn on_closed(&mut self) {
+    fn on_closed(&mut self) {
         self.closed += 1;
     }
+}
 
-    /// Returns the latency that the given part of all deliveries did not exceed.
-    pub(crate) fn latency(&mut self, part: f64) -> Option<Duration> {
-        let last = self.latencies_us.len().checked_sub(1)?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "an index among millions, from a part of one"
-        )]
-        let index = ((last as f64) * part).round() as usize;
-        let (_, value, _) = self.latencies_us.select_nth_unstable(index.min(last));
-        Some(Duration::from_micros(u64::from(*value)))
-    }
+/// Returns what the given part of all values, in microseconds, does not exceed; moves them about.
+pub(crate) fn part_of(values_us: &mut [u32], part: f64) -> Option<Duration> {
+    let last = values_us.len().checked_sub(1)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index among millions, from a part of one"
+    )]
+    let index = ((last as f64) * part).round() as usize;
+    let (_, value, _) = values_us.select_nth_unstable(index.min(last));
+    Some(Duration::from_micros(u64::from(*value)))
 }
 
 impl Load {
@@ -170,20 +184,23 @@ impl Load {
 
 /// Which events one client has seen, by their places.
 #[derive(Debug, Default)]
-struct Seen {
+pub(crate) struct Seen {
     bits: Vec<u64>,
     /// The place after the highest one seen.
     next: u64,
 }
 
-enum Arrival {
+/// How an event came.
+#[derive(Debug)]
+pub(crate) enum Arrival {
     Next,
     Late,
     Again,
 }
 
 impl Seen {
-    fn add(&mut self, place: u64) -> Arrival {
+    /// Adds the event at `place`.
+    pub(crate) fn add(&mut self, place: u64) -> Arrival {
         let Ok(word) = usize::try_from(place / 64) else {
             return Arrival::Again;
         };

@@ -1,9 +1,15 @@
 //! What Linux says about the memory and the processor time of processes.
 
+use std::cell::RefCell;
 use std::fs;
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tokio::task::AbortHandle;
+
+/// How often memory is read where it is watched.
+const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
 /// The unit of times in `/proc`; the same on every architecture that Linux runs on today.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -77,6 +83,55 @@ pub(crate) fn rss_bytes(pid: u32) -> anyhow::Result<u64> {
         .context("no Rss")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib * 1024)
+}
+
+/// The resident memory of a process over time, read until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    samples: Rc<RefCell<Vec<(Duration, u64)>>>,
+    reading: AbortHandle,
+}
+
+impl Memory {
+    /// Begins to read; on the thread of the clients.
+    pub(crate) fn watch(pid: u32) -> Self {
+        let samples = Rc::new(RefCell::new(Vec::new()));
+        let (began, to) = (Instant::now(), Rc::clone(&samples));
+        let reading = tokio::task::spawn_local(async move {
+            // Until the process has ended.
+            while let Ok(bytes) = rss_bytes(pid) {
+                to.borrow_mut().push((began.elapsed(), bytes));
+                tokio::time::sleep(SAMPLE_EVERY).await;
+            }
+        });
+        let reading = reading.abort_handle();
+        Self { samples, reading }
+    }
+
+    /// Returns the most there was.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        let samples = self.samples.borrow();
+        samples.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0)
+    }
+
+    /// Returns one sample of each so long, as seconds and MiB.
+    pub(crate) fn over_time(&self, step: Duration) -> String {
+        let mut next = Duration::ZERO;
+        let mut text = Vec::new();
+        for (at, bytes) in &*self.samples.borrow() {
+            if *at >= next {
+                text.push(format!("{} s: {}", at.as_secs(), bytes / 1024 / 1024));
+                next = *at + step;
+            }
+        }
+        text.join(", ")
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
 }
 
 /// Processor time of the server, of this process and of the whole machine, at one moment.
