@@ -27,6 +27,7 @@ mod delivery;
 mod dispatcher;
 mod index;
 mod latest;
+mod leaving;
 mod membership;
 mod messages;
 mod outbox;
@@ -35,6 +36,8 @@ mod pipe;
 mod remade;
 mod shard;
 mod sockets;
+#[cfg(test)]
+mod tests;
 mod ticks;
 mod token;
 mod wire;
