@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use crate::support::gateway::{Gateway, Settings, keyed, query};
+use crate::support::gateway::{Gateway, Settings, eventually, keyed, query};
 use crate::support::http::{encode, request};
 use crate::support::kafka::Kafka;
 use crate::support::ws::Ws;
@@ -140,4 +140,28 @@ async fn handshake(gateway: &Gateway, session: &str) -> u16 {
     request(gateway.public(), "GET", &target, &headers, b"")
         .await
         .status
+}
+
+/// A refusal that was told before the stream had begun carried a cursor of nowhere, with which a
+/// client would have begun with the oldest event.
+pub async fn only_once_it_is_known_where_the_topics_stand(kafka: &Kafka) {
+    let own = kafka.own_stopped().await;
+    let settings = Settings::new(kafka).with("KAFKA_BROKERS", own.brokers());
+    let gateway = Gateway::unready(settings).await;
+    eventually("the public port opens without kafka", async || {
+        let health = request(gateway.internal(), "GET", "/health", &[], b"");
+        health.await.status == 200
+    })
+    .await;
+    assert_eq!(handshake(&gateway, "any").await, 503);
+    let mut ws = Ws::open(gateway.public(), "cursors=true", None).await;
+    ws.send(Message::text("junk")).await;
+    own.start().await;
+    ws.subscribed().await;
+    let refused = ws.event().await;
+    assert_eq!(refused["type"], "rig.subscriptions_refused");
+    let cursor = refused["rigcursor"].as_str().expect("a cursor");
+    let live = gateway.subscribe(json!([])).await;
+    assert_eq!(Some(cursor), live.last_event_id.as_deref());
+    gateway.stop().await;
 }

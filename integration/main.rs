@@ -135,6 +135,7 @@ fn main() {
                 acknowledges::and_gets_the_rest_again_at_any_instance,
                 acknowledges::but_not_what_is_no_acknowledgement,
                 acknowledges::until_the_session_has_ended,
+                acknowledges::only_once_it_is_known_where_the_topics_stand,
                 answers_long_polls::with_the_cookies_and_bodies_of_rig,
                 answers_long_polls::an_event_that_arrives_during_a_poll_is_returned_at_once,
                 answers_long_polls::with_no_events_after_the_timeout,

@@ -9,6 +9,7 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use super::control::ControlEvent;
 use super::latest::Latest;
 use super::messages::Outlet;
 use super::outbox::Outbox;
@@ -141,6 +142,36 @@ pub(super) enum Life {
     Lingering(CloseReason, u32),
 }
 
+/// A connection that has not begun.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// Where it will begin.
+    pub(super) start: Start,
+    /// What is told once it has: before, it stands nowhere, and no cursor would be right.
+    told: Vec<ControlEvent>,
+}
+
+/// How many events about itself may wait for a connection to begin.
+const MAX_TOLD: usize = 16;
+
+impl Waiting {
+    pub(super) fn new(start: Start) -> Box<Self> {
+        let told = Vec::new();
+        Box::new(Self { start, told })
+    }
+
+    /// Keeps an event until the connection begins; one too many is dropped.
+    pub(super) fn tell(&mut self, event: &ControlEvent) {
+        if self.told.len() < MAX_TOLD {
+            self.told.push(event.clone());
+        }
+    }
+
+    pub(super) fn take_told(&mut self) -> Vec<ControlEvent> {
+        std::mem::take(&mut self.told)
+    }
+}
+
 /// From where a connection reads that catches up.
 #[derive(Debug)]
 pub(super) enum Reading {
@@ -170,8 +201,8 @@ pub(super) struct Connection {
     pub(super) life: Life,
     pub(super) outbox: Outbox,
     pub(super) subscriptions: Subscriptions,
-    /// Set until the shard is open: where to start then.
-    pub(super) waiting: Option<Box<Start>>,
+    /// Set until it begins: when the shard is open and it is known where.
+    pub(super) waiting: Option<Box<Waiting>>,
     pub(super) replay: Option<Box<Replay>>,
     /// Set while the client is too slow and gets only the newest event of each key.
     pub(super) latest: Option<Box<Latest>>,

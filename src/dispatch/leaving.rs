@@ -23,7 +23,7 @@ impl Shard {
             .collect();
         let count = events.len() as u64;
         let cursor = match self.connections.get(slot as usize) {
-            Some(connection) => match connection.waiting.as_deref() {
+            Some(connection) => match connection.waiting.as_deref().map(|waiting| &waiting.start) {
                 Some(Start::After(cursor)) => cursor.to_string(),
                 _ => self.position_of(connection).encode(),
             },

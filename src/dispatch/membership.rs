@@ -3,7 +3,7 @@
 use mio::Interest;
 use tokio::sync::oneshot;
 
-use super::connection::{Connection, Life, Reading, Replay, Sink, Start};
+use super::connection::{Connection, Life, Reading, Replay, Sink, Start, Waiting};
 use super::control::ControlEvent;
 use super::messages::{Attach, Gone, Opening};
 use super::outbox::{Bytes, Content, Frame};
@@ -61,10 +61,11 @@ impl Shard {
                 },
             );
         }
-        if self.opening.is_some() && start != Start::Later {
-            self.begin(slot, start);
+        let waiting = Waiting::new(start);
+        if self.opening.is_some() && waiting.start != Start::Later {
+            self.begin(slot, waiting);
         } else if let Some(connection) = self.connections.get_mut(slot as usize) {
-            connection.waiting = Some(Box::new(start));
+            connection.waiting = Some(waiting);
         }
         if !already_read.is_empty() {
             self.on_input(slot, already_read);
@@ -99,18 +100,17 @@ impl Shard {
     pub(super) fn open(&mut self, opening: Opening) {
         self.positions = opening.positions.clone();
         self.opening = Some(opening);
-        let waiting: Vec<(Slot, Start)> = self
+        let waiting: Vec<(Slot, Box<Waiting>)> = self
             .connections
             .iter_mut()
             .filter_map(|(slot, connection)| {
-                let start = connection
-                    .waiting
-                    .take_if(|start| **start != Start::Later)?;
-                Some((Slot::try_from(slot).ok()?, *start))
+                let is_known = |waiting: &mut Box<Waiting>| waiting.start != Start::Later;
+                let waiting = connection.waiting.take_if(is_known)?;
+                Some((Slot::try_from(slot).ok()?, waiting))
             })
             .collect();
-        for (slot, start) in waiting {
-            self.begin(slot, start);
+        for (slot, waiting) in waiting {
+            self.begin(slot, waiting);
         }
     }
 
@@ -120,28 +120,29 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
-        let waits_for_it = |start: &mut Box<Start>| **start == Start::Later;
-        if connection.waiting.take_if(waits_for_it).is_none() {
+        let waits_for_it = |waiting: &mut Box<Waiting>| waiting.start == Start::Later;
+        let Some(mut waiting) = connection.waiting.take_if(waits_for_it) else {
             return;
-        }
+        };
+        waiting.start = Start::At(places);
         if is_open {
-            self.begin(slot, Start::At(places));
+            self.begin(slot, waiting);
         } else {
-            connection.waiting = Some(Box::new(Start::At(places)));
+            connection.waiting = Some(waiting);
         }
     }
 
     /// Puts a connection in force, now or once it is sure that its cursor is of an older topic.
-    fn begin(&mut self, slot: Slot, start: Start) {
-        if !self.has_to_wait(slot, &start) {
-            self.begin_now(slot, start);
+    fn begin(&mut self, slot: Slot, waiting: Box<Waiting>) {
+        if !self.has_to_wait(slot, &waiting.start) {
+            self.begin_now(slot, *waiting);
         } else if let Some(connection) = self.connections.get_mut(slot as usize) {
-            connection.waiting = Some(Box::new(start));
+            connection.waiting = Some(waiting);
         }
     }
 
     /// Puts a connection in force: its first events, its place in the index, its replay.
-    pub(super) fn begin_now(&mut self, slot: Slot, start: Start) {
+    pub(super) fn begin_now(&mut self, slot: Slot, mut waiting: Waiting) {
         let Some(connection) = self.connections.get(slot as usize) else {
             return;
         };
@@ -150,7 +151,8 @@ impl Shard {
         }
         let is_stream = connection.sink.is_stream();
         let subscriptions = connection.subscriptions.clone();
-        let missed = self.set_position(slot, start);
+        let told = waiting.take_told();
+        let missed = self.set_position(slot, waiting.start);
         if is_stream && let Some(opening) = &self.opening {
             let token = Token::Connection(self.setup.incarnation, self.id_of(slot));
             let token = opening.token_key.seal(token);
@@ -159,6 +161,9 @@ impl Shard {
                 slot,
                 &ControlEvent::subscriptions_set(&subscriptions.to_json()),
             );
+        }
+        for event in told {
+            self.tell(slot, &event);
         }
         if !missed.is_empty() {
             self.tell_gap(slot, &missed);
@@ -257,6 +262,12 @@ impl Shard {
 
     /// Sends an event about the connection itself; it never overtakes another frame.
     pub(super) fn tell(&mut self, slot: Slot, event: &ControlEvent) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        if let Some(waiting) = &mut connection.waiting {
+            return waiting.tell(event);
+        }
         let Some(connection) = self.connections.get(slot as usize) else {
             return;
         };

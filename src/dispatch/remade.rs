@@ -60,8 +60,8 @@ impl Shard {
                 continue;
             };
             let connection: Option<&mut Connection> = self.connections.get_mut(slot as usize);
-            if let Some(start) = connection.and_then(|connection| connection.waiting.take()) {
-                self.begin_now(slot, *start);
+            if let Some(waiting) = connection.and_then(|connection| connection.waiting.take()) {
+                self.begin_now(slot, *waiting);
             }
         }
     }

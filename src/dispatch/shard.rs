@@ -254,8 +254,8 @@ impl Shard {
     /// none, it stands nowhere yet and ends without an answer: its client asks again.
     fn end_poll(&mut self, slot: Slot) {
         let connection = self.connections.get(slot as usize);
-        let start = connection.and_then(|connection| connection.waiting.as_deref());
-        if start.is_some_and(|start| !matches!(start, Start::After(_))) {
+        let waiting = connection.and_then(|connection| connection.waiting.as_deref());
+        if waiting.is_some_and(|waiting| !matches!(waiting.start, Start::After(_))) {
             self.remove(slot, CloseReason::Answered);
         } else {
             self.answer_poll(slot);
