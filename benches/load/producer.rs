@@ -20,8 +20,8 @@ use crate::tally::Audience;
 /// How long the producer waits for a permit before it takes an event for lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the broker may take for all that is queued.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the broker may take for all that is queued; less than after what time librdkafka gives up.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(240);
 
 /// When the next event is sent.
 #[derive(Debug)]

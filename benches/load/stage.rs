@@ -151,7 +151,9 @@ impl Stage {
         let producer = self.producer.clone();
         let sending = move || production.send(&producer, 0, per_second);
         tokio::task::spawn_blocking(sending).await??;
-        Ok(began.elapsed())
+        let elapsed = began.elapsed();
+        eprintln!("produced: {} events in {elapsed:.1?}", production.count);
+        Ok(elapsed)
     }
 
     /// Waits until clients have seen everything that was produced: until one has a new event of each
@@ -166,9 +168,19 @@ impl Stage {
         let mut probe = Readers::of(Histories::of([share]));
         probe.listen(0, client);
         self.produce(marks).await?;
-        probe.wait().await;
-        let is_complete = probe.histories.borrow().is_complete();
-        ensure!(is_complete, "a client does not get what is produced");
+        let mut consumed = 0.0;
+        let mut since = Instant::now();
+        while !probe.histories.borrow().is_complete() {
+            let now = self
+                .gateway
+                .metric("sluicegate_consumed_records_total", "")?;
+            if now > consumed {
+                (consumed, since) = (now, Instant::now());
+            }
+            let is_patient = since.elapsed() < SILENCE;
+            ensure!(is_patient, "a client does not get what is produced");
+            sleep(Duration::from_millis(20)).await;
+        }
         Ok(())
     }
 
