@@ -19,6 +19,8 @@ use crate::tally::Book as _;
 
 /// For how long nothing may come before what is missing counts as lost.
 const SILENCE: Duration = Duration::from_secs(20);
+/// For how long an instance may read nothing from Kafka that was produced.
+const STANDSTILL: Duration = Duration::from_secs(120);
 /// How long a connection may take to open, in a crowd.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// For how long events that come twice are waited for.
@@ -177,7 +179,7 @@ impl Stage {
             if now > consumed {
                 (consumed, since) = (now, Instant::now());
             }
-            let is_patient = since.elapsed() < SILENCE;
+            let is_patient = since.elapsed() < STANDSTILL;
             ensure!(is_patient, "a client does not get what is produced");
             sleep(Duration::from_millis(20)).await;
         }
