@@ -98,8 +98,10 @@ impl Stage {
         all.extend(settings);
         let gateway = Gateway::start_with(setup, &all).await?;
         let topic = setup.topic();
+        // The embedded broker chokes on large batches.
+        let most = if setup.is_embedded() { 100 } else { 10_000 };
         let stage = Self {
-            producer: Producer::lingering(gateway.brokers(), &topic, LINGER)?,
+            producer: Producer::gathering(gateway.brokers(), &topic, LINGER, most)?,
             gateway,
             topic,
             next: Cell::new(0),
