@@ -38,6 +38,11 @@ impl Setup {
         })
     }
 
+    /// Returns whether instances start their embedded brokers.
+    pub(crate) const fn is_embedded(&self) -> bool {
+        self.kafka.is_none()
+    }
+
     /// Returns the topic that the events go to.
     pub(crate) fn topic(&self) -> String {
         format!("{}.events", self.name)

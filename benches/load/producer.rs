@@ -20,8 +20,8 @@ use crate::tally::Audience;
 /// How long the producer waits for a permit before it takes an event for lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the broker may take for all that is queued.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the broker may take for all that is queued; less than after what time librdkafka gives up.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(240);
 
 /// When the next event is sent.
 #[derive(Debug)]
@@ -66,13 +66,19 @@ impl ProducerContext for Failures {
 impl Producer {
     /// Sends each event at once.
     pub(crate) fn new(brokers: &str, topic: &str) -> anyhow::Result<Self> {
-        Self::lingering(brokers, topic, Duration::ZERO)
+        Self::gathering(brokers, topic, Duration::ZERO, 10_000)
     }
 
-    /// Waits for so long that events can be sent together.
-    pub(crate) fn lingering(brokers: &str, topic: &str, linger: Duration) -> anyhow::Result<Self> {
+    /// Waits for so long that events can be sent together, so many at most.
+    pub(crate) fn gathering(
+        brokers: &str,
+        topic: &str,
+        linger: Duration,
+        most: u32,
+    ) -> anyhow::Result<Self> {
         let client = config(brokers)
             .set("linger.ms", linger.as_millis().to_string())
+            .set("batch.num.messages", most.to_string())
             // Keeps the order whatever is sent again.
             .set("enable.idempotence", "true")
             .create_with_context(Failures::default())?;

@@ -19,6 +19,8 @@ use crate::tally::Book as _;
 
 /// For how long nothing may come before what is missing counts as lost.
 const SILENCE: Duration = Duration::from_secs(20);
+/// For how long an instance may read nothing from Kafka that was produced.
+const STANDSTILL: Duration = Duration::from_secs(120);
 /// How long a connection may take to open, in a crowd.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// For how long events that come twice are waited for.
@@ -96,8 +98,10 @@ impl Stage {
         all.extend(settings);
         let gateway = Gateway::start_with(setup, &all).await?;
         let topic = setup.topic();
+        // The embedded broker chokes on large batches.
+        let most = if setup.is_embedded() { 100 } else { 10_000 };
         let stage = Self {
-            producer: Producer::lingering(gateway.brokers(), &topic, LINGER)?,
+            producer: Producer::gathering(gateway.brokers(), &topic, LINGER, most)?,
             gateway,
             topic,
             next: Cell::new(0),
@@ -151,7 +155,9 @@ impl Stage {
         let producer = self.producer.clone();
         let sending = move || production.send(&producer, 0, per_second);
         tokio::task::spawn_blocking(sending).await??;
-        Ok(began.elapsed())
+        let elapsed = began.elapsed();
+        eprintln!("produced: {} events in {elapsed:.1?}", production.count);
+        Ok(elapsed)
     }
 
     /// Waits until clients have seen everything that was produced: until one has a new event of each
@@ -166,9 +172,19 @@ impl Stage {
         let mut probe = Readers::of(Histories::of([share]));
         probe.listen(0, client);
         self.produce(marks).await?;
-        probe.wait().await;
-        let is_complete = probe.histories.borrow().is_complete();
-        ensure!(is_complete, "a client does not get what is produced");
+        let mut consumed = 0.0;
+        let mut since = Instant::now();
+        while !probe.histories.borrow().is_complete() {
+            let now = self
+                .gateway
+                .metric("sluicegate_consumed_records_total", "")?;
+            if now > consumed {
+                (consumed, since) = (now, Instant::now());
+            }
+            let is_patient = since.elapsed() < STANDSTILL;
+            ensure!(is_patient, "a client does not get what is produced");
+            sleep(Duration::from_millis(20)).await;
+        }
         Ok(())
     }
 
