@@ -376,9 +376,15 @@ pub fn missing_programs() -> Option<Unavailable> {
         .map(Unavailable::NoProgram)
 }
 
-/// Finds a free port. Somebody else may take it in between; the tests then say so.
+/// Finds a free port, of those that the system does not give to whoever asks for any: a broker that
+/// is started late, or again, has to get it.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
+    let random = uuid::Uuid::new_v4().as_u64_pair().0;
+    (0..1000)
+        .map(|step| {
+            12_000 + u16::try_from((random % 20_000 + step) % 20_000).expect("less than 20,000")
+        })
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        .find(|address| TcpListener::bind(address).is_ok())
         .expect("a free port")
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use super::http::{self, Answer};
+use super::http::{self, Answer, PATIENCE};
 
 /// A client with the cookies that a browser would keep.
 #[derive(Debug)]
@@ -47,7 +47,9 @@ impl LongPoll {
 
     /// Polls until events come; returns them.
     pub async fn events(&mut self, address: SocketAddr) -> Vec<Value> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
+            assert!(tokio::time::Instant::now() < deadline, "no events in time");
             let answer = self.poll(address).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
             let events = answer.json()["events"].as_array().unwrap().clone();

@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -49,7 +49,7 @@ impl Kafka {
     /// Writes events to one partition, in order, with the timestamps of their records in
     /// milliseconds.
     pub async fn produce_at(&self, topic: &str, partition: i32, events: &[Value], times: &[i64]) {
-        let producer: FutureProducer = self.client().create().unwrap();
+        let producer = self.producer_for(topic, partition).await;
         let values: Vec<String> = events.iter().map(Value::to_string).collect();
         let written = values.iter().zip(times).map(|(value, time_ms)| {
             let record = FutureRecord::<[u8], str>::to(topic)
@@ -77,7 +77,7 @@ impl Kafka {
                 value: Some(*value),
             });
         }
-        let producer: FutureProducer = self.client().create().unwrap();
+        let producer = self.producer_for(topic, partition.unwrap_or(0)).await;
         let mut record = FutureRecord::<[u8], [u8]>::to(topic).headers(owned);
         record.payload = value;
         record.partition = partition;
@@ -186,6 +186,18 @@ impl Kafka {
             consumer
         })
         .await
+    }
+
+    /// Returns a producer that knows a partition: a new one is not known everywhere at once.
+    async fn producer_for(&self, topic: &str, partition: i32) -> FutureProducer {
+        let producer: FutureProducer = self.client().create().unwrap();
+        eventually("the partition is known", async || {
+            let metadata = producer.client().fetch_metadata(Some(topic), LIMIT);
+            let known = metadata.map_or(0, |metadata| metadata.topics()[0].partitions().len());
+            i32::try_from(known).unwrap() > partition
+        })
+        .await;
+        producer
     }
 
     fn client(&self) -> ClientConfig {
