@@ -17,6 +17,9 @@ use super::socket::Io;
 use super::wire::{TakeOverRequest, Wire};
 use crate::telemetry::now_ms;
 
+/// How much the kernel takes of what it cannot send yet. What a stalled client does not take stays in
+/// the replay log, where it is stored once, and costs the others no time.
+const UNSENT_BYTES: u32 = 128 * 1024;
 /// How much longer than the stream itself the kernel waits for a client that takes nothing.
 const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -50,7 +53,8 @@ pub(super) fn notice_vanished_peers(socket: &TcpStream, limits: &HttpLimits) {
     let keepalive = socket2::TcpKeepalive::new().with_time(timeout);
     let set = options
         .set_tcp_user_timeout(Some(timeout))
-        .and_then(|()| options.set_tcp_keepalive(&keepalive));
+        .and_then(|()| options.set_tcp_keepalive(&keepalive))
+        .and_then(|()| options.set_tcp_notsent_lowat(UNSENT_BYTES));
     if let Err(error) = set {
         tracing::debug!(%error, "could not set the timeouts of a socket");
     }

@@ -152,6 +152,8 @@ impl KafkaConfig {
             ("fetch.wait.max.ms", fetch_wait_ms),
             ("fetch.error.backoff.ms", "100"),
             ("queued.max.messages.kbytes", "16384"),
+            // A full queue is looked at again soon; the default is a second without a fetch.
+            ("fetch.queue.backoff.ms", "5"),
             ("message.max.bytes", "4194304"),
             ("fetch.max.bytes", "8388608"),
         ];

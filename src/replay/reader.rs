@@ -76,6 +76,9 @@ impl Reader {
             ("isolation.level", "read_committed"),
             // What is asked for is there; a new partition must not wait for the answer about an old one.
             ("fetch.wait.max.ms", "10"),
+            // What is fetched beyond a load is thrown away.
+            ("queued.min.messages", "4096"),
+            ("queued.max.messages.kbytes", "4096"),
         ];
         let consumer = kafka
             .consumer(&group, &own)
