@@ -167,7 +167,7 @@ impl ShardEnd {
 }
 
 impl Drop for ShardEnd {
-    /// Without [`ShardEnd::shutdown`] before, the client gets nothing more.
+    /// Without a shutdown before, the client gets nothing more.
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.is_shard_gone = true;
