@@ -123,5 +123,9 @@ pub async fn bad_cookies_are_refused_or_start_anew(kafka: &Kafka) {
         .cookies
         .push(("last_event_id".to_owned(), "\"junk\"".to_owned()));
     client.poll(gateway.public()).await.problem(400);
+    let counted = gateway
+        .metric("sluicegate_malformed_cursors_total", "")
+        .await;
+    assert!((counted - 1.0).abs() < 0.1, "{counted}");
     gateway.stop().await;
 }

@@ -86,6 +86,10 @@ pub async fn a_malformed_cursor_is_refused(kafka: &Kafka) {
             .unwrap_err();
         assert!(answer.problem(400).contains("last event id"), "{cursor}");
     }
+    let counted = gateway
+        .metric("sluicegate_malformed_cursors_total", "")
+        .await;
+    assert!((counted - 4.0).abs() < 0.1, "{counted}");
     gateway.stop().await;
 }
 

@@ -134,7 +134,7 @@ impl Streams {
         }
     }
 
-    /// Reads where a client begins, and counts the cursors that are none.
+    /// Reads where a client begins.
     ///
     /// # Errors
     /// 400 for what is neither a cursor nor a start position.
@@ -143,11 +143,14 @@ impl Streams {
         request: &Request,
         query: &Query,
     ) -> Result<Beginning, HttpError> {
-        beginning(&request.headers, query).inspect_err(|error| {
-            if error.code() == INVALID_CURSOR {
-                self.metrics.malformed_cursors.inc();
-            }
-        })
+        beginning(&request.headers, query).inspect_err(|error| self.count_malformed(error))
+    }
+
+    /// Counts a request that was refused for a cursor that is none.
+    pub(super) fn count_malformed(&self, error: &HttpError) {
+        if error.code() == INVALID_CURSOR {
+            self.metrics.malformed_cursors.inc();
+        }
     }
 
     /// Admits one more connection.

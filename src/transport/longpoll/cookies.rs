@@ -6,6 +6,7 @@ use http::header::{COOKIE, HeaderValue, SET_COOKIE};
 use super::sessions::Session;
 use crate::event::Cursor;
 use crate::http::HttpError;
+use crate::transport::beginning::INVALID_CURSOR;
 
 /// What a client has in its cookie `last_event_id` before its first events.
 pub(super) const FIRST_EVENT: &str = "first_event";
@@ -23,7 +24,7 @@ impl Seen {
     pub(super) fn parse(text: &str, session: &Session) -> Result<Self, HttpError> {
         let malformed = || {
             HttpError::bad_request(
-                "invalid_cursor",
+                INVALID_CURSOR,
                 "The cookie last_event_id is not one of ours.",
             )
         };

@@ -201,7 +201,8 @@ impl LongPolling {
         let last = last
             .or_else(|| query.get("last_event_id"))
             .unwrap_or(FIRST_EVENT);
-        let seen = Seen::parse(last, &session)?;
+        let seen =
+            Seen::parse(last, &session).inspect_err(|error| self.streams.count_malformed(error))?;
         let (events, last) = if seen.revision < session.revision {
             (
                 announcements(&seen, &session, token),
