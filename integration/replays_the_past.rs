@@ -347,3 +347,28 @@ pub async fn but_what_kafka_has_deleted_is_told(kafka: &Kafka) {
     assert_eq!(earliest.event().await.json()["id"], "301");
     gateway.stop().await;
 }
+
+/// What was deleted was longer than a page: the page that began with it hid that it was gone.
+pub async fn but_more_than_a_page_that_kafka_has_deleted_is_told(kafka: &Kafka) {
+    let settings = Settings::new(kafka)
+        .with("REPLAY_RING_BYTES", SMALL)
+        .with("OUTBOX_BYTES", SMALL)
+        .with("KAFKA_SOURCE_PARTITIONS", "1");
+    let gateway = Gateway::with(settings).await;
+    let topic = gateway.settings.topic().to_owned();
+    let cursor = cursor_of(&gateway).await;
+    produce(kafka, &topic, 0..3000).await;
+    eventually("all of it is read", async || {
+        let read = gateway.metric("sluicegate_consumed_records_total", "");
+        read.await >= 3000.0
+    })
+    .await;
+    kafka.delete_records(&topic, 0, 2100).await;
+    let mut stream = gateway.resume(json!([{ "eventType": "t" }]), &cursor).await;
+    let gap = stream.event().await;
+    assert_eq!(gap.event.as_deref(), Some("rig.resume_gap"));
+    let expected = json!([{ "topic": topic, "partition": 0, "from": 0, "to": 2100 }]);
+    assert_eq!(gap.json()["data"]["partitions"], expected);
+    assert_complete(&stream.ids(600).await, 2100..3000, 1);
+    gateway.stop().await;
+}

@@ -266,7 +266,8 @@ fn take(
             Record::of_message(message, topic, partition, |record| decoder.decode(record)).ok(),
             message.offset(),
         );
-        if running.is_full() {
+        // Nothing is handed out before it is known whether what was skipped is a hole or is gone.
+        if matches!(progress, Progress::Going) && running.is_full() {
             running.hand_out(desk);
         }
     }
