@@ -203,6 +203,7 @@ fn main() {
             finds_topics::that_are_made_anew,
             replays_the_past::but_what_kafka_has_deleted_is_told,
             replays_the_past::but_more_than_a_page_that_kafka_has_deleted_is_told,
+            replays_the_past::but_a_partition_of_which_kafka_has_deleted_all_is_told,
             recovers_from_outages::of_a_leader_that_is_killed,
             finds_topics::that_are_made_anew_and_grew,
             finds_topics::that_are_made_anew_under_connected_clients,

@@ -372,3 +372,30 @@ pub async fn but_more_than_a_page_that_kafka_has_deleted_is_told(kafka: &Kafka) 
     assert_complete(&stream.ids(600).await, 2100..3000, 1);
     gateway.stop().await;
 }
+
+/// Where nothing is left, there was no record to see by that others are gone.
+pub async fn but_a_partition_of_which_kafka_has_deleted_all_is_told(kafka: &Kafka) {
+    let settings = Settings::new(kafka)
+        .with("REPLAY_RING_BYTES", SMALL)
+        .with("OUTBOX_BYTES", SMALL)
+        .with("KAFKA_SOURCE_PARTITIONS", "1");
+    let gateway = Gateway::with(settings).await;
+    let topic = gateway.settings.topic().to_owned();
+    let cursor = cursor_of(&gateway).await;
+    produce(kafka, &topic, 0..3000).await;
+    eventually("all of it is read", async || {
+        let read = gateway.metric("sluicegate_consumed_records_total", "");
+        read.await >= 3000.0
+    })
+    .await;
+    kafka.delete_records(&topic, 0, 3000).await;
+    let mut stream = gateway.resume(json!([{ "eventType": "t" }]), &cursor).await;
+    let gap = stream.event().await;
+    assert_eq!(gap.event.as_deref(), Some("rig.resume_gap"));
+    // The end of the topic is still in memory.
+    let to = gap.json()["data"]["partitions"][0]["to"].as_u64().unwrap();
+    let rest = u32::try_from(to).unwrap()..3000;
+    let count = wanted_ids(rest.clone()).len();
+    assert_complete(&stream.ids(count).await, rest, 1);
+    gateway.stop().await;
+}

@@ -61,6 +61,8 @@ enum Progress {
     Skipped,
     /// The record is an earlier one: the topic is not what it was.
     WentBack,
+    /// The partition ended before any record came.
+    Empty,
 }
 
 impl Reader {
@@ -150,7 +152,7 @@ impl Reader {
                     .position(|running| {
                         i32::try_from(running.load.range.partition) == Ok(partition)
                     })
-                    .map(|place| (place, Progress::Done)),
+                    .map(|place| (place, self.at_end(place))),
                 Some(Err(error)) => {
                     self.config
                         .log
@@ -169,13 +171,8 @@ impl Reader {
     fn after(&mut self, place: usize, progress: &Progress) {
         match progress {
             Progress::Going => {}
-            Progress::Done => {
-                let mut running = self.running.swap_remove(place);
-                running.next = running.load.range.to;
-                running.hand_out(&self.desk);
-                self.end(&running.load);
-            }
-            Progress::Skipped | Progress::WentBack => {
+            Progress::Done => self.finish(place),
+            Progress::Skipped | Progress::WentBack | Progress::Empty => {
                 let Some(Running { load, .. }) = self.running.get(place) else {
                     return;
                 };
@@ -187,6 +184,7 @@ impl Reader {
                         self.end(&load);
                     }
                     // A hole: compaction and transactions leave them.
+                    Ok(_) if matches!(progress, Progress::Empty) => self.finish(place),
                     Ok(_) => {}
                     Err(error) => {
                         self.config
@@ -198,6 +196,22 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Tells what the end of its partition means for a load.
+    fn at_end(&self, place: usize) -> Progress {
+        match self.running.get(place) {
+            Some(running) if !running.has_begun => Progress::Empty,
+            _ => Progress::Done,
+        }
+    }
+
+    /// Hands out the last page of a load, up to its end.
+    fn finish(&mut self, place: usize) {
+        let mut running = self.running.swap_remove(place);
+        running.next = running.load.range.to;
+        running.hand_out(&self.desk);
+        self.end(&running.load);
     }
 
     /// Returns the oldest offset that is there for a load.

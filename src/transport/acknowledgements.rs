@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use super::WS_WITH_CURSORS;
 use super::beginning::Beginning;
-use super::longpoll::unavailable;
 use super::records::{Records, SessionId};
 use super::streams::{Streams, WsOpening, not_now};
 use crate::dispatch::{ControlEvent, Start, Token, TokenKey};
@@ -149,7 +148,7 @@ impl Acknowledgements {
             .cursor_at(beginning, wanted, BEGIN_LIMIT)
             .await?;
         let id = *uuid::Uuid::new_v4().as_bytes();
-        self.keep(id, &cursor).await.map_err(unavailable)?;
+        self.keep(id, &cursor).await?;
         Ok((id, cursor.parse().map_err(HttpError::internal)?))
     }
 
@@ -183,13 +182,16 @@ impl Acknowledgements {
                 continue;
             };
             if let Err(error) = self.keep(id, &cursor.to_string()).await {
-                tracing::debug!(%error, "an acknowledgement could not be kept");
+                tracing::debug!(
+                    error = error.public(),
+                    "an acknowledgement could not be kept"
+                );
             }
             tokio::time::sleep(WRITE_INTERVAL).await;
         }
     }
 
-    async fn keep(&self, id: SessionId, cursor: &str) -> Result<(), crate::shared::StateError> {
+    async fn keep(&self, id: SessionId, cursor: &str) -> Result<(), HttpError> {
         let cursor = cursor.to_owned();
         self.records.keep(id, Acknowledged { cursor }).await
     }

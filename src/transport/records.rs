@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::dispatch::Incarnation;
+use crate::http::HttpError;
 use crate::shared::{StateError, StateLog};
 use crate::telemetry::now_ms;
 
@@ -79,14 +80,18 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
     }
 
     /// Keeps a record from now on; all instances know it when this returns here.
-    pub(super) async fn keep(&self, id: SessionId, content: T) -> Result<(), StateError> {
+    ///
+    /// # Errors
+    /// 503 when Kafka does not take it.
+    pub(super) async fn keep(&self, id: SessionId, content: T) -> Result<(), HttpError> {
         let record = Lasting {
             content,
             expires_ms: self.expiry_ms(),
             made_by: self.own.0,
         };
-        let value = serde_json::to_vec(&record).unwrap_or_default();
-        self.state.put(self.kind, &key(id), &value).await
+        let value = serde_json::to_vec(&record).map_err(HttpError::internal)?;
+        let put = self.state.put(self.kind, &key(id), &value).await;
+        put.map_err(unavailable)
     }
 
     /// Returns a record that lives, and whether half of its life is over; waits a little for one
@@ -133,6 +138,15 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         let ttl_ms = i64::try_from(self.ttl.as_millis());
         now_ms().saturating_add(ttl_ms.unwrap_or(i64::MAX))
     }
+}
+
+fn unavailable(error: StateError) -> HttpError {
+    HttpError::unavailable(
+        "kafka_unavailable",
+        "Kafka cannot be reached.",
+        Duration::from_secs(5),
+    )
+    .with_cause(error)
 }
 
 fn key(id: SessionId) -> String {

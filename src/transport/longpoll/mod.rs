@@ -22,7 +22,6 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use self::cookies::{FIRST_EVENT, Seen, cookie, set_cookies};
-pub(super) use self::sessions::unavailable;
 pub use self::sessions::{STATE_KIND, gone};
 use self::sessions::{Session, Sessions};
 use super::LONG_POLL;

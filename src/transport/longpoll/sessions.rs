@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::LongPollConfig;
 use crate::dispatch::Incarnation;
 use crate::http::HttpError;
-use crate::shared::{StateError, StateLog};
+use crate::shared::StateLog;
 use crate::subscription::Subscriptions;
 use crate::telemetry::Tasks;
 use crate::transport::records::{Records, SessionId};
@@ -68,7 +68,7 @@ impl Sessions {
             revision: 1,
             start,
         };
-        self.records.keep(id, session).await.map_err(unavailable)?;
+        self.records.keep(id, session).await?;
         Ok(id)
     }
 
@@ -81,7 +81,10 @@ impl Sessions {
             let (records, prolonged) = (self.records.clone(), session.clone());
             self.tasks.spawn("longpoll.prolong", async move {
                 if let Err(error) = records.keep(id, prolonged).await {
-                    tracing::debug!(%error, "could not prolong a long-poll session");
+                    tracing::debug!(
+                        error = error.public(),
+                        "could not prolong a long-poll session"
+                    );
                 }
             });
         }
@@ -97,7 +100,7 @@ impl Sessions {
         let (mut session, _) = self.records.find(id).await.ok_or_else(gone)?;
         session.subscriptions = as_json(wanted);
         session.revision += 1;
-        self.records.keep(id, session).await.map_err(unavailable)
+        self.records.keep(id, session).await
     }
 
     /// Removes the sessions that have ended; a dead instance's some time later than our own.
@@ -118,14 +121,4 @@ pub fn gone() -> HttpError {
         "connection_gone",
         "Connection no longer exists.",
     )
-}
-
-/// The answer where the shared state cannot be written.
-pub(in crate::transport) fn unavailable(error: StateError) -> HttpError {
-    HttpError::unavailable(
-        "kafka_unavailable",
-        "Kafka cannot be reached.",
-        Duration::from_secs(5),
-    )
-    .with_cause(error)
 }
