@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mio::net::TcpStream;
+use socket2::SockRef;
 use tokio::sync::oneshot;
 
 use super::control::ControlEvent;
@@ -70,8 +71,13 @@ impl Stream for TcpStream {
         io::Read::read(self, buffer)
     }
 
+    /// `send` and `sendmsg` cost the kernel less than `write` and `writev`, which go through the layer of
+    /// files.
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        io::Write::write_vectored(self, slices)
+        match slices {
+            [slice] => io::Write::write(self, slice),
+            _ => SockRef::from(&*self).send_vectored(slices),
+        }
     }
 
     fn shutdown(&self) -> io::Result<()> {

@@ -25,6 +25,9 @@ pub enum ConfigError {
     /// librdkafka refuses a combination of properties.
     #[error("the kafka client cannot be configured: {0}")]
     Client(KafkaError),
+    /// The operating system gives no thread for the reports of a producer.
+    #[error("no thread for the reports of the kafka producer")]
+    Thread(#[source] std::io::Error),
 }
 
 impl From<KafkaError> for ConfigError {

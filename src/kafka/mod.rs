@@ -23,6 +23,7 @@ mod embedded;
 mod headers;
 mod log;
 mod producer;
+mod reports;
 mod topics;
 mod values;
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::producer::{BaseRecord, Producer as _};
 use thiserror::Error;
+use tokio::sync::oneshot;
 
-use super::{ConfigError, KafkaConfig, QuietContext};
+use super::reports::{Reported, Reporting};
+use super::{ConfigError, KafkaConfig};
 
 /// How much longer than librdkafka's own deadline we wait for its report.
 const REPORT_GRACE: Duration = Duration::from_secs(1);
@@ -67,7 +69,7 @@ pub struct Producer {
 
 struct Shared {
     config: KafkaConfig,
-    client: RwLock<FutureProducer<QuietContext>>,
+    client: RwLock<Reporting>,
 }
 
 impl fmt::Debug for Producer {
@@ -107,11 +109,8 @@ impl Producer {
         let report = self.enqueue(&record)?;
         let deadline = self.shared.config.produce_timeout + REPORT_GRACE;
         match tokio::time::timeout(deadline, report).await {
-            Ok(Ok(Ok(delivery))) => Ok(Delivered {
-                partition: delivery.partition,
-                offset: delivery.offset,
-            }),
-            Ok(Ok(Err((error, _record)))) => Err(self.failed(&error)),
+            Ok(Ok(Ok(delivered))) => Ok(delivered),
+            Ok(Ok(Err(error))) => Err(self.failed(&error)),
             // The client was replaced after a fatal error, or the report is late.
             Ok(Err(_)) | Err(_) => Err(ProduceError::TimedOut),
         }
@@ -122,7 +121,7 @@ impl Producer {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn flush(&self, limit: Duration) -> bool {
-        let client = self.shared.client.read().clone();
+        let client = self.shared.client.read().handle();
         let flushed = tokio::task::spawn_blocking(move || client.flush(limit).is_ok());
         flushed.await.unwrap_or(false)
     }
@@ -130,8 +129,10 @@ impl Producer {
     fn enqueue(
         &self,
         record: &OutgoingRecord<'_>,
-    ) -> Result<rdkafka::producer::DeliveryFuture, ProduceError> {
-        let mut outgoing = FutureRecord::<[u8], [u8]>::to(record.topic);
+    ) -> Result<oneshot::Receiver<Reported>, ProduceError> {
+        let (waiting, report) = oneshot::channel();
+        let mut outgoing =
+            BaseRecord::<[u8], [u8], _>::with_opaque_to(record.topic, Box::new(waiting));
         if let Some(key) = record.key {
             outgoing = outgoing.key(key);
         }
@@ -150,8 +151,9 @@ impl Producer {
                 },
             ));
         }
-        let sent = self.shared.client.read().send_result(outgoing);
-        sent.map_err(|(error, _record)| self.failed(&error))
+        let sent = self.shared.client.read().send(outgoing);
+        sent.map(|()| report)
+            .map_err(|(error, _record)| self.failed(&error))
     }
 
     /// Classifies an error, and makes a new client if the old one is beyond repair.
@@ -182,7 +184,7 @@ impl Producer {
     }
 }
 
-fn connect(config: &KafkaConfig) -> Result<FutureProducer<QuietContext>, ConfigError> {
+fn connect(config: &KafkaConfig) -> Result<Reporting, ConfigError> {
     let timeout_ms = config.produce_timeout.as_millis().to_string();
     // The embedded broker answers a producer that asks for a new epoch, as an idempotent one does
     // after a timeout, by closing the connection, for good. So the client sends each record once:
@@ -206,7 +208,8 @@ fn connect(config: &KafkaConfig) -> Result<FutureProducer<QuietContext>, ConfigE
         ("message.max.bytes", "16777216"),
         ("compression.type", "none"),
     ]);
-    Ok(client.create_with_context(config.quiet())?)
+    let client = client.create_with_context(config.quiet())?;
+    Reporting::new(client).map_err(ConfigError::Thread)
 }
 
 /// Maps librdkafka's codes to what a caller can do about them.

@@ -37,6 +37,8 @@ pub struct Ingest {
     /// Where every partition stands.
     positions: Positions,
     events: Vec<LoggedEvent>,
+    /// How many records of each topic came since the last flush.
+    consumed: Vec<u64>,
     rejections: Limited,
 }
 
@@ -46,6 +48,7 @@ impl Ingest {
     pub fn new(parts: IngestParts) -> Self {
         let positions = Positions::of_topics(parts.topics.iter().map(String::as_str));
         Self {
+            consumed: vec![0; parts.topics.len()],
             parts,
             flushed: positions.clone(),
             positions,
@@ -91,7 +94,9 @@ impl Ingest {
     ///
     /// A record that is no event is counted by its reason, logged at a limited rate, and skipped.
     pub fn accept(&mut self, record: Record<'_>) {
-        self.count(record.topic);
+        if let Some(count) = self.consumed.get_mut(usize::from(record.topic)) {
+            *count += 1;
+        }
         match self.parts.decoder.decode(record) {
             Ok(event) => self.events.push(event),
             Err(rejected) => self.reject(record, &rejected),
@@ -104,6 +109,7 @@ impl Ingest {
     ///
     /// Blocks while a shard is a full queue behind.
     pub fn flush(&mut self) {
+        self.count();
         if self.events.is_empty() {
             return;
         }
@@ -134,13 +140,17 @@ impl Ingest {
         true
     }
 
-    fn count(&self, topic: u16) {
-        if let Some(topic) = self.parts.topics.get(usize::from(topic)) {
-            self.parts
-                .metrics
-                .consumed
-                .with_label_values(&[topic.as_str()])
-                .inc();
+    /// Adds what came since the last time to the counters, once for all records.
+    fn count(&mut self) {
+        for (topic, count) in self.parts.topics.iter().zip(&mut self.consumed) {
+            if *count > 0 {
+                let counter = self
+                    .parts
+                    .metrics
+                    .consumed
+                    .with_label_values(&[topic.as_str()]);
+                counter.inc_by(std::mem::take(count));
+            }
         }
     }
 
