@@ -10,6 +10,12 @@ use sluicegate::config::{Config, ConfigError, Program};
 use sluicegate::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Connections come and go in thousands and their memory is freed by other threads than it is taken by:
+/// with the allocator of glibc the same connections take twice the memory, and keep it when they are gone
+/// (docs/capacity.md). librdkafka takes its memory here, too.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The configuration is wrong.
 const MISCONFIGURED: u8 = 2;
 
