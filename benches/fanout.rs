@@ -1,191 +1,38 @@
 //! What one shard pays to hand an event to many clients, over real sockets on loopback.
 //!
-//! Unit: nanoseconds per receiver of one event, from [`Dispatcher::dispatch`] until the last client
+//! Unit: nanoseconds per receiver of one event, from the dispatcher until the last client
 //! has read it. The reading clients are part of it: both ends run on the same machine.
 #![allow(
     missing_docs,
     reason = "the macros of criterion write functions without docs"
 )]
 
-use std::io::Read as _;
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod rig;
 
-use bytes::Bytes;
+use std::time::Duration;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sluicegate::config::Config;
-use sluicegate::dispatch::{
-    Attach, DispatchConfig, Dispatcher, Format, Incarnation, Opening, Outlet, Start, Surroundings,
-    TokenKey,
-};
-use sluicegate::event::{CloudEvent, Positions};
-use sluicegate::replay::{History, HistoryParts, LoggedEvent, RecordDecoder, ReplayLog};
-use sluicegate::subscription::{Extractors, Fields, SubscriptionLimits, Subscriptions};
-use sluicegate::telemetry::Metrics;
-use sluicegate::transport::FORMATS;
+use sluicegate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
+
+use crate::rig::Rig;
 
 const RECEIVERS: u32 = 500;
-const TOPIC: &str = "bench";
-/// Server-sent events, the first of [`FORMATS`].
-const SSE: Format = Format(0);
-
-/// One shard and its clients.
-struct Rig {
-    dispatcher: Dispatcher,
-    log: Arc<ReplayLog>,
-    clients: Vec<TcpStream>,
-    event: CloudEvent,
-    positions: Positions,
-    offset: i64,
-    buffer: Vec<u8>,
-}
-
-impl Rig {
-    fn start(runtime: &tokio::runtime::Runtime) -> Self {
-        let topics: Arc<[String]> = Arc::from([TOPIC.to_owned()]);
-        let log = Arc::new(ReplayLog::new([TOPIC], 16 * 1024 * 1024));
-        let settings =
-            Config::from_environment([("KAFKA_BROKERS", "127.0.0.1:1")]).expect("settings");
-        let metrics = Metrics::new();
-        let parts = HistoryParts {
-            topics: Arc::clone(&topics),
-            decoder: RecordDecoder {
-                extractors: Arc::new(Extractors::none()),
-                max_event_bytes: 1024 * 1024,
-            },
-            log: Arc::clone(&log),
-            metrics: metrics.clone(),
-        };
-        let history = History::start(&settings.kafka, &settings.replay, parts).expect("threads");
-        let surroundings = Surroundings {
-            incarnation: Incarnation(1),
-            topics,
-            formats: &FORMATS,
-            log: Arc::clone(&log),
-            history: Arc::new(history),
-            metrics,
-        };
-        let config = DispatchConfig {
-            shards: 1,
-            heartbeat_interval: Duration::from_secs(24 * 3600),
-            outbox_bytes: 1024 * 1024,
-            write_timeout: Duration::from_secs(60),
-            ..settings.dispatch
-        };
-        let (dispatcher, _texts) =
-            Dispatcher::start(&config, &surroundings).expect("a shard starts");
-        let mut positions = Positions::of_topics([TOPIC]);
-        positions.set(0, 0, 0);
-        let token_key = TokenKey::new(&[7; 32]);
-        dispatcher.open(Opening {
-            token_key,
-            positions: positions.clone(),
-        });
-        let clients = (0..RECEIVERS)
-            .map(|_| runtime.block_on(connect(&dispatcher)))
-            .collect();
-        let json = format!(
-            r#"{{"specversion":"1.0","id":"1","source":"/bench","type":"greeting","data":"{}"}}"#,
-            "x".repeat(120)
-        );
-        let event = CloudEvent::from_structured(Bytes::from(json)).expect("an event");
-        Self {
-            dispatcher,
-            log,
-            clients,
-            event,
-            positions,
-            offset: 0,
-            buffer: vec![0; 64 * 1024],
-        }
-    }
-
-    /// Dispatches `count` events at once and reads them from every socket; returns the time it took.
-    fn deliver(&mut self, count: u32) -> Duration {
-        let start = self.positions.clone();
-        let events: Vec<LoggedEvent> = (0..count).map(|_| self.next_event()).collect();
-        let began = Instant::now();
-        let (batch, _) = self.log.append(start, events);
-        self.dispatcher.dispatch(&batch);
-        for client in &mut self.clients {
-            read_events(client, count, &mut self.buffer);
-        }
-        began.elapsed()
-    }
-
-    fn next_event(&mut self) -> LoggedEvent {
-        let offset = self.offset;
-        self.offset += 1;
-        self.positions.set(0, 0, self.offset);
-        LoggedEvent {
-            event: self.event.clone(),
-            fields: Fields::default(),
-            topic: 0,
-            partition: 0,
-            offset,
-            timestamp_ms: sluicegate::telemetry::now_ms(),
-            key_hash: None,
-        }
-    }
-}
-
-/// Gives one end of a socket to the shard and returns the other, ready for the first event.
-async fn connect(dispatcher: &Dispatcher) -> TcpStream {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("it is bound");
-    let mut client = TcpStream::connect(address).expect("it listens");
-    let (stream, _) = listener.accept().expect("a connection waits");
-    stream.set_nonblocking(true).expect("a socket");
-    stream.set_nodelay(true).expect("a socket");
-    let limits = SubscriptionLimits::default();
-    let subscriptions = Subscriptions::parse(
-        br#"[{"eventType":"greeting"}]"#,
-        &Extractors::none(),
-        &limits,
-    )
-    .expect("subscriptions");
-    let outlet = Outlet::Socket {
-        stream,
-        head: b": hello\n\n".to_vec(),
-        already_read: Vec::new(),
-    };
-    dispatcher
-        .attach(Attach {
-            outlet,
-            format: SSE,
-            subscriptions,
-            start: Start::Live,
-        })
-        .await;
-    // The events `rig.connection.create` and `rig.subscriptions_set`.
-    read_events(&mut client, 2, &mut vec![0; 64 * 1024]);
-    client
-}
-
-/// Reads until `count` events have come; heartbeats, which begin with a colon, do not count.
-fn read_events(client: &mut TcpStream, count: u32, buffer: &mut [u8]) {
-    let mut left = count;
-    let (mut is_event, mut last) = (None, b'\n');
-    while left > 0 {
-        let read = client.read(buffer).expect("the shard keeps the connection");
-        assert_ne!(read, 0, "the shard closed the connection");
-        for byte in buffer.iter().take(read) {
-            let counts = *is_event.get_or_insert(*byte != b':');
-            if (last, *byte) == (b'\n', b'\n') {
-                left -= u32::from(counts);
-                is_event = None;
-            }
-            last = *byte;
-        }
-    }
-}
 
 fn fan_out(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    let mut rig = Rig::start(&runtime);
+    let limits = SubscriptionLimits::default();
+    let greetings = Subscriptions::parse(
+        br#"[{"eventType":"greeting"}]"#,
+        &Extractors::none(),
+        &limits,
+    )
+    .expect("subscriptions");
+    let mut rig = Rig::start();
+    for _ in 0..RECEIVERS {
+        runtime.block_on(rig.connect(greetings.clone()));
+    }
     let mut group = criterion.benchmark_group("fanout/sse/ns_per_receiver");
     group.throughput(Throughput::Elements(1));
     for count in [1, 16] {
@@ -200,7 +47,7 @@ fn fan_out(criterion: &mut Criterion) {
         });
     }
     group.finish();
-    runtime.block_on(rig.dispatcher.drain(Duration::from_millis(100)));
+    runtime.block_on(rig.stop());
 }
 
 criterion_group! {

@@ -1,9 +1,9 @@
 //! What waits to be written to one connection; bounded in bytes.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
 
+use super::frames::Frames;
 use crate::replay::Sequence;
 
 /// The bytes of a frame: shared by all connections that get the same event, or one's own.
@@ -48,7 +48,7 @@ pub(super) struct Frame {
 /// An empty outbox holds no memory of its own: most connections are idle most of the time.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    frames: VecDeque<Frame>,
+    frames: Frames,
     /// How much of the first frame is written.
     written: usize,
     events_bytes: usize,
@@ -72,13 +72,13 @@ impl Outbox {
 
     pub(super) fn push(&mut self, frame: Frame) {
         *self.counter(frame.content) += frame.bytes.as_slice().len();
-        self.frames.push_back(frame);
+        self.frames.push(frame);
     }
 
     /// Fills `slices` with the bytes to write next, in order; returns how many were filled.
     pub(super) fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
-        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
+        for (slice, frame) in slices.iter_mut().zip(self.frames.iter()) {
             let skip = if filled == 0 { self.written } else { 0 };
             *slice = IoSlice::new(frame.bytes.as_slice().get(skip..).unwrap_or_default());
             filled += 1;
@@ -97,11 +97,8 @@ impl Outbox {
             self.written -= length;
             let content = frame.content;
             *self.counter(content) -= length;
-            self.frames.pop_front();
+            self.frames.pop();
             done(content);
-        }
-        if self.frames.is_empty() {
-            self.frames = VecDeque::new();
         }
     }
 
@@ -111,11 +108,9 @@ impl Outbox {
     pub(super) fn drop_events(&mut self) -> Option<(Sequence, u64)> {
         let oldest = self.oldest_droppable()?;
         let dropped = self.frames.split_off(self.first_droppable());
-        self.events_bytes -= dropped
-            .iter()
-            .map(|frame| frame.bytes.as_slice().len())
-            .sum::<usize>();
-        Some((oldest, dropped.len() as u64))
+        let sizes = dropped.iter().map(|frame| frame.bytes.as_slice().len());
+        self.events_bytes -= sizes.sum::<usize>();
+        Some((oldest, dropped.iter().count() as u64))
     }
 
     /// Returns the number of the oldest event that [`Outbox::drop_events`] would drop.
@@ -129,12 +124,9 @@ impl Outbox {
     /// Returns the place of the first frame that may be dropped, and all after it: not written in
     /// part, and with no other frame behind it, whose cursor says that the client has it.
     fn first_droppable(&self) -> usize {
-        let is_other = |frame: &Frame| !matches!(frame.content, Content::Event { .. });
-        let after_others = self
-            .frames
-            .iter()
-            .rposition(is_other)
-            .map_or(0, |last| last + 1);
+        let is_event = |frame: &&Frame| matches!(frame.content, Content::Event { .. });
+        let events_behind = self.frames.iter().rev().take_while(is_event).count();
+        let after_others = self.frames.iter().count() - events_behind;
         after_others.max(usize::from(self.written > 0))
     }
 

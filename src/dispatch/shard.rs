@@ -22,6 +22,7 @@ use super::config::DispatchConfig;
 use super::connection::{Connection, Life, Start};
 use super::index::Index;
 use super::messages::{ClientText, Feed, Inbox, Opening, Request};
+use super::pace::Pace;
 use super::past::Places;
 use super::token::{ConnectionId, Incarnation};
 use super::wire::{CloseReason, Format, Wire};
@@ -68,6 +69,8 @@ pub(super) struct Shard {
     /// The number of the next event to come.
     pub(super) next: Sequence,
     pub(super) dirty: Vec<Slot>,
+    /// When they are written next.
+    pub(super) pace: Pace,
     pub(super) catching_up: VecDeque<Slot>,
     /// Connections that read pages of the past, and those that wait for it.
     pub(super) places: Places,
@@ -118,6 +121,7 @@ impl Shard {
             positions,
             next: 0,
             dirty: Vec::new(),
+            pace: Pace::default(),
             catching_up: VecDeque::new(),
             places: Places::default(),
             ahead: Vec::new(),
@@ -155,9 +159,11 @@ impl Shard {
                 self.on_tick();
             }
             self.catch_up();
-            self.flush_dirty();
-            has_more |=
-                !self.readable.is_empty() || !self.dirty.is_empty() || !self.catching_up.is_empty();
+            if !self.pace.holds(Instant::now()) {
+                self.flush_dirty();
+                has_more |= !self.dirty.is_empty();
+            }
+            has_more |= !self.readable.is_empty() || !self.catching_up.is_empty();
             if self.is_drained() {
                 return Ok(());
             }
@@ -168,7 +174,13 @@ impl Shard {
         let timeout = if has_more {
             Duration::ZERO
         } else {
-            self.next_tick.saturating_duration_since(Instant::now())
+            let now = Instant::now();
+            let tick = self.next_tick.saturating_duration_since(now);
+            if self.dirty.is_empty() {
+                tick
+            } else {
+                tick.min(self.pace.left(now))
+            }
         };
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),

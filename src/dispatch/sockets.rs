@@ -1,6 +1,7 @@
 //! The sockets and pipes of a shard: what clients send, and what they get.
 
 use std::io::{self, IoSlice};
+use std::time::Instant;
 
 use super::connection::{Connection, Life, Sink};
 use super::messages::ClientText;
@@ -190,6 +191,7 @@ impl Shard {
 
     /// Writes what waits, to each socket in turn, as far as it takes it.
     pub(super) fn flush_dirty(&mut self) {
+        let began = Instant::now();
         let mut ages = self.setup.metrics.delivery_age.local();
         for slot in std::mem::take(&mut self.dirty) {
             if let Some(connection) = self.connections.get_mut(slot as usize) {
@@ -203,6 +205,7 @@ impl Shard {
         }
         ages.flush();
         self.count_deliveries();
+        self.pace.wrote(began, Instant::now());
     }
 
     /// Writes what waits for one connection, as far as its socket takes it.

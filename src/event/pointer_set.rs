@@ -1,5 +1,7 @@
 //! Reads the values at several JSON pointers in one pass over the text.
 
+use memchr::{memchr, memchr2};
+
 use super::json::string_value;
 use super::pointer::JsonPointer;
 use super::scalar::Scalar;
@@ -81,10 +83,12 @@ impl Node {
         let raw = reader.value()?;
         if !self.ends.is_empty() {
             let value = std::str::from_utf8(raw).ok().and_then(Scalar::from_json);
-            for end in &self.ends {
-                if let Some(place) = found.get_mut(*end) {
-                    place.clone_from(&value);
+            let mut places = self.ends.iter();
+            if let Some(last) = places.next_back() {
+                for place in places {
+                    put(found, *place, value.clone());
                 }
+                put(found, *last, value);
             }
         }
         Some(())
@@ -127,7 +131,7 @@ impl Node {
                 .iter()
                 .find_map(|(child, node)| (child.as_bytes() == name).then_some(node))
         };
-        if inner.contains(&b'\\') {
+        if memchr(b'\\', inner).is_some() {
             let name = string_value(std::str::from_utf8(quoted).ok()?)?;
             by_name(name.as_bytes())
         } else {
@@ -145,6 +149,12 @@ impl Node {
         for (_, child) in &self.children {
             child.clear(found);
         }
+    }
+}
+
+fn put(found: &mut [Option<Scalar>], place: usize, value: Option<Scalar>) {
+    if let Some(found) = found.get_mut(place) {
+        *found = value;
     }
 }
 
@@ -174,14 +184,12 @@ impl<'a> Reader<'a> {
         let start = self.at;
         self.at += 1;
         loop {
-            match self.json.get(self.at)? {
-                b'"' => {
-                    self.at += 1;
-                    return self.json.get(start..self.at);
-                }
-                b'\\' => self.at += 2,
-                _ => self.at += 1,
+            self.at += memchr2(b'"', b'\\', self.json.get(self.at..)?)?;
+            if self.json.get(self.at)? == &b'"' {
+                self.at += 1;
+                return self.json.get(start..self.at);
             }
+            self.at += 2;
         }
     }
 
