@@ -2,9 +2,10 @@
 //!
 //! `one_hit/<n>`: n connections, each with one subscription to the same type and a value of its own; every event has one of
 //! these values. `shared/<n>`: n connections share 10 distinct subscriptions; every event hits a tenth of them.
-//! `filters/<n>`: as `one_hit`, but the value is an attribute in a filter `exact`.
-//! The first line printed is the memory of a connection with a subscription of its own, as the growth of the process's
-//! resident size shows it; it includes the connection's own parsed list.
+//! `filters/<n>`: as `one_hit`, but the value is an attribute in a filter `exact`. `_batched`: the same events, 64 together,
+//! as a shard looks them up.
+//! The first lines printed are the memory of a connection, as the growth of the process's resident size shows it; they
+//! include the connection's own parsed list: first with a subscription that all share, then with one of its own.
 #![allow(
     missing_docs,
     reason = "criterion's macros make undocumented functions"
@@ -12,14 +13,21 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a bench")]
 
 use std::hint::black_box;
+use std::time::Instant;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use sluicegate::dispatch::Index;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
+use sluicegate::dispatch::{Hits, Index};
 use sluicegate::event::CloudEvent;
-use sluicegate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
+use sluicegate::subscription::{Extractors, Fields, SubscriptionLimits, Subscriptions};
 
 const EXTRACTORS: &str =
     r#"{"com.example.order.created":{"user":{"event":{"json_pointer":"/data/user"}}}}"#;
+
+/// So many events are looked up together.
+const BATCH: usize = 64;
+
+type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 /// Below this the process has not yet given memory back that a later index would take, so that growth means something.
 const FRESH_BYTES: usize = 50_000_000;
@@ -74,6 +82,46 @@ fn shared(user: u32) -> String {
     personal(user % 10)
 }
 
+fn one_by_one(
+    group: &mut Group<'_>,
+    count: u32,
+    index: &mut Index,
+    events: &[(Fields, CloudEvent)],
+) {
+    let mut next = events.iter().cycle();
+    let mut hits = Vec::new();
+    group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+        bencher.iter(|| {
+            let (fields, event) = next.next().unwrap();
+            hits.clear();
+            index.matches(black_box(event), black_box(fields), &mut hits);
+            hits.len()
+        });
+    });
+}
+
+/// Looks up batches, and counts each event as one.
+fn batched(group: &mut Group<'_>, count: u32, index: &mut Index, events: &[(Fields, CloudEvent)]) {
+    let mut batches = events.chunks_exact(BATCH).cycle();
+    let mut hits = Hits::default();
+    group.bench_function(BenchmarkId::new("batched", count), |bencher| {
+        bencher.iter_custom(|events| {
+            let start = Instant::now();
+            let mut done = 0;
+            while done < events {
+                let mut batch = batches.next().unwrap();
+                while !batch.is_empty() {
+                    let pairs = batch.iter().map(|(fields, event)| (event, fields));
+                    index.matches_all(black_box(pairs), &mut hits);
+                    batch = batch.get(hits.len()..).unwrap();
+                    done += black_box(&hits).len() as u64;
+                }
+            }
+            start.elapsed().mul_f64(events as f64 / done as f64)
+        });
+    });
+}
+
 fn measure(
     criterion: &mut Criterion,
     name: &str,
@@ -98,16 +146,8 @@ fn measure(
             .map(|step| event(scattered(step, users(*count))))
             .map(|event| (extractors.extract(&event), event))
             .collect();
-        let mut next = events.iter().cycle();
-        let mut hits = Vec::new();
-        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
-            bencher.iter(|| {
-                let (fields, event) = next.next().unwrap();
-                hits.clear();
-                index.matches(black_box(event), black_box(fields), &mut hits);
-                hits.len()
-            });
-        });
+        one_by_one(&mut group, *count, &mut index, &events);
+        batched(&mut group, *count, &mut index, &events);
         drop((index, lists));
     }
     group.finish();
