@@ -99,7 +99,8 @@ impl Index {
         let view = EventView::new(event, fields);
         self.lookups
             .collect(&self.entries, std::slice::from_ref(&view));
-        self.lookups.look_up(&self.entries);
+        let expected = self.lookups.look_up(&self.entries);
+        hits.reserve(expected);
         self.lookups
             .finish(&self.entries, &mut self.slots, (0, &view), hits);
     }
@@ -120,7 +121,8 @@ impl Index {
             .map(|(event, fields)| EventView::new(event, fields))
             .collect();
         let count = self.lookups.collect(&self.entries, &views);
-        self.lookups.look_up(&self.entries);
+        let expected = self.lookups.look_up(&self.entries);
+        hits.slots.reserve(expected.min(ENOUGH_HITS));
         for (position, view) in views.iter().take(count).enumerate() {
             self.lookups.finish(
                 &self.entries,

@@ -88,6 +88,7 @@ impl Lookups {
 
     /// Looks the first entries of all chains up, then looks at these entries. Returns how many members they have, which is
     /// about the number of hits.
+    #[must_use]
     pub(super) fn look_up(&mut self, entries: &Entries) -> usize {
         for lookup in &mut self.all {
             lookup.first = entries.head(lookup.chain);
