@@ -27,6 +27,9 @@ const EXTRACTORS: &str =
 /// So many events are looked up together.
 const BATCH: usize = 64;
 
+/// The list of each connection.
+type List = fn(u32) -> String;
+
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 fn parse(json: &str, extractors: &Extractors) -> Subscriptions {
@@ -129,7 +132,7 @@ fn measure(
     criterion: &mut Criterion,
     name: &str,
     counts: &[u32],
-    list: fn(u32) -> String,
+    list: List,
     users: fn(u32) -> u32,
 ) {
     let extractors = Extractors::parse(EXTRACTORS).unwrap();
@@ -154,7 +157,7 @@ fn measure(
 /// Prints the memory of connections. Has to come first: later, memory that was given back is taken again.
 fn memory(_: &mut Criterion) {
     let extractors = Extractors::parse(EXTRACTORS).unwrap();
-    let lists: [(&str, fn(u32) -> String); 3] = [
+    let lists: [(&str, List); 3] = [
         ("that all share", |_| personal(0)),
         ("of its own", personal),
         ("of its own, on a UUID", by_uuid),

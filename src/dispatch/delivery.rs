@@ -24,7 +24,7 @@ impl Shard {
             if hits.is_empty() {
                 break;
             }
-            // Nobody comes or changes a wish meanwhile. Who goes leaves a slot that stays free.
+            // Meanwhile nobody comes or wants something else, and who goes leaves a slot that stays empty.
             for (slots, (sequence, logged)) in hits.iter().zip(&mut events) {
                 self.positions
                     .set(logged.topic, logged.partition, logged.offset + 1);

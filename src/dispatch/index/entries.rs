@@ -1,7 +1,7 @@
 //! All entries of an index, in their chains.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 use slab::Slab;
 
@@ -25,7 +25,7 @@ pub(super) struct Entries {
     slab: Slab<Entry>,
     /// The entry of an alternative that is not a value, by the alternative's hash. Of two with the same hash only one is
     /// found, which costs memory and not correctness.
-    interned: HashMap<Key, EntryId, Prehashed>,
+    interned: HashMap<u64, EntryId, Prehashed>,
     /// The first entry of each chain with a key.
     heads: HashMap<Key, EntryId, Prehashed>,
 }
@@ -90,9 +90,7 @@ impl Entries {
     /// Returns the entry of an alternative.
     fn find(&self, table: TableId, alternative: &Alternative<'_>) -> Option<EntryId> {
         let Some(wanted) = Wish::value_of(alternative) else {
-            let id = self
-                .interned
-                .get(&Key::of_alternative(&self.hasher, alternative))?;
+            let id = self.interned.get(&self.hasher.hash_one(alternative))?;
             let known = self.get(*id)?.wish.alternative();
             return (known.as_ref() == Some(alternative)).then_some(*id);
         };
@@ -115,8 +113,8 @@ impl Entries {
             next: NONE,
         }));
         if let Some(alternative) = self.get(id).and_then(|entry| entry.wish.alternative()) {
-            let key = Key::of_alternative(&self.hasher, &alternative);
-            self.interned.entry(key).or_insert(id);
+            let hash = self.hasher.hash_one(alternative);
+            self.interned.entry(hash).or_insert(id);
         }
         self.link(id);
         id
@@ -128,9 +126,9 @@ impl Entries {
             return;
         };
         if let Some(alternative) = entry.wish.alternative() {
-            let key = Key::of_alternative(&self.hasher, &alternative);
-            if self.interned.get(&key) == Some(&id) {
-                self.interned.remove(&key);
+            let hash = self.hasher.hash_one(alternative);
+            if self.interned.get(&hash) == Some(&id) {
+                self.interned.remove(&hash);
             }
         }
         self.tables.leave(entry.table, entry.wish.used());
@@ -233,7 +231,7 @@ impl Entries {
     }
 }
 
-/// Takes keys that are halves of SipHashes already as they are, in both halves of a hash: tables use either end.
+/// Takes keys that are SipHashes already as they are. A table uses both ends of a hash, so half of one stands at both.
 #[derive(Debug, Default, Clone, Copy)]
 struct TakeHash(u64);
 
@@ -250,7 +248,11 @@ impl Hasher for TakeHash {
         }
     }
 
-    fn write_u32(&mut self, hash: u32) {
-        self.0 = u64::from(hash) << 32 | u64::from(hash);
+    fn write_u32(&mut self, half: u32) {
+        self.0 = u64::from(half) << 32 | u64::from(half);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }

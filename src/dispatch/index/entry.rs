@@ -192,11 +192,6 @@ impl Key {
         Self::narrow(hasher.hash_one((table, name, value)))
     }
 
-    /// Returns the key under which an alternative is found that is not a value.
-    pub(super) fn of_alternative(hasher: &RandomState, alternative: &Alternative<'_>) -> Self {
-        Self::narrow(hasher.hash_one(alternative))
-    }
-
     fn narrow(hash: u64) -> Self {
         Self(u32::try_from(hash >> 32).unwrap_or_default())
     }

@@ -9,11 +9,17 @@
 //! An *entry* is one alternative of a subscription: pattern, constraints, filters. Equal ones are one entry with many
 //! members, so that a filter that 100,000 connections share is evaluated once. An entry is found by one of its
 //! constraints, or by one attribute that a filter `exact` names; the one that shared its value with the fewest others
-//! when the entry was made. Everything else is verified.
+//! when the entry was made. Everything else is verified: a hash only ever says where to look.
+//!
+//! In a large index a look-up waits for memory most of the time. So the usual entry, one value of one field, is one line of
+//! the processor's cache that has all there is to verify and its only member, and a shard looks up to 64 events up at the
+//! same time, step by step ([`Index::matches_all`]). A slot is marked as hit only where several entries hit.
 //!
 //! # Invariants
 //! - Each entry is in exactly one chain, and has at least one member.
 //! - Members of entries and memberships of slots point at each other; both are removed in constant time.
+//! - A slot is a member of an entry at most once.
+//! - In front of a chain are the entries of one value, which are found again by that.
 //! - A constraint `null` is met by a missing value and is never an access key.
 //! - Keys that clients choose are hashed with SipHash under a random key.
 
