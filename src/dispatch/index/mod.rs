@@ -106,7 +106,7 @@ impl Index {
         self.lookups
             .collect(&self.entries, std::slice::from_ref(&view));
         let expected = self.lookups.look_up(&self.entries);
-        hits.reserve(expected);
+        hits.reserve(expected.min(ENOUGH_HITS));
         self.lookups
             .finish(&self.entries, &mut self.slots, (0, &view), hits);
     }

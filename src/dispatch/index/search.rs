@@ -42,11 +42,11 @@ impl Lookups {
         self.ends.clear();
         let mut covered_type = None;
         for view in views {
-            if covered_type != Some(view.event_type()) {
-                covered_type = Some(view.event_type());
+            let event_type = view.event_type();
+            if covered_type != Some(event_type) {
+                covered_type = Some(event_type);
                 self.covering.clear();
-                self.covering
-                    .extend(entries.tables.covering(view.event_type()));
+                self.covering.extend(entries.tables.covering(event_type));
             }
             self.collect_one(entries, view);
             self.ends.push(self.all.len());
