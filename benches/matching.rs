@@ -2,9 +2,10 @@
 //!
 //! `one_hit/<n>`: n connections, each with one subscription to the same type and a value of its own; every event has one of
 //! these values. `shared/<n>`: n connections share 10 distinct subscriptions; every event hits a tenth of them.
-//! `filters/<n>`: as `one_hit`, but the value is an attribute in a filter `exact`.
-//! The first line printed is the memory of a connection with a subscription of its own, as the growth of the process's
-//! resident size shows it; it includes the connection's own parsed list.
+//! `filters/<n>`: as `one_hit`, but the value is an attribute in a filter `exact`. `_batched`: the same events, 64 together,
+//! as a shard looks them up.
+//! The first lines printed are the memory of a connection, as the growth of the process's resident size shows it, with a
+//! subscription that all share and with one of its own; it includes the connection's own parsed list.
 #![allow(
     missing_docs,
     reason = "criterion's macros make undocumented functions"
@@ -12,17 +13,24 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a bench")]
 
 use std::hint::black_box;
+use std::time::Instant;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use sluicegate::dispatch::Index;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
+use sluicegate::dispatch::{Hits, Index};
 use sluicegate::event::CloudEvent;
-use sluicegate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
+use sluicegate::subscription::{Extractors, Fields, SubscriptionLimits, Subscriptions};
 
 const EXTRACTORS: &str =
     r#"{"com.example.order.created":{"user":{"event":{"json_pointer":"/data/user"}}}}"#;
 
-/// Below this the process has not yet given memory back that a later index would take, so that growth means something.
-const FRESH_BYTES: usize = 50_000_000;
+/// So many events are looked up together.
+const BATCH: usize = 64;
+
+/// The list of each connection.
+type List = fn(u32) -> String;
+
+type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 fn parse(json: &str, extractors: &Extractors) -> Subscriptions {
     Subscriptions::parse(json.as_bytes(), extractors, &SubscriptionLimits::default()).unwrap()
@@ -66,6 +74,12 @@ fn personal(user: u32) -> String {
     format!(r#"[{{"eventType":"com.example.order.created","oneOf":[{{"user":"user-{user}"}}]}}]"#)
 }
 
+fn by_uuid(user: u32) -> String {
+    format!(
+        r#"[{{"eventType":"com.example.order.created","oneOf":[{{"user":"{user:08x}-1111-4222-8333-444455556666"}}]}}]"#
+    )
+}
+
 fn by_filter(user: u32) -> String {
     format!(r#"[{{"filters":[{{"exact":{{"subject":"user-{user}"}}}}]}}]"#)
 }
@@ -74,11 +88,51 @@ fn shared(user: u32) -> String {
     personal(user % 10)
 }
 
+fn one_by_one(
+    group: &mut Group<'_>,
+    count: u32,
+    index: &mut Index,
+    events: &[(Fields, CloudEvent)],
+) {
+    let mut next = events.iter().cycle();
+    let mut hits = Vec::new();
+    group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+        bencher.iter(|| {
+            let (fields, event) = next.next().unwrap();
+            hits.clear();
+            index.matches(black_box(event), black_box(fields), &mut hits);
+            hits.len()
+        });
+    });
+}
+
+/// Looks up batches, and counts each event as one.
+fn batched(group: &mut Group<'_>, count: u32, index: &mut Index, events: &[(Fields, CloudEvent)]) {
+    let mut batches = events.chunks_exact(BATCH).cycle();
+    let mut hits = Hits::default();
+    group.bench_function(BenchmarkId::new("batched", count), |bencher| {
+        bencher.iter_custom(|events| {
+            let start = Instant::now();
+            let mut done = 0;
+            while done < events {
+                let mut batch = batches.next().unwrap();
+                while !batch.is_empty() {
+                    let pairs = batch.iter().map(|(fields, event)| (event, fields));
+                    index.matches_all(black_box(pairs), &mut hits);
+                    batch = batch.get(hits.len()..).unwrap();
+                    done += black_box(&hits).len() as u64;
+                }
+            }
+            start.elapsed().mul_f64(events as f64 / done as f64)
+        });
+    });
+}
+
 fn measure(
     criterion: &mut Criterion,
     name: &str,
     counts: &[u32],
-    list: fn(u32) -> String,
+    list: List,
     users: fn(u32) -> u32,
 ) {
     let extractors = Extractors::parse(EXTRACTORS).unwrap();
@@ -88,33 +142,37 @@ fn measure(
         .warm_up_time(std::time::Duration::from_millis(500));
     group.measurement_time(std::time::Duration::from_secs(2));
     for count in counts {
-        let before = resident_bytes();
         let (mut index, lists) = filled(*count, list, &extractors);
-        if before < FRESH_BYTES {
-            let each = resident_bytes().saturating_sub(before) / *count as usize;
-            eprintln!("{name}/{count}: {each} bytes for each connection with its list");
-        }
         let events: Vec<_> = (0..16_384)
             .map(|step| event(scattered(step, users(*count))))
             .map(|event| (extractors.extract(&event), event))
             .collect();
-        let mut next = events.iter().cycle();
-        let mut hits = Vec::new();
-        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
-            bencher.iter(|| {
-                let (fields, event) = next.next().unwrap();
-                hits.clear();
-                index.matches(black_box(event), black_box(fields), &mut hits);
-                hits.len()
-            });
-        });
+        one_by_one(&mut group, *count, &mut index, &events);
+        batched(&mut group, *count, &mut index, &events);
         drop((index, lists));
     }
     group.finish();
 }
 
+/// Prints the memory of connections. Has to come first: later, memory that was given back is taken again.
+fn memory(_: &mut Criterion) {
+    let extractors = Extractors::parse(EXTRACTORS).unwrap();
+    let lists: [(&str, List); 3] = [
+        ("that all share", |_| personal(0)),
+        ("of its own", personal),
+        ("of its own, on a UUID", by_uuid),
+    ];
+    let mut kept = Vec::new();
+    for (name, list) in lists {
+        let count = 1_000_000;
+        let before = resident_bytes();
+        kept.push(filled(count, list, &extractors));
+        let each = resident_bytes().saturating_sub(before) / count as usize;
+        eprintln!("{each} bytes for each of {count} connections with a subscription {name}");
+    }
+}
+
 fn one_hit(criterion: &mut Criterion) {
-    // The largest first, so that its memory is not taken from what smaller ones gave back.
     measure(
         criterion,
         "one_hit",
@@ -138,5 +196,5 @@ fn filters(criterion: &mut Criterion) {
     );
 }
 
-criterion_group!(benches, one_hit, sharing, filters);
+criterion_group!(benches, memory, one_hit, sharing, filters);
 criterion_main!(benches);

@@ -15,19 +15,27 @@ impl Shard {
     /// Delivers the next events to every live connection that wants them.
     pub(super) fn on_batch(&mut self, batch: &Batch) {
         self.positions.clone_from(&batch.start);
-        for (sequence, logged) in batch.events_from(self.next) {
-            self.positions
-                .set(logged.topic, logged.partition, logged.offset + 1);
-            self.next = sequence + 1;
-            let mut hits = std::mem::take(&mut self.scratch.hits);
-            hits.clear();
-            self.index.matches(&logged.event, &logged.fields, &mut hits);
-            if !hits.is_empty() {
-                self.setup.metrics.matched.inc();
-                self.deliver(sequence, logged, &hits);
+        let mut hits = std::mem::take(&mut self.scratch.hits);
+        let mut events = batch.events_from(self.next);
+        loop {
+            let ahead = events.clone();
+            let ahead = ahead.map(|(_, logged)| (&logged.event, &logged.fields));
+            self.index.matches_all(ahead, &mut hits);
+            if hits.is_empty() {
+                break;
             }
-            self.scratch.hits = hits;
+            // Meanwhile nobody comes or wants something else, and who goes leaves a slot that stays empty.
+            for (slots, (sequence, logged)) in hits.iter().zip(&mut events) {
+                self.positions
+                    .set(logged.topic, logged.partition, logged.offset + 1);
+                self.next = sequence + 1;
+                if !slots.is_empty() {
+                    self.setup.metrics.matched.inc();
+                    self.deliver(sequence, logged, slots);
+                }
+            }
         }
+        self.scratch.hits = hits;
         self.look_again_at_those_ahead();
     }
 

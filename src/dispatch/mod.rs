@@ -48,7 +48,7 @@ pub use config::{DispatchConfig, SlowClientPolicy};
 pub use connection::{Polled, Start};
 pub use control::ControlEvent;
 pub use dispatcher::{Dispatcher, StartError, Surroundings};
-pub use index::{Index, Slot};
+pub use index::{Hits, Index, Slot};
 pub use messages::{Attach, ClientText, Gone, Opening, Outlet};
 pub use pipe::{Aborted, ClientEnd, ShardEnd, pipe};
 pub use token::{ConnectionId, Incarnation, InvalidToken, Token, TokenKey};

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::bell::Bell;
 use super::config::DispatchConfig;
 use super::connection::{Connection, Life, Start};
-use super::index::Index;
+use super::index::{Hits, Index};
 use super::messages::{ClientText, Feed, Inbox, Opening, Request};
 use super::pace::Pace;
 use super::past::Places;
@@ -99,7 +99,7 @@ pub(super) struct Drain {
 /// Buffers that are used again and again.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    pub(super) hits: Vec<Slot>,
+    pub(super) hits: Hits,
     pub(super) frame: Vec<u8>,
     pub(super) read: Vec<u8>,
     /// The frames of the event at hand, by format.

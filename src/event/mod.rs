@@ -32,6 +32,7 @@ mod pointer;
 mod pointer_set;
 mod positions;
 mod scalar;
+mod text;
 
 pub use attributes::Attributes;
 pub use batch::BatchError;
@@ -49,3 +50,4 @@ pub use pointer::{JsonPointer, PointerError};
 pub use pointer_set::PointerSet;
 pub use positions::{Positions, Range, Resolved, TopicHash};
 pub use scalar::Scalar;
+pub use text::Text;

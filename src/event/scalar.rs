@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::json::string_value;
 use super::number::Number;
+use super::text::Text;
 
 /// A JSON value without structure. Equal means equal type and exactly equal value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,7 +16,7 @@ pub enum Scalar {
     /// A number by its exact value.
     Number(Number),
     /// A string, compared code point by code point.
-    String(Box<str>),
+    String(Text),
 }
 
 impl Scalar {
@@ -25,7 +26,7 @@ impl Scalar {
     #[must_use]
     pub fn from_json(raw: &str) -> Option<Self> {
         match raw.as_bytes().first()? {
-            b'"' => string_value(raw).map(|text| Self::String(text.into())),
+            b'"' => string_value(raw).map(|text| Self::from(&*text)),
             b'-' | b'0'..=b'9' => Number::parse(raw).map(Self::Number),
             _ => match raw {
                 "null" => Some(Self::Null),
@@ -45,7 +46,7 @@ impl fmt::Display for Scalar {
             Self::Bool(value) => write!(formatter, "{value}"),
             Self::Number(value) => write!(formatter, "{value}"),
             Self::String(text) => {
-                formatter.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?)
+                formatter.write_str(&serde_json::to_string(text.as_str()).map_err(|_| fmt::Error)?)
             }
         }
     }

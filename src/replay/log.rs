@@ -57,7 +57,10 @@ impl Batch {
     }
 
     /// Returns the events from number `from` on, each with its number.
-    pub fn events_from(&self, from: Sequence) -> impl Iterator<Item = (Sequence, &LoggedEvent)> {
+    pub fn events_from(
+        &self,
+        from: Sequence,
+    ) -> impl Iterator<Item = (Sequence, &LoggedEvent)> + Clone {
         (self.first..)
             .zip(&self.events)
             .skip_while(move |(number, _)| *number < from)

@@ -38,7 +38,7 @@ impl Fields {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         let texts = self.iter().map(|(_, value)| match value {
-            Scalar::String(text) => text.len(),
+            Scalar::String(text) => text.heap_bytes(),
             _ => 0,
         });
         self.0.capacity() * size_of::<(FieldId, Scalar)>() + texts.sum::<usize>()
@@ -60,8 +60,14 @@ mod tests {
             |values: &[Option<Scalar>]| Fields::new((0..).map(FieldId).zip(values.iter().cloned()));
         assert_eq!(fields(&[]).size_bytes(), 0);
         assert_eq!(fields(&[None, Some(Scalar::Null)]).size_bytes(), 0);
+        let long = "a text of more than 22 bytes";
+        let two = fields(&[Some(long.into()), Some("alice".into())]);
+        assert_eq!(
+            two.size_bytes(),
+            2 * size_of::<(FieldId, Scalar)>() + long.len()
+        );
         let one = fields(&[None, Some("alice".into())]);
-        assert_eq!(one.size_bytes(), size_of::<(FieldId, Scalar)>() + 5);
+        assert_eq!(one.size_bytes(), size_of::<(FieldId, Scalar)>());
         assert_eq!(one.get(FieldId(1)), Some(&Scalar::from("alice")));
         assert_eq!(one.get(FieldId(0)), None);
     }

@@ -27,6 +27,7 @@ mod pattern;
 mod subscription_error;
 mod subscription_parser;
 mod subscriptions;
+mod wanted;
 
 pub use extractor::{ExtractorError, ExtractorFault, Extractors};
 pub use fields::{FieldId, Fields};

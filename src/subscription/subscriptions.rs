@@ -8,22 +8,22 @@ use super::extractor::Extractors;
 use super::fields::{FieldId, Fields};
 use super::filter::{Filter, quote};
 use super::pattern::TypePattern;
+use super::wanted::Wanted;
 use crate::event::{Attributes, CloudEvent, Scalar};
 
 /// One condition: a field has exactly this value; [`Scalar::Null`] wants it to be `null` or missing.
 pub type Constraint = (FieldId, Scalar);
 
 /// One subscription. Cheap to clone. Equal ones compare equal however they were written.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// There may be one for each of a million connections, so the usual ones are one small piece of memory.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subscription(Arc<Parts>);
 
-#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Parts {
     pattern: TypePattern,
-    /// Sorted and distinct; none empty. No element means that nothing is constrained.
-    one_of: Box<[Box<[Constraint]>]>,
-    /// Sorted and distinct.
-    filters: Box<[Filter]>,
+    wanted: Wanted,
 }
 
 /// One way to satisfy a subscription: an event of the pattern's types that meets all constraints and all filters.
@@ -48,28 +48,33 @@ pub struct EventView<'a> {
 /// What one connection wants. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Subscriptions {
-    items: Arc<[Subscription]>,
+    items: Items,
     /// Knows the names of the fields.
     extractors: Extractors,
+}
+
+/// Distinct subscriptions; a single one takes no memory beside its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Items {
+    One(Subscription),
+    /// None, or several.
+    Many(Option<Arc<[Subscription]>>),
 }
 
 impl Subscription {
     /// Puts the parts in order, so that equal subscriptions compare equal.
     pub(super) fn new(
         pattern: TypePattern,
-        mut one_of: Vec<Box<[Constraint]>>,
+        mut one_of: Vec<Vec<Constraint>>,
         filters: Box<[Filter]>,
     ) -> Self {
-        if one_of.iter().any(|constraints| constraints.is_empty()) {
+        if one_of.iter().any(Vec::is_empty) {
             one_of.clear();
         }
         one_of.sort();
         one_of.dedup();
-        Self(Arc::new(Parts {
-            pattern,
-            one_of: one_of.into_boxed_slice(),
-            filters,
-        }))
+        let wanted = Wanted::new(one_of, filters);
+        Self(Arc::new(Parts { pattern, wanted }))
     }
 
     /// Returns the event types that the subscription covers.
@@ -80,21 +85,17 @@ impl Subscription {
 
     /// Goes over the alternatives, of which there is at least one.
     pub fn alternatives(&self) -> impl Iterator<Item = Alternative<'_>> {
-        (0..self.0.one_of.len().max(1)).map(|position| self.alternative(position))
+        (0..self.0.wanted.alternatives()).filter_map(|position| self.alternative(position))
     }
 
-    /// Returns the alternative at `position`; beyond the last one, an alternative without constraints.
+    /// Returns the alternative at `position`; `None` beyond the last one.
     #[must_use]
-    pub fn alternative(&self, position: usize) -> Alternative<'_> {
-        Alternative {
+    pub fn alternative(&self, position: usize) -> Option<Alternative<'_>> {
+        Some(Alternative {
             pattern: &self.0.pattern,
-            constraints: self
-                .0
-                .one_of
-                .get(position)
-                .map_or(&[][..], |constraints| constraints),
-            filters: &self.0.filters,
-        }
+            constraints: self.0.wanted.constraints(position)?,
+            filters: self.0.wanted.filters(),
+        })
     }
 
     /// Returns whether the event is wanted.
@@ -112,20 +113,24 @@ impl Subscription {
             "{{\"eventType\":{},\"oneOf\":[",
             quote(&self.0.pattern.to_string())?
         )?;
-        for (position, constraints) in self.0.one_of.iter().enumerate() {
+        let constrained = self
+            .alternatives()
+            .filter(|alternative| !alternative.constraints.is_empty());
+        for (position, alternative) in constrained.enumerate() {
             json.push_str(if position > 0 { ",{" } else { "{" });
-            for (position, (field, value)) in constraints.iter().enumerate() {
+            for (position, (field, value)) in alternative.constraints.iter().enumerate() {
                 let comma = if position > 0 { "," } else { "" };
                 write!(json, "{comma}{}:{value}", quote(extractors.name(*field))?)?;
             }
             json.push('}');
         }
         json.push(']');
-        for (position, filter) in self.0.filters.iter().enumerate() {
+        let filters = self.0.wanted.filters();
+        for (position, filter) in filters.iter().enumerate() {
             let before = if position > 0 { "," } else { ",\"filters\":[" };
             write!(json, "{before}{filter}")?;
         }
-        json.push_str(if self.0.filters.is_empty() { "}" } else { "]}" });
+        json.push_str(if filters.is_empty() { "}" } else { "]}" });
         Ok(())
     }
 }
@@ -177,10 +182,40 @@ impl<'a> EventView<'a> {
     }
 }
 
+impl Items {
+    fn as_slice(&self) -> &[Subscription] {
+        match self {
+            Self::One(item) => std::slice::from_ref(item),
+            Self::Many(items) => items.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+impl Default for Items {
+    fn default() -> Self {
+        Self::Many(None)
+    }
+}
+
+impl From<Vec<Subscription>> for Items {
+    fn from(mut items: Vec<Subscription>) -> Self {
+        if items.len() > 1 {
+            let mut seen = std::collections::HashSet::new();
+            items.retain(|item| seen.insert(item.clone()));
+        }
+        match (items.pop(), items.is_empty()) {
+            (None, _) => Self::default(),
+            (Some(only), true) => Self::One(only),
+            (Some(last), false) => {
+                items.push(last);
+                Self::Many(Some(items.into()))
+            }
+        }
+    }
+}
+
 impl Subscriptions {
-    pub(super) fn new(mut items: Vec<Subscription>, extractors: &Extractors) -> Self {
-        let mut seen = std::collections::HashSet::new();
-        items.retain(|item| seen.insert(item.clone()));
+    pub(super) fn new(items: Vec<Subscription>, extractors: &Extractors) -> Self {
         Self {
             items: items.into(),
             extractors: extractors.clone(),
@@ -197,26 +232,24 @@ impl Subscriptions {
     #[must_use]
     pub fn matches(&self, event: &CloudEvent, fields: &Fields) -> bool {
         let view = EventView::new(event, fields);
-        self.items
-            .iter()
-            .any(|subscription| subscription.matches(&view))
+        self.iter().any(|subscription| subscription.matches(&view))
     }
 
     /// Returns how many subscriptions there are; equal ones count once.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.items.as_slice().len()
     }
 
     /// Returns whether nothing is wanted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.as_slice().is_empty()
     }
 
     /// Goes over the subscriptions in the order of the request.
     pub fn iter(&self) -> impl Iterator<Item = &Subscription> {
-        self.items.iter()
+        self.items.as_slice().iter()
     }
 
     /// Returns the list in RIG's form, as `rig.subscriptions_set` carries it: `[{"eventType":"x","oneOf":[{"f":"v"}]}]`,
@@ -227,7 +260,7 @@ impl Subscriptions {
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut json = String::from("[");
-        for (position, item) in self.items.iter().enumerate() {
+        for (position, item) in self.iter().enumerate() {
             if position > 0 {
                 json.push(',');
             }

@@ -29,14 +29,14 @@ pub(super) enum Memberships {
 struct Connection {
     memberships: Memberships,
     subscriptions: u32,
-    /// The search in which the slot was hit last.
-    last_hit: u32,
 }
 
 /// All slots by their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     connections: Vec<Connection>,
+    /// For each slot the search in which it was hit last.
+    last_hits: Vec<u32>,
     /// Counts the searches, so that each reports a slot once. 0 is no search.
     search: u32,
 }
@@ -48,7 +48,14 @@ impl Default for Memberships {
 }
 
 impl Memberships {
-    pub(super) fn as_mut_slice(&mut self) -> &mut [Membership] {
+    pub(super) fn as_slice(&self) -> &[Membership] {
+        match self {
+            Self::One(membership) => std::slice::from_ref(membership),
+            Self::Many(memberships) => memberships,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [Membership] {
         match self {
             Self::One(membership) => std::slice::from_mut(membership),
             Self::Many(memberships) => memberships,
@@ -62,6 +69,7 @@ impl Slots {
         let place = slot as usize;
         if place >= self.connections.len() {
             self.connections.resize_with(place + 1, Connection::default);
+            self.last_hits.resize(place + 1, 0);
         }
         if let Some(connection) = self.connections.get_mut(place) {
             connection.memberships = match memberships.as_slice() {
@@ -96,20 +104,15 @@ impl Slots {
     pub(super) fn begin_search(&mut self) {
         self.search = self.search.wrapping_add(1);
         if self.search == 0 {
-            for connection in &mut self.connections {
-                connection.last_hit = 0;
-            }
+            self.last_hits.fill(0);
             self.search = 1;
         }
     }
 
     /// Returns whether this is the first hit of `slot` in the search.
     pub(super) fn hit(&mut self, slot: Slot) -> bool {
-        self.connections
-            .get_mut(slot as usize)
-            .is_some_and(|connection| {
-                std::mem::replace(&mut connection.last_hit, self.search) != self.search
-            })
+        let last_hit = self.last_hits.get_mut(slot as usize);
+        last_hit.is_some_and(|last| std::mem::replace(last, self.search) != self.search)
     }
 }
 

@@ -144,11 +144,11 @@ impl Tables {
         }
     }
 
-    /// Replaces the first entry of the plain chain and returns the one before.
-    pub(super) fn replace_plain(&mut self, id: TableId, first: EntryId) -> EntryId {
-        self.tables
-            .get_mut(id as usize)
-            .map_or(NONE, |table| std::mem::replace(&mut table.plain, first))
+    /// Sets the first entry of the plain chain.
+    pub(super) fn set_plain(&mut self, id: TableId, first: EntryId) {
+        if let Some(table) = self.tables.get_mut(id as usize) {
+            table.plain = first;
+        }
     }
 
     /// Goes over the tables whose patterns cover `event_type`.

@@ -41,10 +41,7 @@ fn hits(index: &mut Index, event: &CloudEvent) -> Vec<Slot> {
 }
 
 fn is_empty(index: &Index) -> bool {
-    index.entries() == 0
-        && index.subscriptions() == 0
-        && index.chains.is_empty()
-        && index.interned.is_empty()
+    index.entries() == 0 && index.subscriptions() == 0 && index.entries.is_empty()
 }
 
 #[test]
@@ -89,6 +86,90 @@ fn equal_subscriptions_of_many_connections_are_one_entry() {
 }
 
 #[test]
+fn a_filter_that_a_crowd_shares_is_compared_once() {
+    let filters: Vec<Subscriptions> = (0..10)
+        .map(|number| {
+            format!(
+                r#"[{{"filters":[{{"prefix":{{"id":"{}"}}}}]}}]"#,
+                "1".repeat(number + 1)
+            )
+        })
+        .map(|json| subscriptions(&json))
+        .collect();
+    let mut index = Index::new();
+    for (slot, wanted) in (0..100_000).zip(filters.iter().cycle()) {
+        index.insert(slot, wanted);
+    }
+    assert_eq!((index.subscriptions(), index.entries()), (100_000, 10));
+    let event = event("orders.created", "{}");
+    assert_eq!(hits(&mut index, &event).len(), 10_000);
+    assert_eq!(index.comparisons(), 10);
+}
+
+#[test]
+fn values_are_one_entry_beside_any_number_that_share_their_key() {
+    let value =
+        r#"{"eventType":"orders.created","oneOf":[{"name":"a text of more than 22 bytes"}]}"#;
+    let event = event(
+        "orders.created",
+        r#"{"name":"a text of more than 22 bytes"}"#,
+    );
+    let mut index = Index::new();
+    for slot in 0..100 {
+        let wanted = if slot % 2 == 0 {
+            format!("[{value}]")
+        } else {
+            let filters = format!(r#","filters":[{{"not":{{"exact":{{"id":"{slot}"}}}}}}]}}"#);
+            format!("[{}]", value.replace("]}", &format!("]{filters}")))
+        };
+        index.insert(slot, &subscriptions(&wanted));
+    }
+    assert_eq!(index.entries(), 51);
+    assert_eq!(hits(&mut index, &event).len(), 99);
+    for slot in (0..100).filter(|slot| slot % 3 > 0) {
+        index.remove(slot);
+    }
+    index.insert(100, &subscriptions(&format!("[{value}]")));
+    assert_eq!(index.entries(), 18);
+    assert_eq!(
+        hits(&mut index, &event),
+        (0..=100)
+            .filter(|slot| slot % 3 == 0 || *slot == 100)
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn what_is_looked_up_together_is_bounded() {
+    let mut index = Index::new();
+    let mut hits = Hits::default();
+    let fields = Fields::default();
+    let mut count = |index: &mut Index, event: &CloudEvent, events: usize| {
+        index.matches_all(std::iter::repeat_n((event, &fields), events), &mut hits);
+        assert!(
+            hits.iter()
+                .all(|slots| slots.len() == index.subscriptions())
+        );
+        hits.len()
+    };
+    index.insert(0, &subscriptions(r#"[{"filters":[{"exact":{"id":"1"}}]}]"#));
+    let small = event("any", "0");
+    assert_eq!(count(&mut index, &small, 0), 0);
+    assert_eq!(count(&mut index, &small, 63), 63);
+    assert_eq!(count(&mut index, &small, 1_000), 64);
+    let many_attributes: String = (0..600).map(|n| format!(r#","a{n}":"x""#)).collect();
+    let large = event("any", &format!("0{many_attributes}"));
+    assert_eq!(count(&mut index, &large, 10), 2);
+    for slot in 1..40_000 {
+        index.insert(
+            slot,
+            &subscriptions(r#"[{"filters":[{"exact":{"id":"1"}}]}]"#),
+        );
+    }
+    assert_eq!(count(&mut index, &small, 10), 2);
+}
+
+#[test]
 fn null_is_met_by_missing_and_by_null_but_by_no_value() {
     let mut index = Index::new();
     index.insert(
@@ -124,12 +205,7 @@ fn entries_go_to_the_value_that_the_fewest_share() {
         );
         index.insert(slot, &subscriptions(&json));
     }
-    let longest = index
-        .chains
-        .keys()
-        .map(|key| index.chain_length(*key))
-        .max();
-    assert_eq!(longest, Some(1));
+    assert_eq!(index.entries.longest_chain(), 1);
     assert_eq!(
         hits(
             &mut index,
@@ -146,14 +222,7 @@ fn exact_filters_are_found_by_the_attribute() {
         let json = format!(r#"[{{"filters":[{{"exact":{{"id":"{slot}","source":"/s"}}}}]}}]"#);
         index.insert(slot, &subscriptions(&json));
     }
-    assert_eq!(
-        index
-            .chains
-            .keys()
-            .map(|key| index.chain_length(*key))
-            .max(),
-        Some(1)
-    );
+    assert_eq!(index.entries.longest_chain(), 1);
     assert_eq!(hits(&mut index, &event("any", "0")), [1]);
 }
 
@@ -256,14 +325,14 @@ fn any_event() -> impl Strategy<Value = CloudEvent> {
 enum Step {
     Insert(Slot, Vec<String>),
     Remove(Slot),
-    Match(CloudEvent),
+    Match(Vec<CloudEvent>),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..12_u32, proptest::collection::vec(any_subscription(), 0..4)).prop_map(|(slot, all)| Step::Insert(slot, all)),
         2 => (0..14_u32).prop_map(Step::Remove),
-        4 => any_event().prop_map(Step::Match),
+        4 => proptest::collection::vec(any_event(), 0..5).prop_map(Step::Match),
     ]
 }
 
@@ -284,14 +353,20 @@ proptest! {
                     index.remove(slot);
                     naive.remove(&slot);
                 }
-                Step::Match(event) => {
-                    let fields = extractors.extract(&event);
-                    let mut found = Vec::new();
-                    index.matches(&event, &fields, &mut found);
-                    found.sort_unstable();
-                    let expected: Vec<Slot> =
-                        naive.iter().filter(|(_, all)| all.matches(&event, &fields)).map(|(slot, _)| *slot).collect();
-                    prop_assert_eq!(found, expected);
+                Step::Match(events) => {
+                    let events: Vec<_> = events.iter().map(|event| (event, extractors.extract(event))).collect();
+                    let mut together = Hits::default();
+                    index.matches_all(events.iter().map(|(event, fields)| (*event, fields)), &mut together);
+                    prop_assert_eq!((together.len(), together.is_empty()), (events.len(), events.is_empty()));
+                    for ((event, fields), slots) in events.iter().zip(together.iter()) {
+                        let mut found = Vec::new();
+                        index.matches(event, fields, &mut found);
+                        prop_assert_eq!(slots, &found);
+                        found.sort_unstable();
+                        let expected: Vec<Slot> =
+                            naive.iter().filter(|(_, all)| all.matches(event, fields)).map(|(slot, _)| *slot).collect();
+                        prop_assert_eq!(found, expected);
+                    }
                 }
             }
             prop_assert_eq!(index.subscriptions(), naive.values().map(Subscriptions::len).sum::<usize>());

@@ -1,6 +1,6 @@
 //! Which fields of which event types clients may constrain, and where their values stand.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::fields::{FieldId, Fields};
@@ -17,6 +17,8 @@ pub struct Extractors(Option<Arc<Declaration>>);
 #[derive(Debug, Default)]
 struct Declaration {
     types: HashMap<Arc<str>, TypeFields>,
+    /// All prefixes of the types that end with a dot: of these are the patterns that can be constrained.
+    prefixes: HashSet<Arc<str>>,
     ids: BTreeMap<Box<str>, FieldId>,
     /// Names by their ids.
     names: Vec<Box<str>>,
@@ -145,18 +147,23 @@ impl Extractors {
         is_declared.then_some(id)
     }
 
-    /// Returns the same pattern, with the memory of a declared type shared.
+    /// Returns the same pattern, with the memory of a declared type or its prefix shared.
     pub(super) fn share(&self, pattern: TypePattern) -> TypePattern {
-        let TypePattern::Exact(event_type) = &pattern else {
+        let Some(declared) = &self.0 else {
             return pattern;
         };
-        let declared = self
-            .0
-            .as_ref()
-            .and_then(|declared| declared.types.get_key_value(event_type));
-        declared.map_or(pattern, |(shared, _)| {
-            TypePattern::Exact(Arc::clone(shared))
-        })
+        let shared = match &pattern {
+            TypePattern::All => None,
+            TypePattern::Exact(exact) => declared
+                .types
+                .get_key_value(exact)
+                .map(|(shared, _)| TypePattern::Exact(Arc::clone(shared))),
+            TypePattern::Prefix(prefix) => declared
+                .prefixes
+                .get(prefix)
+                .map(|shared| TypePattern::Prefix(Arc::clone(shared))),
+        };
+        shared.unwrap_or(pattern)
     }
 }
 
@@ -170,6 +177,9 @@ impl Declaration {
                 return Err(at.fault(ExtractorFault::NotAnExactType));
             };
             let fields = self.read_type(raw, &at)?;
+            let dots = exact.match_indices('.');
+            let prefixes = dots.filter_map(|(dot, _)| exact.get(..=dot));
+            self.prefixes.extend(prefixes.map(Arc::from));
             self.types.insert(exact, fields);
         }
         Ok(())

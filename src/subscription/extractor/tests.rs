@@ -24,6 +24,29 @@ fn pattern(text: &str) -> TypePattern {
 }
 
 #[test]
+fn patterns_that_can_be_constrained_share_their_memory() {
+    let extractors =
+        Extractors::parse(r#"{"a.b.c":{"name":{"event":{"json_pointer":"/x"}}}}"#).unwrap();
+    for (text, is_shared) in [
+        ("a.b.c", true),
+        ("a.b.*", true),
+        ("a.*", true),
+        ("a.b", false),
+        ("a.b.c.*", false),
+        ("b.*", false),
+    ] {
+        let share = || match extractors.share(pattern(text)) {
+            TypePattern::Exact(text) | TypePattern::Prefix(text) => text,
+            TypePattern::All => panic!(),
+        };
+        assert_eq!(Arc::ptr_eq(&share(), &share()), is_shared, "{text}");
+        assert_eq!(extractors.share(pattern(text)), pattern(text));
+    }
+    assert_eq!(extractors.share(pattern("*")), TypePattern::All);
+    assert_eq!(Extractors::none().share(pattern("a")), pattern("a"));
+}
+
+#[test]
 fn a_name_is_one_field_over_all_types() {
     let extractors = Extractors::parse(GREETING).unwrap();
     let name = extractors.field("name", &pattern("greeting")).unwrap();

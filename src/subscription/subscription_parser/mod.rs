@@ -154,7 +154,7 @@ impl ItemParser<'_> {
         &mut self,
         raw: &str,
         pattern: &TypePattern,
-    ) -> Result<Vec<Box<[Constraint]>>, ItemFault> {
+    ) -> Result<Vec<Vec<Constraint>>, ItemFault> {
         let elements = parse_list(raw)
             .map_err(MembersFault::from)?
             .ok_or(ItemFault::OneOfNotAList)?;
@@ -172,7 +172,7 @@ impl ItemParser<'_> {
         raw: &str,
         position: usize,
         pattern: &TypePattern,
-    ) -> Result<Box<[Constraint]>, ItemFault> {
+    ) -> Result<Vec<Constraint>, ItemFault> {
         let members = Members::parse(raw).map_err(|fault| ItemFault::OneOf { position, fault })?;
         self.constraints += members.len().saturating_sub(1);
         let mut constraints = Vec::with_capacity(members.len());
@@ -195,7 +195,7 @@ impl ItemParser<'_> {
             constraints.push((field, value));
         }
         constraints.sort();
-        Ok(constraints.into_boxed_slice())
+        Ok(constraints)
     }
 
     fn check(&self, limits: &SubscriptionLimits) -> Result<(), SubscriptionError> {
