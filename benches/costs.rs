@@ -90,7 +90,7 @@ fn of_a_record() -> Vec<Cost> {
         Cost {
             name: "allocations to decode a record and extract a field",
             counted: allocations(&decoding),
-            limit: 8.0,
+            limit: 6.0,
         },
         Cost {
             name: "allocations to match an event against 1,024 subscriptions",
@@ -131,12 +131,12 @@ async fn of_connections() -> Vec<Cost> {
         Cost {
             name: "bytes of an idle SSE connection that wants what all want",
             counted: bytes_kept(&idle) / connections,
-            limit: 400.0,
+            limit: 256.0,
         },
         Cost {
             name: "bytes of an idle SSE connection with a value of its own",
             counted: bytes_kept(&own) / connections,
-            limit: 800.0,
+            limit: 416.0,
         },
         Cost {
             name: "allocations for each of 1,024 deliveries of one event",
@@ -146,7 +146,7 @@ async fn of_connections() -> Vec<Cost> {
         Cost {
             name: "allocations for each of 8,192 deliveries of eight events, joined",
             counted: allocations(&joined) / connections / f64::from(JOINED),
-            limit: 0.5,
+            limit: 0.4,
         },
     ]
 }
