@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::event::EXTRACTORS;
 
@@ -154,6 +154,13 @@ impl Gateway {
         Ok(sum?)
     }
 
+    /// Lets the process stand still until what is returned is dropped.
+    pub(crate) fn freeze(&self) -> anyhow::Result<Frozen> {
+        let pid = self.id();
+        signal("STOP", pid)?;
+        Ok(Frozen { pid })
+    }
+
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         // The first says that Kafka is read, the second that the public port is open.
@@ -170,6 +177,28 @@ impl Gateway {
         }
         Ok(())
     }
+}
+
+/// An instance that stands still until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pid: u32,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Err(error) = signal("CONT", self.pid) {
+            eprintln!("could not wake up the process {}: {error:#}", self.pid);
+        }
+    }
+}
+
+/// Sends a signal to a process of this run; `kill` is part of every shell.
+fn signal(name: &str, pid: u32) -> anyhow::Result<()> {
+    let script = format!("kill -{name} {pid}");
+    let status = Command::new("sh").args(["-c", &script]).status()?;
+    ensure!(status.success(), "{script}: {status}");
+    Ok(())
 }
 
 impl Drop for Gateway {

@@ -39,13 +39,16 @@
     reason = "the table is the output"
 )]
 
+mod bare;
 mod clients;
+mod drain;
 mod event;
 mod figures;
 mod files;
 mod gateway;
 mod histories;
 mod live;
+mod median;
 mod producer;
 mod production;
 mod replay;
@@ -61,6 +64,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
+use crate::drain::DrainOptions;
 use crate::replay::ReplayOptions;
 use crate::sheet::Sheet;
 use crate::stage::Source;
@@ -91,6 +95,11 @@ struct Options {
     /// Where the events come from for those who come back in `replay` and `storm`
     #[arg(long, value_enum, value_delimiter = ',', default_value = "ring,kafka")]
     from: Vec<Source>,
+    /// How often what is compared is measured, in turns; the median counts
+    #[arg(long, env = "SLUICEGATE_BENCH_ROUNDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
+    rounds: u32,
+    #[command(flatten)]
+    drain: DrainOptions,
     #[command(flatten)]
     replay: ReplayOptions,
     #[command(flatten)]
@@ -112,6 +121,8 @@ struct Options {
 enum Scenario {
     /// Idle connections, and events to those who are connected
     Delivery,
+    /// How fast what nobody wants goes through, beside a consumer that only counts
+    Drain,
     /// How fast one client that comes back gets what it has missed, and when it is live
     Replay,
     /// Many clients that come back within a few seconds, while one is live
@@ -125,7 +136,9 @@ impl Options {
     fn patience(&self, scenario: Scenario) -> Duration {
         match scenario {
             Scenario::Delivery => Duration::from_secs(50 + 5 * u64::from(self.seconds)),
-            Scenario::Replay | Scenario::Storm | Scenario::Stalled => Duration::from_secs(1_200),
+            Scenario::Drain | Scenario::Replay | Scenario::Storm | Scenario::Stalled => {
+                Duration::from_secs(1_200)
+            }
         }
     }
 
@@ -133,6 +146,7 @@ impl Options {
     fn most_connections(&self) -> usize {
         let of = |scenario: &Scenario| match scenario {
             Scenario::Delivery => self.connections.max(self.subscribers as usize),
+            Scenario::Drain => self.drain.drain_clients as usize,
             Scenario::Replay => 1,
             Scenario::Storm => self.storm.storm_clients as usize,
             Scenario::Stalled => {
@@ -195,6 +209,11 @@ async fn measure(options: &Options, scenario: Scenario) -> anyhow::Result<bool> 
             let table = scenarios::run(options).await?;
             println!("\n{table}");
             return Ok(table.is_faultless());
+        }
+        Scenario::Drain => {
+            let mut sheet = drain::sheet();
+            drain::measure(&options.drain, options.rounds, kafka, &mut sheet).await?;
+            vec![sheet]
         }
         Scenario::Replay => {
             let mut sheets = replay::sheets();

@@ -193,7 +193,7 @@ pub(crate) async fn delete(brokers: &str, topics: &[&str]) -> anyhow::Result<()>
     Ok(())
 }
 
-fn config(brokers: &str) -> ClientConfig {
+pub(crate) fn config(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", brokers)

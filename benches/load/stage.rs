@@ -114,6 +114,16 @@ impl Stage {
         Door::new(self.gateway.public(), Transport::Sse, subscriptions)
     }
 
+    /// Returns the topic of the events.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Returns the producer that gathers events.
+    pub(crate) fn producer(&self) -> Producer {
+        self.producer.clone()
+    }
+
     /// Returns a producer that sends each event at once.
     pub(crate) fn prompt_producer(&self) -> anyhow::Result<Producer> {
         Producer::new(self.gateway.brokers(), &self.topic)
