@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 
 use crate::event::EXTRACTORS;
+use crate::producer;
 
 /// How long an instance may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,8 +25,8 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Makes the folder of a run; without `kafka`, instances start their embedded brokers.
-    pub(crate) fn new(kafka: Option<&str>) -> anyhow::Result<Self> {
+    /// Makes the folder; without `kafka`, instances start their embedded brokers.
+    fn new(kafka: Option<&str>) -> anyhow::Result<Self> {
         let name = format!("sluicegate-bench-{}", uuid::Uuid::new_v4().simple());
         let dir = std::env::temp_dir().join(&name);
         std::fs::create_dir(&dir).with_context(|| dir.display().to_string())?;
@@ -36,6 +37,21 @@ impl Setup {
             kafka,
             started: std::cell::Cell::new(0),
         })
+    }
+
+    /// Makes the folder of a run for `play`, and removes what both have left.
+    pub(crate) async fn with<T>(
+        kafka: Option<&str>,
+        play: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let setup = Self::new(kafka)?;
+        let played = play(&setup).await;
+        if let Some(kafka) = kafka {
+            let topics = setup.topics();
+            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+            producer::delete(kafka, &names).await?;
+        }
+        played
     }
 
     /// Returns whether instances start their embedded brokers.
@@ -49,7 +65,7 @@ impl Setup {
     }
 
     /// Returns the topics that instances have made.
-    pub(crate) fn topics(&self) -> [String; 3] {
+    fn topics(&self) -> [String; 3] {
         [
             self.topic(),
             format!("{}.state", self.name),

@@ -41,18 +41,19 @@
 
 mod bare;
 mod clients;
+mod delivery;
 mod drain;
 mod event;
-mod figures;
 mod files;
+mod floor;
 mod gateway;
 mod histories;
 mod live;
+mod load;
 mod median;
 mod producer;
 mod production;
 mod replay;
-mod scenarios;
 mod sheet;
 mod stage;
 mod stalled;
@@ -64,25 +65,21 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
+use crate::delivery::DeliveryOptions;
 use crate::drain::DrainOptions;
+use crate::gateway::Setup;
 use crate::replay::ReplayOptions;
 use crate::sheet::Sheet;
 use crate::stage::Source;
 use crate::stalled::StalledOptions;
 use crate::storm::StormOptions;
 
+/// After how long a scenario is given up.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
 /// Measures one instance of the release binary on loopback
 #[derive(Debug, Clone, clap::Parser)]
 struct Options {
-    /// How many idle connections of each transport to open
-    #[arg(long, env = "SLUICEGATE_BENCH_CONNECTIONS", default_value_t = 5_000)]
-    connections: usize,
-    /// How many clients get events
-    #[arg(long, env = "SLUICEGATE_BENCH_SUBSCRIBERS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
-    subscribers: u32,
-    /// How long each of the four loads lasts
-    #[arg(long, env = "SLUICEGATE_BENCH_SECONDS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=120))]
-    seconds: u32,
     /// What to measure, separated by commas
     #[arg(
         long,
@@ -99,6 +96,8 @@ struct Options {
     #[arg(long, env = "SLUICEGATE_BENCH_ROUNDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
     #[command(flatten)]
+    delivery: DeliveryOptions,
+    #[command(flatten)]
     drain: DrainOptions,
     #[command(flatten)]
     replay: ReplayOptions,
@@ -109,6 +108,9 @@ struct Options {
     /// Brokers on loopback to use in place of the embedded one
     #[arg(long, env = "SLUICEGATE_BENCH_KAFKA", value_parser = gateway::on_loopback)]
     kafka: Option<String>,
+    /// Be the floor that an instance is compared with, for another process of this program
+    #[arg(long, hide = true)]
+    serve_floor: bool,
     /// Set by `cargo bench`; nothing is measured without it
     #[arg(long)]
     bench: bool,
@@ -132,20 +134,10 @@ enum Scenario {
 }
 
 impl Options {
-    /// Returns after how long a scenario is given up.
-    fn patience(&self, scenario: Scenario) -> Duration {
-        match scenario {
-            Scenario::Delivery => Duration::from_secs(50 + 5 * u64::from(self.seconds)),
-            Scenario::Drain | Scenario::Replay | Scenario::Storm | Scenario::Stalled => {
-                Duration::from_secs(1_200)
-            }
-        }
-    }
-
     /// Returns how many connections there are at most at a time.
     fn most_connections(&self) -> usize {
         let of = |scenario: &Scenario| match scenario {
-            Scenario::Delivery => self.connections.max(self.subscribers as usize),
+            Scenario::Delivery => self.delivery.most_connections(),
             Scenario::Drain => self.drain.drain_clients as usize,
             Scenario::Replay => 1,
             Scenario::Storm => self.storm.storm_clients as usize,
@@ -170,6 +162,9 @@ fn main() -> anyhow::Result<()> {
     {
         return Ok(());
     }
+    if options.serve_floor {
+        return floor::serve();
+    }
     files::allow(options.most_connections())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -190,10 +185,9 @@ fn main() -> anyhow::Result<()> {
 
 /// Measures a scenario, until it takes too long or is interrupted.
 async fn bounded(options: &Options, scenario: Scenario) -> anyhow::Result<bool> {
-    let patience = options.patience(scenario);
     tokio::select! {
         is_faultless = measure(options, scenario) => is_faultless,
-        () = tokio::time::sleep(patience) => Err(anyhow::anyhow!("gave up after {patience:?}")),
+        () = tokio::time::sleep(PATIENCE) => Err(anyhow::anyhow!("gave up after {PATIENCE:?}")),
         interrupted = interrupted() => {
             interrupted?;
             Err(anyhow::anyhow!("interrupted"))
@@ -206,9 +200,12 @@ async fn measure(options: &Options, scenario: Scenario) -> anyhow::Result<bool> 
     let kafka = options.kafka.as_deref();
     let sheets = match scenario {
         Scenario::Delivery => {
-            let table = scenarios::run(options).await?;
-            println!("\n{table}");
-            return Ok(table.is_faultless());
+            let mut sheet = delivery::sheet();
+            Setup::with(kafka, async |setup| {
+                delivery::measure(&options.delivery, options.rounds, setup, &mut sheet).await
+            })
+            .await?;
+            vec![sheet]
         }
         Scenario::Drain => {
             let mut sheet = drain::sheet();
@@ -238,7 +235,7 @@ async fn measure(options: &Options, scenario: Scenario) -> anyhow::Result<bool> 
     for sheet in &sheets {
         println!("\n{sheet}");
     }
-    println!("{}", figures::machine(kafka.is_none()));
+    println!("{}", sheet::machine(kafka.is_none()));
     Ok(sheets.iter().all(Sheet::is_faultless))
 }
 
