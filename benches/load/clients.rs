@@ -40,7 +40,7 @@ pub(crate) enum Transport {
 #[derive(Debug)]
 pub(crate) struct Clients {
     tally: Rc<RefCell<Tally>>,
-    tasks: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Clients {
@@ -74,12 +74,10 @@ impl Clients {
         for (number, client) in opened {
             tasks.spawn_local(client.listen(number, Rc::clone(&tally), Rc::clone(&scratch)));
         }
-        Ok(Self { tally, tasks })
-    }
-
-    /// Returns how many are open.
-    pub(crate) fn count(&self) -> usize {
-        self.tasks.len()
+        Ok(Self {
+            tally,
+            _tasks: tasks,
+        })
     }
 
     /// Returns what they have received; borrowed only between awaits.
@@ -172,15 +170,19 @@ impl Door {
             ),
         };
         let server = self.server;
-        let query = utf8_percent_encode(&self.subscriptions, NON_ALPHANUMERIC);
+        let target = target(path, &self.subscriptions);
         let cursor = match &self.cursor {
             Some(cursor) => format!("last-event-id: {cursor}\r\n"),
             None => String::new(),
         };
-        format!(
-            "GET /_rig/v1/connection/{path}?subscriptions={query} HTTP/1.1\r\nhost: {server}\r\n{headers}{cursor}\r\n"
-        )
+        format!("GET {target} HTTP/1.1\r\nhost: {server}\r\n{headers}{cursor}\r\n")
     }
+}
+
+/// Returns what is asked for to connect with these subscriptions.
+pub(crate) fn target(path: &str, subscriptions: &str) -> String {
+    let query = utf8_percent_encode(subscriptions, NON_ALPHANUMERIC);
+    format!("/_rig/v1/connection/{path}?subscriptions={query}")
 }
 
 /// One connection.

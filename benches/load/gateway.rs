@@ -54,6 +54,11 @@ impl Setup {
         played
     }
 
+    /// Returns the folder, which goes with this.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Returns whether instances start their embedded brokers.
     pub(crate) const fn is_embedded(&self) -> bool {
         self.kafka.is_none()
@@ -87,6 +92,8 @@ impl Drop for Setup {
 pub(crate) struct Gateway {
     child: Child,
     public: SocketAddr,
+    /// Open if there is a certificate.
+    encrypted: SocketAddr,
     internal: SocketAddr,
     brokers: String,
     log: PathBuf,
@@ -104,7 +111,7 @@ impl Gateway {
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         let number = setup.started.replace(setup.started.get() + 1);
-        let [public, internal, broker] = free_ports()?;
+        let [public, encrypted, internal, internal_encrypted, broker] = free_ports()?;
         let data = setup.dir.join(format!("data-{number}"));
         let log = setup.dir.join(format!("log-{number}"));
         let output = File::create(&log)?;
@@ -114,6 +121,8 @@ impl Gateway {
             .env_clear()
             .env("INBOUND_BIND_ADDRESS", "127.0.0.1")
             .env("INBOUND_PORT", public.port().to_string())
+            .env("INBOUND_HTTPS_PORT", encrypted.port().to_string())
+            .env("API_HTTPS_PORT", internal_encrypted.port().to_string())
             .env("API_HTTP_PORT", internal.port().to_string())
             .env("EMBEDDED_KAFKA_PORT", broker.port().to_string())
             .env("DATA_DIR", &data)
@@ -137,6 +146,7 @@ impl Gateway {
         let mut gateway = Self {
             child,
             public,
+            encrypted,
             internal,
             brokers,
             log,
@@ -147,6 +157,10 @@ impl Gateway {
 
     pub(crate) const fn public(&self) -> SocketAddr {
         self.public
+    }
+
+    pub(crate) const fn encrypted(&self) -> SocketAddr {
+        self.encrypted
     }
 
     pub(crate) fn brokers(&self) -> &str {

@@ -40,6 +40,7 @@
 )]
 
 mod bare;
+mod certificate;
 mod clients;
 mod delivery;
 mod drain;
@@ -47,7 +48,9 @@ mod event;
 mod files;
 mod floor;
 mod gateway;
+mod held;
 mod histories;
+mod idle;
 mod live;
 mod load;
 mod median;
@@ -68,6 +71,7 @@ use clap::Parser as _;
 use crate::delivery::DeliveryOptions;
 use crate::drain::DrainOptions;
 use crate::gateway::Setup;
+use crate::idle::IdleOptions;
 use crate::replay::ReplayOptions;
 use crate::sheet::Sheet;
 use crate::stage::Source;
@@ -98,6 +102,8 @@ struct Options {
     #[command(flatten)]
     delivery: DeliveryOptions,
     #[command(flatten)]
+    idle: IdleOptions,
+    #[command(flatten)]
     drain: DrainOptions,
     #[command(flatten)]
     replay: ReplayOptions,
@@ -121,8 +127,10 @@ struct Options {
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Scenario {
-    /// Idle connections, and events to those who are connected
+    /// Events to those who are connected, beside the floor
     Delivery,
+    /// What connections cost that get nothing, of every kind
+    Idle,
     /// How fast what nobody wants goes through, beside a consumer that only counts
     Drain,
     /// How fast one client that comes back gets what it has missed, and when it is live
@@ -138,6 +146,7 @@ impl Options {
     fn most_connections(&self) -> usize {
         let of = |scenario: &Scenario| match scenario {
             Scenario::Delivery => self.delivery.most_connections(),
+            Scenario::Idle => self.idle.most_connections(),
             Scenario::Drain => self.drain.drain_clients as usize,
             Scenario::Replay => 1,
             Scenario::Storm => self.storm.storm_clients as usize,
@@ -203,6 +212,14 @@ async fn measure(options: &Options, scenario: Scenario) -> anyhow::Result<bool> 
             let mut sheet = delivery::sheet();
             Setup::with(kafka, async |setup| {
                 delivery::measure(&options.delivery, options.rounds, setup, &mut sheet).await
+            })
+            .await?;
+            vec![sheet]
+        }
+        Scenario::Idle => {
+            let mut sheet = idle::sheet();
+            Setup::with(kafka, async |setup| {
+                idle::measure(&options.idle, options.rounds, setup, &mut sheet).await
             })
             .await?;
             vec![sheet]
