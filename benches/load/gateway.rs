@@ -15,6 +15,9 @@ use crate::producer;
 /// How long an instance may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often is asked whether an instance is ready.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
 /// What all instances of a run have in common.
 #[derive(Debug)]
 pub(crate) struct Setup {
@@ -105,11 +108,21 @@ impl Gateway {
         Self::start_with(setup, &[]).await
     }
 
-    /// Starts an instance with further settings.
+    /// Starts an instance with further settings, and waits until it is ready.
     pub(crate) async fn start_with(
         setup: &Setup,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
+        let mut gateway = Self::launch(setup, settings)?;
+        // The first says that Kafka is read, the second that the public port is open.
+        for path in ["/readyz", "/health"] {
+            gateway.wait_for(path, ASK_EVERY).await?;
+        }
+        Ok(gateway)
+    }
+
+    /// Starts an instance with further settings, which is not ready yet.
+    pub(crate) fn launch(setup: &Setup, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let number = setup.started.replace(setup.started.get() + 1);
         let [public, encrypted, internal, internal_encrypted, broker] = free_ports()?;
         let data = setup.dir.join(format!("data-{number}"));
@@ -143,16 +156,14 @@ impl Gateway {
         }
         let child = command.spawn().context("could not start the binary")?;
         let brokers = setup.kafka.clone().unwrap_or_else(|| broker.to_string());
-        let mut gateway = Self {
+        Ok(Self {
             child,
             public,
             encrypted,
             internal,
             brokers,
             log,
-        };
-        gateway.wait_until_ready().await?;
-        Ok(gateway)
+        })
     }
 
     pub(crate) const fn public(&self) -> SocketAddr {
@@ -191,19 +202,17 @@ impl Gateway {
         Ok(Frozen { pid })
     }
 
-    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+    /// Asks every so long until it answers with 200.
+    pub(crate) async fn wait_for(&mut self, path: &str, every: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        // The first says that Kafka is read, the second that the public port is open.
-        for path in ["/readyz", "/health"] {
-            while !is_ok(self.internal, path).unwrap_or(false) {
-                if let Some(status) = self.child.try_wait()? {
-                    bail!("the binary ended with {status}:\n{}", tail(&self.log)?);
-                }
-                if Instant::now() > deadline {
-                    bail!("{path} did not say 200 in time:\n{}", tail(&self.log)?);
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        while !is_ok(self.internal, path).unwrap_or(false) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the binary ended with {status}:\n{}", tail(&self.log)?);
             }
+            if Instant::now() > deadline {
+                bail!("{path} did not say 200 in time:\n{}", tail(&self.log)?);
+            }
+            tokio::time::sleep(every).await;
         }
         Ok(())
     }

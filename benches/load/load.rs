@@ -62,9 +62,10 @@ pub(crate) struct Deliveries {
     /// What the clients read.
     pub(crate) bytes: u64,
     pub(crate) p50: Duration,
-    pub(crate) p90: Duration,
     pub(crate) p99: Duration,
     pub(crate) max: Duration,
+    /// Of events for one client, their numbers and latencies in microseconds.
+    pub(crate) of_one: Vec<(u64, u32)>,
     pub(crate) cpu: Cpu,
     /// What other processes used, as a part of one core.
     pub(crate) others: f64,
@@ -179,17 +180,16 @@ impl Deliveries {
     fn of(clients: &Clients, began: Moment, expected: u64) -> Self {
         let mut tally = clients.tally().borrow_mut();
         let last = tally.last.unwrap_or_else(Moment::now);
-        let [p50, p90, p99, max] =
-            [0.5, 0.9, 0.99, 1.0].map(|part| tally.latency(part).unwrap_or_default());
+        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|part| tally.latency(part).unwrap_or_default());
         Self {
             elapsed: last.since(began),
             received: tally.received,
             reads: tally.reads,
             bytes: tally.bytes,
             p50,
-            p90,
             p99,
             max,
+            of_one: std::mem::take(&mut tally.of_one),
             cpu: Cpu::default(),
             others: 0.0,
             faults: Faults {

@@ -44,6 +44,7 @@ mod certificate;
 mod clients;
 mod delivery;
 mod drain;
+mod end_to_end;
 mod event;
 mod files;
 mod floor;
@@ -60,6 +61,7 @@ mod replay;
 mod sheet;
 mod stage;
 mod stalled;
+mod start;
 mod storm;
 mod tally;
 mod usage;
@@ -70,12 +72,14 @@ use clap::Parser as _;
 
 use crate::delivery::DeliveryOptions;
 use crate::drain::DrainOptions;
+use crate::end_to_end::EndToEndOptions;
 use crate::gateway::Setup;
 use crate::idle::IdleOptions;
 use crate::replay::ReplayOptions;
 use crate::sheet::Sheet;
 use crate::stage::Source;
 use crate::stalled::StalledOptions;
+use crate::start::StartOptions;
 use crate::storm::StormOptions;
 
 /// After how long a scenario is given up.
@@ -106,6 +110,10 @@ struct Options {
     #[command(flatten)]
     drain: DrainOptions,
     #[command(flatten)]
+    end_to_end: EndToEndOptions,
+    #[command(flatten)]
+    start: StartOptions,
+    #[command(flatten)]
     replay: ReplayOptions,
     #[command(flatten)]
     storm: StormOptions,
@@ -133,6 +141,10 @@ enum Scenario {
     Idle,
     /// How fast what nobody wants goes through, beside a consumer that only counts
     Drain,
+    /// How long an event takes from its producer to a client, beside a bare consumer
+    EndToEnd,
+    /// How long an instance takes until it is ready
+    Start,
     /// How fast one client that comes back gets what it has missed, and when it is live
     Replay,
     /// Many clients that come back within a few seconds, while one is live
@@ -148,7 +160,8 @@ impl Options {
             Scenario::Delivery => self.delivery.most_connections(),
             Scenario::Idle => self.idle.most_connections(),
             Scenario::Drain => self.drain.drain_clients as usize,
-            Scenario::Replay => 1,
+            Scenario::EndToEnd => self.end_to_end.end_to_end_clients as usize,
+            Scenario::Replay | Scenario::Start => 1,
             Scenario::Storm => self.storm.storm_clients as usize,
             Scenario::Stalled => {
                 (self.stalled.stalled_clients + self.stalled.stalled_readers) as usize
@@ -227,6 +240,22 @@ async fn measure(options: &Options, scenario: Scenario) -> anyhow::Result<bool> 
         Scenario::Drain => {
             let mut sheet = drain::sheet();
             drain::measure(&options.drain, options.rounds, kafka, &mut sheet).await?;
+            vec![sheet]
+        }
+        Scenario::EndToEnd => {
+            let mut sheet = end_to_end::sheet();
+            Setup::with(kafka, async |setup| {
+                end_to_end::measure(&options.end_to_end, options.rounds, setup, &mut sheet).await
+            })
+            .await?;
+            vec![sheet]
+        }
+        Scenario::Start => {
+            let mut sheet = start::sheet();
+            Setup::with(kafka, async |setup| {
+                start::measure(&options.start, setup, &mut sheet).await
+            })
+            .await?;
             vec![sheet]
         }
         Scenario::Replay => {

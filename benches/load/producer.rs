@@ -104,6 +104,18 @@ impl Producer {
         Self::gathering(brokers, topic, Duration::ZERO, 10_000)
     }
 
+    /// Sends each event at once, and is content when one broker has it.
+    pub(crate) fn careless(brokers: &str, topic: &str) -> anyhow::Result<Self> {
+        let client = config(brokers)
+            .set("linger.ms", "0")
+            .set("acks", "1")
+            .create_with_context(Failures::default())?;
+        Ok(Self {
+            client: Arc::new(client),
+            topic: topic.to_owned(),
+        })
+    }
+
     /// Waits for so long that events can be sent together, so many at most.
     pub(crate) fn gathering(
         brokers: &str,

@@ -86,6 +86,8 @@ pub(crate) struct Tally {
     pub(crate) closed: u64,
     /// Of each event that a client saw for the first time, in microseconds.
     pub(crate) latencies_us: Vec<u32>,
+    /// Of events for one client, their numbers and latencies in microseconds.
+    pub(crate) of_one: Vec<(u64, u32)>,
     pub(crate) last: Option<Moment>,
 }
 
@@ -147,9 +149,12 @@ impl Book for Tally {
             Arrival::Next => {}
         }
         self.received += 1;
-        let latency = now.since(stamp.due);
-        self.latencies_us
-            .push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+        let latency_us = now.since(stamp.due).as_micros();
+        let latency_us = u32::try_from(latency_us).unwrap_or(u32::MAX);
+        self.latencies_us.push(latency_us);
+        if matches!(load.audience, Audience::One(_)) {
+            self.of_one.push((stamp.number, latency_us));
+        }
         self.last = Some(now);
         load.count_holder(stamp.number);
     }
