@@ -24,7 +24,7 @@ pub(crate) struct DeliveryOptions {
     #[arg(long, env = "SLUICEGATE_BENCH_SUBSCRIBERS", value_delimiter = ',', default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=50_000))]
     subscribers: Vec<u32>,
     /// How long each load lasts
-    #[arg(long, env = "SLUICEGATE_BENCH_SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=120))]
+    #[arg(long, env = "SLUICEGATE_BENCH_SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=120))]
     seconds: u32,
     /// Measure how it grows: fan-out to 1,000, 5,000 and 19,000; unicast of 1 to 10,000 events a second
     #[arg(long)]
@@ -62,7 +62,7 @@ impl DeliveryOptions {
             &[1_000]
         };
         let mut speeds: Vec<Speed> = rates.iter().copied().map(Speed::PerSecond).collect();
-        speeds.push(Speed::Window(64));
+        speeds.extend([64, 1_000].map(Speed::Window));
         let least = sizes.iter().min().copied().unwrap_or(1);
         let unicast = Group {
             audience: Audience::One(least as usize),
@@ -146,6 +146,18 @@ pub(crate) const fn sheet() -> Sheet {
 
 /// Measures so many rounds.
 pub(crate) async fn measure(
+    options: &DeliveryOptions,
+    rounds: u32,
+    kafka: Option<&str>,
+    sheet: &mut Sheet,
+) -> anyhow::Result<()> {
+    Setup::with(kafka, async |setup| {
+        measure_all(options, rounds, setup, sheet).await
+    })
+    .await
+}
+
+async fn measure_all(
     options: &DeliveryOptions,
     rounds: u32,
     setup: &Setup,

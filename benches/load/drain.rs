@@ -1,8 +1,8 @@
-//! How fast events go from Kafka through decoding, fields and matching when nobody wants them, beside
-//! a consumer that only counts them.
+//! How fast events go from Kafka through decoding, fields and matching, when nobody wants them and when
+//! each is for one client, beside a consumer that only counts them.
 //!
 //! The instance is stopped (`SIGSTOP`) while the events are produced, so that all of them wait in
-//! Kafka when it goes on.
+//! Kafka when it goes on. An embedded broker would stand still with it, so there has to be another one.
 
 use std::time::Duration;
 
@@ -39,9 +39,31 @@ pub(crate) struct DrainOptions {
     /// How large they are, in bytes of JSON
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(200..=100_000))]
     drain_event_bytes: u64,
-    /// How many clients are connected that want other values
+    /// How many clients are connected, each of which wants a value of its own
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(..=19_000))]
     pub(crate) drain_clients: u32,
+    /// Who wants the events
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "nobody,one")]
+    drain_wanted: Vec<Wanted>,
+}
+
+/// Who wants the events that are drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Wanted {
+    /// All clients want other values of the field
+    Nobody,
+    /// Each event is for one client
+    One,
+}
+
+impl DrainOptions {
+    /// Returns the value of the field in event `number`.
+    fn to(&self, wanted: Wanted, number: u64) -> u64 {
+        match wanted {
+            Wanted::Nobody => VALUES + number % VALUES,
+            Wanted::One => number % u64::from(self.drain_clients),
+        }
+    }
 }
 
 /// Returns the empty table.
@@ -74,118 +96,152 @@ pub(crate) async fn measure(
     kafka: Option<&str>,
     sheet: &mut Sheet,
 ) -> anyhow::Result<()> {
+    ensure!(
+        kafka.is_some(),
+        "what is drained has to wait in a --kafka outside of the process"
+    );
     Stage::with(kafka, &[], async |stage| {
         let (server, count) = (stage.gateway.public(), options.drain_clients as usize);
         let clients = Clients::open(server, Transport::Sse, count, wants_own).await?;
-        clients
-            .tally()
-            .borrow_mut()
-            .begin(Audience::One(count), None);
-        let mut found = Rounds::default();
-        for number in 0..rounds {
-            round(stage, options, number, &mut found).await?;
+        for wanted in options.drain_wanted.iter().copied() {
+            let mut found = Rounds::default();
+            for number in 0..rounds {
+                let drain = Drain {
+                    stage,
+                    clients: &clients,
+                    options,
+                    wanted,
+                };
+                drain.round(number, &mut found).await?;
+            }
+            show(options, wanted, &found, sheet);
         }
-        let tally = clients.tally().borrow();
-        found.faults.foreign += tally.received + tally.misdirected;
-        found.faults.closed += tally.closed;
-        show(options, &found, sheet);
         Ok(())
     })
     .await
 }
 
-/// Produces what both read; who reads first changes with each round.
-async fn round(
-    stage: &Stage,
-    options: &DrainOptions,
-    number: u32,
-    found: &mut Rounds,
-) -> anyhow::Result<()> {
-    stage.settle().await?;
-    let (brokers, topic) = (stage.gateway.brokers().to_owned(), stage.topic().to_owned());
-    let ends = bare::ends(brokers.clone(), topic.clone()).await?;
-    let before = consumed(&stage.gateway)?;
-    let frozen = stage.gateway.freeze()?;
-    let (producer, producing) = (stage.producer(), options.clone());
-    tokio::task::spawn_blocking(move || produce(&producer, &producing)).await??;
-    let count = options.drain_events;
-    let read = bare::count(brokers, topic, ends, count);
-    let (counted, drained);
-    if number.is_multiple_of(2) {
-        counted = read.await?;
-        drop(frozen);
-        drained = drain(&stage.gateway, before, count, found).await?;
-    } else {
-        drop(frozen);
-        drained = drain(&stage.gateway, before, count, found).await?;
-        counted = read.await?;
+/// One kind of events, and who gets them.
+struct Drain<'a> {
+    stage: &'a Stage,
+    clients: &'a Clients,
+    options: &'a DrainOptions,
+    wanted: Wanted,
+}
+
+impl Drain<'_> {
+    /// Produces what both read; who reads first changes with each round.
+    async fn round(&self, number: u32, found: &mut Rounds) -> anyhow::Result<()> {
+        let Self {
+            stage,
+            options,
+            wanted,
+            ..
+        } = *self;
+        stage.settle().await?;
+        let (brokers, topic) = (stage.gateway.brokers().to_owned(), stage.topic().to_owned());
+        let ends = bare::ends(brokers.clone(), topic.clone()).await?;
+        let audience = Audience::One(options.drain_clients as usize);
+        self.clients.tally().borrow_mut().begin(audience, None);
+        let before = consumed(&stage.gateway)?;
+        let frozen = stage.gateway.freeze()?;
+        let (producer, producing) = (stage.producer(), options.clone());
+        tokio::task::spawn_blocking(move || produce(&producer, &producing, wanted)).await??;
+        let count = options.drain_events;
+        let read = bare::count(brokers, topic, ends, count);
+        let (counted, drained);
+        if number.is_multiple_of(2) {
+            counted = read.await?;
+            drop(frozen);
+            drained = self.drain(before, found).await?;
+        } else {
+            drop(frozen);
+            drained = self.drain(before, found).await?;
+            counted = read.await?;
+        }
+        let bare = per_second(&counted, count)?;
+        let gateway = per_second(&drained, count)?;
+        eprintln!("drained: {gateway:.0} events/s; the bare consumer: {bare:.0}");
+        found.bare.add(bare);
+        found.gateway.add(gateway);
+        found.parts.add(gateway / bare);
+        Ok(())
     }
-    let bare = per_second(&counted, count)?;
-    let gateway = per_second(&drained, count)?;
-    eprintln!("drained: {gateway:.0} events/s; the bare consumer: {bare:.0}");
-    found.bare.add(bare);
-    found.gateway.add(gateway);
-    found.parts.add(gateway / bare);
-    Ok(())
+
+    /// Looks at how many events are through until all are; returns when it had been how many.
+    async fn drain(&self, before: u64, found: &mut Rounds) -> anyhow::Result<Vec<(Moment, u64)>> {
+        let (gateway, count) = (&self.stage.gateway, self.options.drain_events);
+        let usage_before = Usage::now(gateway.id())?;
+        let threads_before = usage::threads(gateway.id())?;
+        let began = Moment::now();
+        let mut seen = vec![(began, 0)];
+        let mut progress = began;
+        loop {
+            let now = match self.wanted {
+                Wanted::Nobody => consumed(gateway)? - before,
+                Wanted::One => self.clients.tally().borrow().received,
+            };
+            let at = Moment::now();
+            if seen.last().is_some_and(|(_, last)| now > *last) {
+                progress = at;
+                seen.push((at, now));
+            }
+            if now >= count {
+                break;
+            }
+            let is_stuck = at.since(progress) > STANDSTILL;
+            ensure!(
+                !is_stuck,
+                "nothing comes any more after {now} of {count} events"
+            );
+            sleep(LOOK_EVERY).await;
+        }
+        let elapsed = Moment::now().since(began);
+        let usage = Usage::now(gateway.id())?;
+        let cpu = usage.server.all - usage_before.server.all;
+        found.cpu.add(per_million(cpu, count));
+        let others = usage.others_since(&usage_before, elapsed);
+        found.others.add(others * 100.0);
+        found.threads += usage::threads(gateway.id())? - threads_before;
+        // Whether more comes than there is.
+        sleep(LOOK_EVERY * 4).await;
+        found.faults += self.faults(consumed(gateway)? - before);
+        Ok(seen)
+    }
+
+    fn faults(&self, consumed: u64) -> Faults {
+        let tally = self.clients.tally().borrow();
+        let (received, wanted) = match self.wanted {
+            Wanted::Nobody => (tally.received, 0),
+            Wanted::One => (tally.received, self.options.drain_events),
+        };
+        Faults {
+            lost: wanted.saturating_sub(received),
+            twice: tally.duplicates + (consumed - self.options.drain_events),
+            late: tally.out_of_order,
+            foreign: tally.misdirected + received.saturating_sub(wanted),
+            closed: tally.closed,
+        }
+    }
 }
 
 /// Sends the events, spread over all partitions, as fast as the broker takes them.
 ///
 /// Blocks: for a thread of its own.
-fn produce(producer: &Producer, options: &DrainOptions) -> anyhow::Result<()> {
+fn produce(producer: &Producer, options: &DrainOptions, wanted: Wanted) -> anyhow::Result<()> {
     let began = Moment::now();
     let bytes = usize::try_from(options.drain_event_bytes)?;
     for number in 0..options.drain_events {
         let due = Moment::now();
-        let to = VALUES + number % VALUES;
+        let to = options.to(wanted, number);
         let event = Stamp { number, due }.event_of(FOR_ONE, to, bytes);
-        let partition = i32::try_from(number % u64::from(PARTITIONS))?;
+        let partition = i32::try_from(to % u64::from(PARTITIONS))?;
         producer.put(partition, &to.to_string(), &event)?;
     }
     producer.flush()?;
     let elapsed = Moment::now().since(began);
     eprintln!("produced: {} events in {elapsed:.1?}", options.drain_events);
     Ok(())
-}
-
-/// Looks at how many events the instance has consumed until it has all; returns when it had how many.
-async fn drain(
-    gateway: &Gateway,
-    before: u64,
-    count: u64,
-    found: &mut Rounds,
-) -> anyhow::Result<Vec<(Moment, u64)>> {
-    let usage_before = Usage::now(gateway.id())?;
-    let threads_before = usage::threads(gateway.id())?;
-    let began = Moment::now();
-    let mut seen = vec![(began, 0)];
-    let mut progress = began;
-    loop {
-        let now = consumed(gateway)? - before;
-        let at = Moment::now();
-        if seen.last().is_some_and(|(_, last)| now > *last) {
-            progress = at;
-            seen.push((at, now));
-        }
-        if now >= count {
-            break;
-        }
-        let is_stuck = at.since(progress) > STANDSTILL;
-        ensure!(!is_stuck, "the instance consumes nothing any more");
-        sleep(LOOK_EVERY).await;
-    }
-    let elapsed = Moment::now().since(began);
-    let usage = Usage::now(gateway.id())?;
-    let cpu = usage.server.all - usage_before.server.all;
-    found.cpu.add(per_million(cpu, count));
-    found
-        .others
-        .add(usage.others_since(&usage_before, elapsed) * 100.0);
-    found.threads += usage::threads(gateway.id())? - threads_before;
-    // Whether more comes than there is.
-    sleep(LOOK_EVERY * 4).await;
-    found.faults.twice += consumed(gateway)? - before - count;
-    Ok(seen)
 }
 
 /// Returns how many records the instance has consumed.
@@ -222,12 +278,17 @@ fn reached(seen: &[(Moment, u64)], number: u64) -> Option<Moment> {
         })
 }
 
-fn show(options: &DrainOptions, found: &Rounds, sheet: &mut Sheet) {
+fn show(options: &DrainOptions, wanted: Wanted, found: &Rounds, sheet: &mut Sheet) {
     let DrainOptions {
         drain_events,
         drain_event_bytes,
         drain_clients,
+        ..
     } = options;
+    let wanted = match wanted {
+        Wanted::Nobody => format!("{drain_clients} clients want others"),
+        Wanted::One => format!("each for one of {drain_clients} clients, which read them"),
+    };
     let none = || "–".to_owned();
     let bare = vec![
         "bare consumer, which counts".to_owned(),
@@ -240,7 +301,7 @@ fn show(options: &DrainOptions, found: &Rounds, sheet: &mut Sheet) {
     let gateway = vec![
         format!(
             "{drain_events} events of {drain_event_bytes} bytes, {PARTITIONS} partitions, \
-             {drain_clients} clients want others"
+             {wanted}"
         ),
         found.gateway.whole(),
         found.parts.show(ratio),

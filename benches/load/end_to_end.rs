@@ -74,6 +74,18 @@ struct Rounds {
 pub(crate) async fn measure(
     options: &EndToEndOptions,
     rounds: u32,
+    kafka: Option<&str>,
+    sheet: &mut Sheet,
+) -> anyhow::Result<()> {
+    Setup::with(kafka, async |setup| {
+        measure_all(options, rounds, setup, sheet).await
+    })
+    .await
+}
+
+async fn measure_all(
+    options: &EndToEndOptions,
+    rounds: u32,
     setup: &Setup,
     sheet: &mut Sheet,
 ) -> anyhow::Result<()> {

@@ -148,16 +148,16 @@ pub(crate) const fn sheet() -> Sheet {
 pub(crate) async fn measure(
     options: &IdleOptions,
     rounds: u32,
-    setup: &Setup,
+    kafka: Option<&str>,
     sheet: &mut Sheet,
 ) -> anyhow::Result<()> {
-    let certificate = Certificate::new(setup.dir())?;
     let kinds = options.kinds();
     let mut found = vec![Rounds::default(); kinds.len()];
     for _ in 0..rounds {
         let mut floor = None;
         for (kind, found) in kinds.iter().zip(&mut found) {
-            let idle = open(setup, &certificate, kind).await?;
+            // Each in a cluster of its own, as sessions stay in the shared state.
+            let idle = Setup::with(kafka, async |setup| open(setup, kind).await).await?;
             eprintln!("measured: {}, {:.0} B each", kind.name(), idle.bytes_each);
             if kind.wants == Wants::Floor {
                 floor = Some(idle.opens_per_second);
@@ -214,15 +214,16 @@ impl Process {
 }
 
 /// Opens connections that get nothing, closes them, and reads what they cost.
-async fn open(setup: &Setup, certificate: &Certificate, kind: &Kind) -> anyhow::Result<Idle> {
+async fn open(setup: &Setup, kind: &Kind) -> anyhow::Result<Idle> {
+    let certificate = Certificate::new(setup.dir())?;
     let way = kind.way;
     let process = match kind.wants {
         Wants::Floor => Process::Floor(Floor::start(0)?),
         Wants::All | Wants::Own => {
-            Process::Gateway(Gateway::start_with(setup, &way.settings(certificate)).await?)
+            Process::Gateway(Gateway::start_with(setup, &way.settings(&certificate)).await?)
         }
     };
-    let entrance = Entrance::new(way, process.address(way), certificate)?;
+    let entrance = Entrance::new(way, process.address(way), &certificate)?;
     let pid = process.id();
     let wants = |number| kind.subscriptions(number);
     // So that what the first connections bring into memory once does not count for each.

@@ -17,6 +17,8 @@ use crate::usage;
 const ASK_EVERY: Duration = Duration::from_millis(2);
 /// For how long the events are gathered that are there at start.
 const LINGER: Duration = Duration::from_millis(5);
+/// How many events are sent together at most.
+const MOST: u32 = 10_000;
 /// The name of the instance, the same each time, as after a restart.
 const INSTANCE: (&str, &str) = ("INSTANCE_ID", "bench-start");
 
@@ -26,7 +28,8 @@ pub(crate) struct StartOptions {
     /// How often
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     start_rounds: u32,
-    /// How many events there are in the topic; before that it is measured without any
+    /// How many events there are in the topic, where the broker is not embedded; before that it is
+    /// measured without any
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     start_events: u64,
 }
@@ -56,6 +59,17 @@ struct Rounds {
 /// Measures starts with an empty topic, and with events in it.
 pub(crate) async fn measure(
     options: &StartOptions,
+    kafka: Option<&str>,
+    sheet: &mut Sheet,
+) -> anyhow::Result<()> {
+    Setup::with(kafka, async |setup| {
+        measure_all(options, setup, sheet).await
+    })
+    .await
+}
+
+async fn measure_all(
+    options: &StartOptions,
     setup: &Setup,
     sheet: &mut Sheet,
 ) -> anyhow::Result<()> {
@@ -67,11 +81,17 @@ pub(crate) async fn measure(
         ("KAFKA_SOURCE_PARTITIONS", &*partitions),
         ("DATA_DIR", &*data),
     ];
-    for events in [0, options.start_events] {
+    // The embedded broker takes minutes for so many.
+    let sizes = if setup.is_embedded() {
+        vec![0]
+    } else {
+        vec![0, options.start_events]
+    };
+    for events in sizes {
         let gateway = Gateway::start_with(setup, &settings).await?;
         if events > 0 {
-            let most = if setup.is_embedded() { 100 } else { 10_000 };
-            let producer = Producer::gathering(gateway.brokers(), &setup.topic(), LINGER, most)?;
+            let topic = setup.topic();
+            let producer = Producer::gathering(gateway.brokers(), &topic, LINGER, MOST)?;
             let production = Production {
                 first: 0,
                 count: events,

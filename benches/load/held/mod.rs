@@ -70,7 +70,7 @@ impl Way {
     }
 
     /// Returns what an instance is told so that it can be connected to in this way.
-    pub(crate) fn settings<'a>(self, certificate: &'a Certificate) -> Vec<(&'a str, &'a str)> {
+    pub(crate) fn settings(self, certificate: &Certificate) -> Vec<(&str, &str)> {
         let mut settings = vec![("LONGPOLL_TIMEOUT", LONG)];
         if self.is_encrypted() {
             settings.extend(certificate.settings());

@@ -36,15 +36,22 @@ pub(super) async fn wait(
     let answer = poll.hear().await?;
     ensure!(find(answer.as_bytes(), SUBSCRIBED).is_some(), "{answer}");
     poll.ask().await?;
-    let mut socket = poll.socket;
     Ok(Box::pin(async move {
-        // No event is to come, so whatever comes is an end.
-        let mut scratch = [0; 1];
-        drop(socket.read(&mut scratch).await);
+        if let Err(error) = poll.go_on().await {
+            eprintln!("a poll has ended: {error:#}");
+        }
     }))
 }
 
 impl Poll {
+    /// Polls again whenever there is an answer.
+    async fn go_on(&mut self) -> anyhow::Result<()> {
+        loop {
+            self.hear().await?;
+            self.ask().await?;
+        }
+    }
+
     async fn ask(&mut self) -> anyhow::Result<()> {
         let Self { target, server, .. } = self;
         let mut request = format!("GET {target} HTTP/1.1\r\nhost: {server}\r\n");
