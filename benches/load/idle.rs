@@ -157,6 +157,7 @@ pub(crate) async fn measure(
         let mut floor = None;
         for (kind, found) in kinds.iter().zip(&mut found) {
             // Each in a cluster of its own, as sessions stay in the shared state.
+            let kafka = kafka.filter(|_| kind.wants != Wants::Floor);
             let idle = Setup::with(kafka, async |setup| open(setup, kind).await).await?;
             eprintln!("measured: {}, {:.0} B each", kind.name(), idle.bytes_each);
             if kind.wants == Wants::Floor {
