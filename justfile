@@ -37,6 +37,13 @@ bench *arguments:
 load *arguments:
     cargo bench --locked --bench load -- {{ arguments }}
 
+# Measure what one node holds, with a Kafka on loopback: just capacity 127.0.0.1:9092
+capacity kafka:
+    just load --kafka {{ kafka }} --rounds 3 --scenarios drain,end-to-end,start
+    just load --kafka {{ kafka }} --rounds 3 --scenarios delivery --subscribers 1000,5000 --seconds 5
+    just load --kafka {{ kafka }} --rounds 3 --scenarios delivery --curve --seconds 5
+    just load --kafka {{ kafka }} --rounds 3 --scenarios idle --connections 1000,5000,19000
+
 # Check the binary with clients that other people wrote
 foreign:
     cargo build --release --locked

@@ -3,8 +3,9 @@
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -21,6 +22,8 @@ use crate::tally::{Book, Tally};
 const OPENING: usize = 64;
 /// How long one connection may take to open.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How many clients connect from one address.
+const CLIENTS_PER_ADDRESS: usize = 10_000;
 /// How much the kernel keeps for a client that reads nothing.
 const NARROW_BYTES: u32 = 32 * 1024;
 /// A masked pong without payload.
@@ -37,7 +40,7 @@ pub(crate) enum Transport {
 #[derive(Debug)]
 pub(crate) struct Clients {
     tally: Rc<RefCell<Tally>>,
-    tasks: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Clients {
@@ -48,9 +51,11 @@ impl Clients {
         count: usize,
         subscriptions: impl Fn(usize) -> String,
     ) -> anyhow::Result<Self> {
+        let crowd = Crowd::new();
         let opened: Vec<(usize, Client)> = futures_util::stream::iter(0..count)
             .map(|number| {
-                let opening = Client::open(Door::new(server, transport, subscriptions(number)));
+                let door = Door::new(server, transport, subscriptions(number));
+                let opening = Client::open(door.from(crowd.address(number)));
                 async move {
                     let client = tokio::time::timeout(PATIENCE, opening).await;
                     let client = client.context("not in time").and_then(|opened| opened);
@@ -69,17 +74,33 @@ impl Clients {
         for (number, client) in opened {
             tasks.spawn_local(client.listen(number, Rc::clone(&tally), Rc::clone(&scratch)));
         }
-        Ok(Self { tally, tasks })
-    }
-
-    /// Returns how many are open.
-    pub(crate) fn count(&self) -> usize {
-        self.tasks.len()
+        Ok(Self {
+            tally,
+            _tasks: tasks,
+        })
     }
 
     /// Returns what they have received; borrowed only between awaits.
     pub(crate) fn tally(&self) -> &RefCell<Tally> {
         &self.tally
+    }
+}
+
+/// The addresses of clients that are opened together: others than those of all earlier ones, as ports
+/// stay taken for a minute after their connections, and enough of them that ports suffice.
+#[derive(Debug)]
+pub(crate) struct Crowd(u8);
+
+impl Crowd {
+    pub(crate) fn new() -> Self {
+        static CROWDS: AtomicU8 = AtomicU8::new(0);
+        Self(CROWDS.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Returns where a client connects from; all of 127.0.0.0/8 is loopback.
+    pub(crate) fn address(&self, number: usize) -> Ipv4Addr {
+        let part = u8::try_from(number / CLIENTS_PER_ADDRESS).unwrap_or(u8::MAX);
+        Ipv4Addr::new(127, self.0, part, 2)
     }
 }
 
@@ -90,6 +111,7 @@ pub(crate) struct Door {
     transport: Transport,
     subscriptions: String,
     cursor: Option<String>,
+    source: Option<Ipv4Addr>,
     is_narrow: bool,
 }
 
@@ -104,8 +126,15 @@ impl Door {
             transport,
             subscriptions,
             cursor: None,
+            source: None,
             is_narrow: false,
         }
+    }
+
+    /// Connects from an address of this machine.
+    pub(crate) const fn from(mut self, source: Ipv4Addr) -> Self {
+        self.source = Some(source);
+        self
     }
 
     /// Goes on after a cursor.
@@ -122,6 +151,9 @@ impl Door {
 
     async fn connect(&self) -> std::io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
+        if let Some(source) = self.source {
+            socket.bind((source, 0).into())?;
+        }
         if self.is_narrow {
             socket.set_recv_buffer_size(NARROW_BYTES)?;
         }
@@ -138,15 +170,19 @@ impl Door {
             ),
         };
         let server = self.server;
-        let query = utf8_percent_encode(&self.subscriptions, NON_ALPHANUMERIC);
+        let target = target(path, &self.subscriptions);
         let cursor = match &self.cursor {
             Some(cursor) => format!("last-event-id: {cursor}\r\n"),
             None => String::new(),
         };
-        format!(
-            "GET /_rig/v1/connection/{path}?subscriptions={query} HTTP/1.1\r\nhost: {server}\r\n{headers}{cursor}\r\n"
-        )
+        format!("GET {target} HTTP/1.1\r\nhost: {server}\r\n{headers}{cursor}\r\n")
     }
+}
+
+/// Returns what is asked for to connect with these subscriptions.
+pub(crate) fn target(path: &str, subscriptions: &str) -> String {
+    let query = utf8_percent_encode(subscriptions, NON_ALPHANUMERIC);
+    format!("/_rig/v1/connection/{path}?subscriptions={query}")
 }
 
 /// One connection.
@@ -243,7 +279,9 @@ impl Client {
                 Ok(0) => break,
                 Ok(count) => {
                     let bytes = scratch.get(..count).unwrap_or_default();
-                    self.take(bytes, number, &mut *tally.borrow_mut());
+                    let mut tally = tally.borrow_mut();
+                    tally.on_read(count);
+                    self.take(bytes, number, &mut *tally);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => break,

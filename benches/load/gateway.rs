@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::event::EXTRACTORS;
+use crate::producer;
 
 /// How long an instance may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often is asked whether an instance is ready.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// What all instances of a run have in common.
 #[derive(Debug)]
@@ -24,8 +28,8 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Makes the folder of a run; without `kafka`, instances start their embedded brokers.
-    pub(crate) fn new(kafka: Option<&str>) -> anyhow::Result<Self> {
+    /// Makes the folder; without `kafka`, instances start their embedded brokers.
+    fn new(kafka: Option<&str>) -> anyhow::Result<Self> {
         let name = format!("sluicegate-bench-{}", uuid::Uuid::new_v4().simple());
         let dir = std::env::temp_dir().join(&name);
         std::fs::create_dir(&dir).with_context(|| dir.display().to_string())?;
@@ -36,6 +40,26 @@ impl Setup {
             kafka,
             started: std::cell::Cell::new(0),
         })
+    }
+
+    /// Makes the folder of a run for `play`, and removes what both have left.
+    pub(crate) async fn with<T>(
+        kafka: Option<&str>,
+        play: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let setup = Self::new(kafka)?;
+        let played = play(&setup).await;
+        if let Some(kafka) = kafka {
+            let topics = setup.topics();
+            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+            producer::delete(kafka, &names).await?;
+        }
+        played
+    }
+
+    /// Returns the folder, which goes with this.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Returns whether instances start their embedded brokers.
@@ -49,7 +73,7 @@ impl Setup {
     }
 
     /// Returns the topics that instances have made.
-    pub(crate) fn topics(&self) -> [String; 3] {
+    fn topics(&self) -> [String; 3] {
         [
             self.topic(),
             format!("{}.state", self.name),
@@ -71,6 +95,8 @@ impl Drop for Setup {
 pub(crate) struct Gateway {
     child: Child,
     public: SocketAddr,
+    /// Open if there is a certificate.
+    encrypted: SocketAddr,
     internal: SocketAddr,
     brokers: String,
     log: PathBuf,
@@ -82,13 +108,23 @@ impl Gateway {
         Self::start_with(setup, &[]).await
     }
 
-    /// Starts an instance with further settings.
+    /// Starts an instance with further settings, and waits until it is ready.
     pub(crate) async fn start_with(
         setup: &Setup,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
+        let mut gateway = Self::launch(setup, settings)?;
+        // The first says that Kafka is read, the second that the public port is open.
+        for path in ["/readyz", "/health"] {
+            gateway.wait_for(path, ASK_EVERY).await?;
+        }
+        Ok(gateway)
+    }
+
+    /// Starts an instance with further settings, which is not ready yet.
+    pub(crate) fn launch(setup: &Setup, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let number = setup.started.replace(setup.started.get() + 1);
-        let [public, internal, broker] = free_ports()?;
+        let [public, encrypted, internal, internal_encrypted, broker] = free_ports()?;
         let data = setup.dir.join(format!("data-{number}"));
         let log = setup.dir.join(format!("log-{number}"));
         let output = File::create(&log)?;
@@ -98,6 +134,8 @@ impl Gateway {
             .env_clear()
             .env("INBOUND_BIND_ADDRESS", "127.0.0.1")
             .env("INBOUND_PORT", public.port().to_string())
+            .env("INBOUND_HTTPS_PORT", encrypted.port().to_string())
+            .env("API_HTTPS_PORT", internal_encrypted.port().to_string())
             .env("API_HTTP_PORT", internal.port().to_string())
             .env("EMBEDDED_KAFKA_PORT", broker.port().to_string())
             .env("DATA_DIR", &data)
@@ -118,19 +156,22 @@ impl Gateway {
         }
         let child = command.spawn().context("could not start the binary")?;
         let brokers = setup.kafka.clone().unwrap_or_else(|| broker.to_string());
-        let mut gateway = Self {
+        Ok(Self {
             child,
             public,
+            encrypted,
             internal,
             brokers,
             log,
-        };
-        gateway.wait_until_ready().await?;
-        Ok(gateway)
+        })
     }
 
     pub(crate) const fn public(&self) -> SocketAddr {
         self.public
+    }
+
+    pub(crate) const fn encrypted(&self) -> SocketAddr {
+        self.encrypted
     }
 
     pub(crate) fn brokers(&self) -> &str {
@@ -154,22 +195,49 @@ impl Gateway {
         Ok(sum?)
     }
 
-    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+    /// Lets the process stand still until what is returned is dropped.
+    pub(crate) fn freeze(&self) -> anyhow::Result<Frozen> {
+        let pid = self.id();
+        signal("STOP", pid)?;
+        Ok(Frozen { pid })
+    }
+
+    /// Asks every so long until it answers with 200.
+    pub(crate) async fn wait_for(&mut self, path: &str, every: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        // The first says that Kafka is read, the second that the public port is open.
-        for path in ["/readyz", "/health"] {
-            while !is_ok(self.internal, path).unwrap_or(false) {
-                if let Some(status) = self.child.try_wait()? {
-                    bail!("the binary ended with {status}:\n{}", tail(&self.log)?);
-                }
-                if Instant::now() > deadline {
-                    bail!("{path} did not say 200 in time:\n{}", tail(&self.log)?);
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        while !is_ok(self.internal, path).unwrap_or(false) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the binary ended with {status}:\n{}", tail(&self.log)?);
             }
+            if Instant::now() > deadline {
+                bail!("{path} did not say 200 in time:\n{}", tail(&self.log)?);
+            }
+            tokio::time::sleep(every).await;
         }
         Ok(())
     }
+}
+
+/// An instance that stands still until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pid: u32,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Err(error) = signal("CONT", self.pid) {
+            eprintln!("could not wake up the process {}: {error:#}", self.pid);
+        }
+    }
+}
+
+/// Sends a signal to a process of this run; `kill` is part of every shell.
+fn signal(name: &str, pid: u32) -> anyhow::Result<()> {
+    let script = format!("kill -{name} {pid}");
+    let status = Command::new("sh").args(["-c", &script]).status()?;
+    ensure!(status.success(), "{script}: {status}");
+    Ok(())
 }
 
 impl Drop for Gateway {

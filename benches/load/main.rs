@@ -14,7 +14,20 @@
 //! `--scenarios` says what is measured, each on instances of its own; the exit status is 1 if anybody
 //! missed an event, got one twice, out of its partition's order or without asking for it.
 //!
-//! - `delivery` (the default): idle connections, fan-out and unicast.
+//! - `delivery` (the default): fan-out to `--subscribers` clients and unicast among as many as the
+//!   first of these, at a rate and with a window of events in flight, for `--seconds` each, to event
+//!   streams and WebSockets, beside the floor. `--curve` measures 1,000 to 19,000 clients and 1 to
+//!   10,000 events a second instead.
+//! - `idle`: memory of `--connections` connections that get nothing, of each of the `--ways`, with the
+//!   same subscription for all and with a personal one for each; how many are opened in a second, what
+//!   opening and keeping them costs, and the memory after their end. Each kind has a process of its own.
+//! - `drain`: `--drain-events` wait in Kafka; how many a second go through decoding, fields and
+//!   matching, when nobody wants them and when each is for one client, beside a consumer that reads the
+//!   same ones and only counts. Needs `--kafka`.
+//! - `end-to-end`: latency from the producer (`linger.ms=0`, `acks=1`) to the client that an event is
+//!   for, beside a bare consumer that reads the same events meanwhile.
+//! - `start`: time from execution until `/readyz` says 200, and the memory then, beside how long Kafka
+//!   takes to tell a bare client the partitions and their ends.
 //! - `replay`: one client comes back after `--replay-events` events over 12 partitions, of which all
 //!   match or 1 in 100; and how long it takes from a reconnect, `--behind-events` events behind, until
 //!   the first event is read that was produced after it. Each round has events of its own, so that
@@ -28,6 +41,12 @@
 //! `replay` and `storm` run with everything in the memory of the instance and with next to nothing
 //! there, so that all comes from Kafka; `--from ring` and `--from kafka` choose one.
 //!
+//! The floor is a second process of this program: one thread, which writes ready frames, as long as
+//! the gateway's, each with one write, and does nothing else. The bench feeds it without Kafka. What is
+//! compared is measured in turns, `--rounds` times; tables show the median and, where there were
+//! several rounds, the least and the most; ratios are those of the same round. Clients connect from
+//! many addresses of 127.0.0.0/8, so that ports suffice.
+//!
 //! Latency counts from when an event was due (at a rate) or sent (in a window) to when a client has
 //! read it whole; at a rate of megabytes, events are due in bursts every 5 ms. CPU is that of the
 //! binary, the embedded broker included, per million deliveries or opened connections; "of it shards"
@@ -39,20 +58,29 @@
     reason = "the table is the output"
 )]
 
+mod bare;
+mod certificate;
 mod clients;
+mod delivery;
+mod drain;
+mod end_to_end;
 mod event;
-mod figures;
 mod files;
+mod floor;
 mod gateway;
+mod held;
 mod histories;
+mod idle;
 mod live;
+mod load;
+mod median;
 mod producer;
 mod production;
 mod replay;
-mod scenarios;
 mod sheet;
 mod stage;
 mod stalled;
+mod start;
 mod storm;
 mod tally;
 mod usage;
@@ -61,24 +89,23 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
+use crate::delivery::DeliveryOptions;
+use crate::drain::DrainOptions;
+use crate::end_to_end::EndToEndOptions;
+use crate::idle::IdleOptions;
 use crate::replay::ReplayOptions;
 use crate::sheet::Sheet;
 use crate::stage::Source;
 use crate::stalled::StalledOptions;
+use crate::start::StartOptions;
 use crate::storm::StormOptions;
+
+/// After how long a scenario is given up.
+const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// Measures one instance of the release binary on loopback
 #[derive(Debug, Clone, clap::Parser)]
 struct Options {
-    /// How many idle connections of each transport to open
-    #[arg(long, env = "SLUICEGATE_BENCH_CONNECTIONS", default_value_t = 5_000)]
-    connections: usize,
-    /// How many clients get events
-    #[arg(long, env = "SLUICEGATE_BENCH_SUBSCRIBERS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
-    subscribers: u32,
-    /// How long each of the four loads lasts
-    #[arg(long, env = "SLUICEGATE_BENCH_SECONDS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=120))]
-    seconds: u32,
     /// What to measure, separated by commas
     #[arg(
         long,
@@ -91,6 +118,19 @@ struct Options {
     /// Where the events come from for those who come back in `replay` and `storm`
     #[arg(long, value_enum, value_delimiter = ',', default_value = "ring,kafka")]
     from: Vec<Source>,
+    /// How often what is compared is measured, in turns; the median counts
+    #[arg(long, env = "SLUICEGATE_BENCH_ROUNDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
+    rounds: u32,
+    #[command(flatten)]
+    delivery: DeliveryOptions,
+    #[command(flatten)]
+    idle: IdleOptions,
+    #[command(flatten)]
+    drain: DrainOptions,
+    #[command(flatten)]
+    end_to_end: EndToEndOptions,
+    #[command(flatten)]
+    start: StartOptions,
     #[command(flatten)]
     replay: ReplayOptions,
     #[command(flatten)]
@@ -100,6 +140,9 @@ struct Options {
     /// Brokers on loopback to use in place of the embedded one
     #[arg(long, env = "SLUICEGATE_BENCH_KAFKA", value_parser = gateway::on_loopback)]
     kafka: Option<String>,
+    /// Be the floor that an instance is compared with, for another process of this program
+    #[arg(long, hide = true)]
+    serve_floor: bool,
     /// Set by `cargo bench`; nothing is measured without it
     #[arg(long)]
     bench: bool,
@@ -110,8 +153,16 @@ struct Options {
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Scenario {
-    /// Idle connections, and events to those who are connected
+    /// Events to those who are connected, beside the floor
     Delivery,
+    /// What connections cost that get nothing, of every kind
+    Idle,
+    /// How fast what nobody wants goes through, beside a consumer that only counts
+    Drain,
+    /// How long an event takes from its producer to a client, beside a bare consumer
+    EndToEnd,
+    /// How long an instance takes until it is ready
+    Start,
     /// How fast one client that comes back gets what it has missed, and when it is live
     Replay,
     /// Many clients that come back within a few seconds, while one is live
@@ -121,19 +172,14 @@ enum Scenario {
 }
 
 impl Options {
-    /// Returns after how long a scenario is given up.
-    fn patience(&self, scenario: Scenario) -> Duration {
-        match scenario {
-            Scenario::Delivery => Duration::from_secs(50 + 5 * u64::from(self.seconds)),
-            Scenario::Replay | Scenario::Storm | Scenario::Stalled => Duration::from_secs(1_200),
-        }
-    }
-
     /// Returns how many connections there are at most at a time.
     fn most_connections(&self) -> usize {
         let of = |scenario: &Scenario| match scenario {
-            Scenario::Delivery => self.connections.max(self.subscribers as usize),
-            Scenario::Replay => 1,
+            Scenario::Delivery => self.delivery.most_connections(),
+            Scenario::Idle => self.idle.most_connections(),
+            Scenario::Drain => self.drain.drain_clients as usize,
+            Scenario::EndToEnd => self.end_to_end.end_to_end_clients as usize,
+            Scenario::Replay | Scenario::Start => 1,
             Scenario::Storm => self.storm.storm_clients as usize,
             Scenario::Stalled => {
                 (self.stalled.stalled_clients + self.stalled.stalled_readers) as usize
@@ -156,6 +202,9 @@ fn main() -> anyhow::Result<()> {
     {
         return Ok(());
     }
+    if options.serve_floor {
+        return floor::serve();
+    }
     files::allow(options.most_connections())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -176,10 +225,9 @@ fn main() -> anyhow::Result<()> {
 
 /// Measures a scenario, until it takes too long or is interrupted.
 async fn bounded(options: &Options, scenario: Scenario) -> anyhow::Result<bool> {
-    let patience = options.patience(scenario);
     tokio::select! {
         is_faultless = measure(options, scenario) => is_faultless,
-        () = tokio::time::sleep(patience) => Err(anyhow::anyhow!("gave up after {patience:?}")),
+        () = tokio::time::sleep(PATIENCE) => Err(anyhow::anyhow!("gave up after {PATIENCE:?}")),
         interrupted = interrupted() => {
             interrupted?;
             Err(anyhow::anyhow!("interrupted"))
@@ -189,12 +237,32 @@ async fn bounded(options: &Options, scenario: Scenario) -> anyhow::Result<bool> 
 
 /// Measures a scenario and prints what was found; returns whether nobody missed anything.
 async fn measure(options: &Options, scenario: Scenario) -> anyhow::Result<bool> {
-    let kafka = options.kafka.as_deref();
+    let (rounds, kafka) = (options.rounds, options.kafka.as_deref());
     let sheets = match scenario {
         Scenario::Delivery => {
-            let table = scenarios::run(options).await?;
-            println!("\n{table}");
-            return Ok(table.is_faultless());
+            let mut sheet = delivery::sheet();
+            delivery::measure(&options.delivery, rounds, kafka, &mut sheet).await?;
+            vec![sheet]
+        }
+        Scenario::Idle => {
+            let mut sheet = idle::sheet();
+            idle::measure(&options.idle, rounds, kafka, &mut sheet).await?;
+            vec![sheet]
+        }
+        Scenario::Drain => {
+            let mut sheet = drain::sheet();
+            drain::measure(&options.drain, rounds, kafka, &mut sheet).await?;
+            vec![sheet]
+        }
+        Scenario::EndToEnd => {
+            let mut sheet = end_to_end::sheet();
+            end_to_end::measure(&options.end_to_end, rounds, kafka, &mut sheet).await?;
+            vec![sheet]
+        }
+        Scenario::Start => {
+            let mut sheet = start::sheet();
+            start::measure(&options.start, kafka, &mut sheet).await?;
+            vec![sheet]
         }
         Scenario::Replay => {
             let mut sheets = replay::sheets();
@@ -219,7 +287,7 @@ async fn measure(options: &Options, scenario: Scenario) -> anyhow::Result<bool> 
     for sheet in &sheets {
         println!("\n{sheet}");
     }
-    println!("{}", figures::machine(kafka.is_none()));
+    println!("{}", sheet::machine(kafka.is_none()));
     Ok(sheets.iter().all(Sheet::is_faultless))
 }
 

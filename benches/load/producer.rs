@@ -14,7 +14,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 
-use crate::event::{FOR_ALL, FOR_ONE, Moment, Stamp};
+use crate::event::{Moment, Stamp};
 use crate::tally::Audience;
 
 /// How long the producer waits for a permit before it takes an event for lost.
@@ -38,6 +38,41 @@ pub(crate) struct Plan {
     pub(crate) audience: Audience,
     pub(crate) pace: Pace,
     pub(crate) duration: Duration,
+}
+
+impl Plan {
+    /// Calls `send` for each event when it is its turn; returns how many there were.
+    ///
+    /// Blocks: for a thread of its own.
+    pub(crate) fn follow(
+        &self,
+        mut send: impl FnMut(Stamp) -> anyhow::Result<()>,
+    ) -> anyhow::Result<u64> {
+        let began = Moment::now();
+        let end = began.after(self.duration);
+        let mut number = 0;
+        loop {
+            let due = match &self.pace {
+                Pace::PerSecond(rate) => {
+                    let due = began.after(Duration::from_secs(number) / *rate);
+                    std::thread::sleep(due.since(Moment::now()));
+                    due
+                }
+                Pace::Permits(permits) => {
+                    if permits.recv_timeout(PATIENCE).is_err() {
+                        break;
+                    }
+                    Moment::now()
+                }
+            };
+            if due >= end {
+                break;
+            }
+            send(Stamp { number, due })?;
+            number += 1;
+        }
+        Ok(number)
+    }
 }
 
 /// Sends events to one topic. Cheap to clone.
@@ -69,6 +104,18 @@ impl Producer {
         Self::gathering(brokers, topic, Duration::ZERO, 10_000)
     }
 
+    /// Sends each event at once, and is content when one broker has it.
+    pub(crate) fn careless(brokers: &str, topic: &str) -> anyhow::Result<Self> {
+        let client = config(brokers)
+            .set("linger.ms", "0")
+            .set("acks", "1")
+            .create_with_context(Failures::default())?;
+        Ok(Self {
+            client: Arc::new(client),
+            topic: topic.to_owned(),
+        })
+    }
+
     /// Waits for so long that events can be sent together, so many at most.
     pub(crate) fn gathering(
         brokers: &str,
@@ -92,29 +139,7 @@ impl Producer {
     ///
     /// Blocks: for a thread of its own.
     pub(crate) fn run(&self, plan: &Plan) -> anyhow::Result<u64> {
-        let began = Moment::now();
-        let end = began.after(plan.duration);
-        let mut number = 0;
-        loop {
-            let due = match &plan.pace {
-                Pace::PerSecond(rate) => {
-                    let due = began.after(Duration::from_secs(number) / *rate);
-                    std::thread::sleep(due.since(Moment::now()));
-                    due
-                }
-                Pace::Permits(permits) => {
-                    if permits.recv_timeout(PATIENCE).is_err() {
-                        break;
-                    }
-                    Moment::now()
-                }
-            };
-            if due >= end {
-                break;
-            }
-            self.send(Stamp { number, due }, plan.audience)?;
-            number += 1;
-        }
+        let number = plan.follow(|stamp| self.send(stamp, plan.audience))?;
         self.flush()?;
         Ok(number)
     }
@@ -158,11 +183,7 @@ impl Producer {
 
     fn send(&self, stamp: Stamp, audience: Audience) -> anyhow::Result<()> {
         let to = audience.to(stamp.number);
-        let event_type = match audience {
-            Audience::All(_) => FOR_ALL,
-            Audience::One(_) => FOR_ONE,
-        };
-        let (key, event) = (to.to_string(), stamp.event(event_type, to));
+        let (key, event) = (to.to_string(), stamp.event(audience.event_type(), to));
         let record = BaseRecord::to(&self.topic)
             .key(&key)
             .payload(&event)
@@ -193,7 +214,7 @@ pub(crate) async fn delete(brokers: &str, topics: &[&str]) -> anyhow::Result<()>
     Ok(())
 }
 
-fn config(brokers: &str) -> ClientConfig {
+pub(crate) fn config(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", brokers)

@@ -74,6 +74,17 @@ impl Sheet {
     }
 }
 
+/// Returns what figures depend on.
+pub(crate) fn machine(is_embedded: bool) -> String {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let broker = if is_embedded {
+        "embedded, in the process that is measured"
+    } else {
+        "outside of the process"
+    };
+    format!("{cores} cores, shared with the load generator; broker {broker}")
+}
+
 impl fmt::Display for Sheet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.columns.join(" | ");
@@ -89,13 +100,15 @@ impl fmt::Display for Sheet {
     }
 }
 
-/// Returns how many there were in a second.
+/// Divides a count.
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+pub(crate) fn part(count: u64, of: f64) -> f64 {
+    count as f64 / of.max(f64::EPSILON)
+}
+
+/// Returns how many there were in a second.
 pub(crate) fn rate(count: u64, elapsed: Duration) -> String {
-    format!(
-        "{:.0}",
-        count as f64 / elapsed.as_secs_f64().max(f64::EPSILON)
-    )
+    format!("{:.0}", part(count, elapsed.as_secs_f64()))
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> String {

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::clients::{Client, Door, Transport};
 use crate::gateway::{Gateway, Setup};
 use crate::histories::Histories;
-use crate::producer::{self, Producer};
+use crate::producer::Producer;
 use crate::production::{PARTITIONS, Production, Share};
 use crate::tally::Book as _;
 
@@ -74,14 +74,7 @@ impl Stage {
         settings: &[(&str, &str)],
         play: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let setup = Setup::new(kafka)?;
-        let played = Self::play(&setup, settings, play).await;
-        if let Some(kafka) = kafka {
-            let topics = setup.topics();
-            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-            producer::delete(kafka, &names).await?;
-        }
-        played
+        Setup::with(kafka, async |setup| Self::play(setup, settings, play).await).await
     }
 
     async fn play<T>(
@@ -112,6 +105,16 @@ impl Stage {
     /// Returns how an event stream with these subscriptions is opened.
     pub(crate) fn door(&self, subscriptions: String) -> Door {
         Door::new(self.gateway.public(), Transport::Sse, subscriptions)
+    }
+
+    /// Returns the topic of the events.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Returns the producer that gathers events.
+    pub(crate) fn producer(&self) -> Producer {
+        self.producer.clone()
     }
 
     /// Returns a producer that sends each event at once.

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
-use crate::event::{Moment, Stamp};
+use crate::event::{FOR_ALL, FOR_ONE, Moment, Stamp};
 
 /// Who gets an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,14 @@ impl Audience {
     pub(crate) fn clients(self) -> usize {
         let (Self::All(clients) | Self::One(clients)) = self;
         clients
+    }
+
+    /// Returns the type of its events.
+    pub(crate) const fn event_type(self) -> &'static str {
+        match self {
+            Self::All(_) => FOR_ALL,
+            Self::One(_) => FOR_ONE,
+        }
     }
 
     /// Returns the client that event `number` is for; 0 when it is for all.
@@ -53,6 +61,9 @@ pub(crate) trait Book {
     /// A client has read an event whole.
     fn on_event(&mut self, client: usize, stamp: Stamp);
 
+    /// A client has read so many bytes at once.
+    fn on_read(&mut self, _bytes: usize) {}
+
     /// The server has closed a connection.
     fn on_closed(&mut self);
 }
@@ -67,10 +78,16 @@ pub(crate) struct Tally {
     pub(crate) out_of_order: u64,
     /// Events that are for somebody else.
     pub(crate) misdirected: u64,
+    /// How often a client has read something.
+    pub(crate) reads: u64,
+    /// What the clients have read.
+    pub(crate) bytes: u64,
     /// Connections that the server closed.
     pub(crate) closed: u64,
     /// Of each event that a client saw for the first time, in microseconds.
     pub(crate) latencies_us: Vec<u32>,
+    /// Of events for one client, their numbers and latencies in microseconds.
+    pub(crate) of_one: Vec<(u64, u32)>,
     pub(crate) last: Option<Moment>,
 }
 
@@ -132,11 +149,19 @@ impl Book for Tally {
             Arrival::Next => {}
         }
         self.received += 1;
-        let latency = now.since(stamp.due);
-        self.latencies_us
-            .push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+        let latency_us = now.since(stamp.due).as_micros();
+        let latency_us = u32::try_from(latency_us).unwrap_or(u32::MAX);
+        self.latencies_us.push(latency_us);
+        if matches!(load.audience, Audience::One(_)) {
+            self.of_one.push((stamp.number, latency_us));
+        }
         self.last = Some(now);
         load.count_holder(stamp.number);
+    }
+
+    fn on_read(&mut self, bytes: usize) {
+        self.reads += 1;
+        self.bytes += bytes as u64;
     }
 
     fn on_closed(&mut self) {

@@ -1,12 +1,15 @@
 //! What Linux says about the memory and the processor time of processes.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::task::AbortHandle;
+
+use crate::median::per_million;
 
 /// How often memory is read where it is watched.
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
@@ -54,6 +57,60 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Cpu> {
         }
     }
     Ok(cpu)
+}
+
+/// Processor time by the names of threads, in seconds; threads that differ only in their numbers count
+/// together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Threads(BTreeMap<String, f64>);
+
+/// Returns the processor time of the threads of a process.
+pub(crate) fn threads(pid: u32) -> anyhow::Result<Threads> {
+    let mut threads = Threads::default();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end while we look.
+        let Ok((name, seconds)) = times(&format!("{}/stat", thread?.path().display())) else {
+            continue;
+        };
+        let name = name.trim_end_matches(|char: char| char.is_ascii_digit());
+        *threads.0.entry(name.to_owned()).or_default() += seconds;
+    }
+    Ok(threads)
+}
+
+impl std::ops::Sub for Threads {
+    type Output = Self;
+
+    fn sub(mut self, earlier: Self) -> Self {
+        for (name, seconds) in earlier.0 {
+            *self.0.entry(name).or_default() -= seconds;
+        }
+        self
+    }
+}
+
+impl std::ops::AddAssign for Threads {
+    fn add_assign(&mut self, other: Self) {
+        for (name, seconds) in other.0 {
+            *self.0.entry(name).or_default() += seconds;
+        }
+    }
+}
+
+impl Threads {
+    /// Returns what each used for a million of something, the busiest first.
+    pub(crate) fn per_million(&self, count: u64) -> String {
+        let mut used: Vec<(&String, &f64)> = self.0.iter().collect();
+        used.sort_unstable_by(|(_, one), (_, other)| other.total_cmp(one));
+        let used = used
+            .iter()
+            .map(|(name, seconds)| (name, per_million(**seconds, count)));
+        let shown = used.filter(|(_, seconds)| *seconds >= 0.005);
+        let texts: Vec<String> = shown
+            .map(|(name, seconds)| format!("{name} {seconds:.2}"))
+            .collect();
+        texts.join(", ")
+    }
 }
 
 /// Reads a name and the time spent in user and system mode from a `stat` file.
