@@ -90,13 +90,15 @@ async fn measure_all(
     sheet: &mut Sheet,
 ) -> anyhow::Result<()> {
     let gateway = Gateway::start(setup).await?;
-    let producer = Producer::careless(gateway.brokers(), &setup.topic())?;
+    let brokers = gateway.brokers().to_owned();
+    let producer = Producer::careless(&brokers, &setup.topic())?;
     let server = Server::Gateway(gateway, producer);
     let count = options.end_to_end_clients as usize;
     let clients = Clients::open(server.address(), Transport::Sse, count, wants_own).await?;
     let mut found = Rounds::default();
     for _ in 0..rounds {
-        round(options, setup, &server, &clients, &mut found).await?;
+        let watcher = Watcher::start(brokers.clone(), setup.topic()).await?;
+        round(options, &server, &clients, watcher, &mut found).await?;
     }
     found.show(options, sheet);
     Ok(())
@@ -104,23 +106,19 @@ async fn measure_all(
 
 async fn round(
     options: &EndToEndOptions,
-    setup: &Setup,
     server: &Server,
     clients: &Clients,
+    watcher: Watcher,
     found: &mut Rounds,
 ) -> anyhow::Result<()> {
-    let Server::Gateway(gateway, _) = server else {
-        return Ok(());
-    };
     let audience = Audience::One(options.end_to_end_clients as usize);
     let speed = Speed::PerSecond(options.end_to_end_rate);
-    let watcher = Watcher::start(gateway.brokers().to_owned(), setup.topic()).await?;
     server.deliver(clients, audience, speed, WARM_UP).await?;
-    let threads = usage::threads(gateway.id())?;
+    let threads = usage::threads(server.id())?;
     let began = Moment::now();
     let duration = Duration::from_secs(options.end_to_end_seconds);
     let deliveries = server.deliver(clients, audience, speed, duration).await?;
-    found.threads += usage::threads(gateway.id())? - threads;
+    found.threads += usage::threads(server.id())? - threads;
     let seen = watcher.stop().await?;
     let bare: HashMap<u64, u32> = seen
         .iter()
@@ -132,27 +130,9 @@ async fn round(
         bare.len() as u64 == expected,
         "the bare consumer has not seen every event"
     );
-    let mut same_event: Vec<u32> = deliveries
-        .of_one
-        .iter()
-        .filter_map(|(number, latency_us)| Some(latency_us.saturating_sub(*bare.get(number)?)))
-        .collect();
-    let mut of_gateway: Vec<u32> = deliveries.of_one.iter().map(|(_, us)| *us).collect();
-    let mut of_bare: Vec<u32> = bare.into_values().collect();
-    for (place, part) in PARTS.into_iter().enumerate() {
-        let milliseconds =
-            |values: &mut [u32]| part_of(values, part).unwrap_or_default().as_secs_f64() * 1e3;
-        let (bare, gateway) = (milliseconds(&mut of_bare), milliseconds(&mut of_gateway));
-        let figures = [bare, gateway, gateway - bare, milliseconds(&mut same_event)];
-        for (rounds, figure) in found.latencies().into_iter().zip(figures) {
-            if let Some(rounds) = rounds.get_mut(place) {
-                rounds.add(figure);
-            }
-        }
-    }
-    found
-        .cpu
-        .add(per_million(deliveries.cpu.all, deliveries.received));
+    found.compare(bare, &deliveries.of_one);
+    let cpu = per_million(deliveries.cpu.all, deliveries.received);
+    found.cpu.add(cpu);
     found.others.add(deliveries.others * 100.0);
     found.received += deliveries.received;
     found.faults += deliveries.faults;
@@ -160,6 +140,25 @@ async fn round(
 }
 
 impl Rounds {
+    /// Adds the latencies of a round, in microseconds, by the numbers of the events.
+    fn compare(&mut self, bare: HashMap<u64, u32>, gateway: &[(u64, u32)]) {
+        let after_bare =
+            |(number, latency_us): &(u64, u32)| Some(latency_us.saturating_sub(*bare.get(number)?));
+        let mut same_event: Vec<u32> = gateway.iter().filter_map(after_bare).collect();
+        let mut of_gateway: Vec<u32> = gateway.iter().map(|(_, us)| *us).collect();
+        let mut of_bare: Vec<u32> = bare.into_values().collect();
+        for (place, part) in PARTS.into_iter().enumerate() {
+            let [bare, gateway, same_event] = [&mut of_bare, &mut of_gateway, &mut same_event]
+                .map(|values| part_of(values, part).unwrap_or_default().as_secs_f64() * 1e3);
+            let figures = [bare, gateway, gateway - bare, same_event];
+            for (rounds, figure) in self.latencies().into_iter().zip(figures) {
+                if let Some(rounds) = rounds.get_mut(place) {
+                    rounds.add(figure);
+                }
+            }
+        }
+    }
+
     const fn latencies(&mut self) -> [&mut [Figures; 4]; 4] {
         [
             &mut self.bare,
