@@ -245,7 +245,10 @@ impl Rounds {
         self.per_read
             .add(part(deliveries.received, part(deliveries.reads, 1.0)));
         for ((parts, figure), floor) in self.parts.iter_mut().zip(figures).zip(floor) {
-            parts.add(figure / floor.max(f64::EPSILON));
+            // Less than a tick of processor time is nothing to compare with.
+            if *floor > 0.0 {
+                parts.add(figure / floor);
+            }
         }
         self.others.add(deliveries.others * 100.0);
         self.faults += deliveries.faults;
@@ -259,7 +262,7 @@ impl Rounds {
         cells.extend(
             self.parts
                 .iter()
-                .map(|part| part.median().map_or_else(String::new, ratio)),
+                .map(|part| part.median().map_or_else(|| "–".to_owned(), ratio)),
         );
         cells.push(self.others.show(|others| format!("{others:.0} %")));
         cells
