@@ -26,7 +26,7 @@ pub struct PublicApi {
     /// Streams of server-sent events and WebSockets.
     streams: Streams,
     acknowledgements: Acknowledgements,
-    long_polling: LongPolling,
+    long_polling: Arc<LongPolling>,
     changes: Changes,
     submissions: Arc<Submissions>,
     max_subscription_bytes: usize,
@@ -38,7 +38,7 @@ impl PublicApi {
     pub fn new(
         streams: Streams,
         acknowledgements: Acknowledgements,
-        long_polling: LongPolling,
+        long_polling: Arc<LongPolling>,
         changes: Changes,
         submissions: Arc<Submissions>,
     ) -> Self {
@@ -98,7 +98,7 @@ impl PublicApi {
             }
             Endpoint::Ws => return self.streams.ws(request),
             Endpoint::Health => health::ok(),
-            Endpoint::LongPolling => return Ok(self.long_polling.poll(request).await?.into()),
+            Endpoint::LongPolling => return self.long_polling.poll(request).await,
             Endpoint::Subscriptions => {
                 let limit_bytes = self.max_subscription_bytes;
                 subscriptions::put(&self.changes, request, params, limit_bytes).await?

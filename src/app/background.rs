@@ -48,7 +48,11 @@ pub(super) async fn get_token_key(
 }
 
 /// Tells waiting polls when the subscriptions of their sessions change, here or elsewhere.
-pub(super) async fn watch_sessions(state: Arc<StateLog>, long_polling: LongPolling, tasks: Tasks) {
+pub(super) async fn watch_sessions(
+    state: Arc<StateLog>,
+    long_polling: Arc<LongPolling>,
+    tasks: Tasks,
+) {
     let stopping = tasks.stopping();
     let mut changes = state.changes(STATE_KIND);
     while let Some(change) = stopping.run_until_cancelled(changes.recv()).await {
@@ -62,7 +66,7 @@ pub(super) async fn watch_sessions(state: Arc<StateLog>, long_polling: LongPolli
 
 /// Removes sessions that have ended.
 pub(super) async fn clean_up(
-    long_polling: LongPolling,
+    long_polling: Arc<LongPolling>,
     acknowledgements: Acknowledgements,
     tasks: Tasks,
 ) {

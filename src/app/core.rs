@@ -146,8 +146,11 @@ impl Core {
         commands: CommandLog,
         producer: Producer,
     ) -> Services {
-        let long_polling =
-            LongPolling::new(self.streams.clone(), Arc::clone(&state), &config.long_poll);
+        let long_polling = Arc::new(LongPolling::new(
+            self.streams.clone(),
+            Arc::clone(&state),
+            &config.long_poll,
+        ));
         let acknowledgements = Acknowledgements::new(
             self.streams.clone(),
             Arc::clone(&state),

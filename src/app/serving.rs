@@ -20,7 +20,7 @@ pub(super) struct Services {
     pub(super) limits: HttpLimits,
     pub(super) tls: Option<Tls>,
     pub(super) streams: Streams,
-    pub(super) long_polling: LongPolling,
+    pub(super) long_polling: Arc<LongPolling>,
     pub(super) acknowledgements: Acknowledgements,
     pub(super) changes: Changes,
     pub(super) submissions: Arc<Submissions>,

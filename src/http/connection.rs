@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode, Version};
@@ -14,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use prometheus::IntCounter;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
@@ -22,11 +24,12 @@ use super::ending::{hand_over, linger, stream_head, tell_timeout};
 use super::framing::{self, Framing};
 use super::http2;
 use super::limits::{HttpLimits, MIN_HEAD_BYTES};
+use super::pause::{Pause, Resumed};
 use super::reply::{Body, Handler, Reply};
 use super::request::Request;
-use super::socket::{Io, PREFACE, WatchedSocket};
+use super::socket::{Io, PREFACE};
 use super::tls::Tls;
-use super::wire::{Expired, Stage, TakeOverRequest, Wire};
+use super::wire::{Departure, Expired, Stage, Wire};
 use crate::telemetry::{Metrics, Tasks};
 
 /// What all connections of a listener share.
@@ -108,16 +111,36 @@ pub(super) fn builder(limits: &HttpLimits) -> http1::Builder {
 /// How the HTTP part of a connection ended.
 pub(super) enum End {
     Finished(hyper::Result<()>),
-    TakenOver(TakeOverRequest),
+    Departed(Departure),
     Expired(Expired),
 }
 
 /// Serves one connection until it ends, its time is over, or a handler takes it over.
 ///
-/// A client that begins with the preface of HTTP/2 gets that.
+/// What it takes while hyper has it is given back while a response is waited for.
 pub(super) async fn serve<H: Handler, S: Io>(shared: Arc<Shared<H>>, stream: S, peer: SocketAddr) {
+    let mut next = Some(Resumed::first(stream));
+    while let Some(resumed) = next {
+        let paused = Box::pin(serve_until_pause(Arc::clone(&shared), resumed, peer)).await;
+        next = match paused {
+            Some((stream, unread, pause)) => pause.wait(stream, unread, &shared.stopping).await,
+            None => None,
+        };
+    }
+}
+
+/// Serves one connection as [`serve`] does, but returns it when a response is to be waited for.
+///
+/// A client that begins with the preface of HTTP/2 gets that.
+async fn serve_until_pause<H: Handler, S: Io>(
+    shared: Arc<Shared<H>>,
+    resumed: Resumed<S>,
+    peer: SocketAddr,
+) -> Option<(S, Bytes, Pause)> {
     let wire = Wire::new();
-    let io = TokioIo::new(WatchedSocket::new(stream, wire.clone()));
+    let (socket, response) = resumed.watch(wire.clone());
+    // The response that was waited for is that to the first request, which is played to hyper again.
+    let response = Mutex::new(response);
     let service = service_fn(|request: http::Request<Incoming>| {
         let (head, body) = request.into_parts();
         // Here and not in the future: hyper must not have read on when the head is looked at.
@@ -128,9 +151,10 @@ pub(super) async fn serve<H: Handler, S: Io>(shared: Arc<Shared<H>>, stream: S, 
             (head, body),
             framing,
             peer,
+            response.lock().take(),
         ))
     });
-    let mut connection = shared.http1.serve_connection(io, service);
+    let mut connection = shared.http1.serve_connection(TokioIo::new(socket), service);
     let end = run(&mut connection, &wire, &shared, |hyper| {
         Pin::new(hyper).graceful_shutdown();
     })
@@ -138,9 +162,10 @@ pub(super) async fn serve<H: Handler, S: Io>(shared: Arc<Shared<H>>, stream: S, 
     let http1::Parts { io, read_buf, .. } = connection.into_parts();
     let stream = io.into_inner().into_stream();
     match end {
-        End::TakenOver(request) => {
-            hand_over(request, stream, read_buf, peer, &shared.limits);
+        End::Departed(Departure::Stream(take_over, head)) => {
+            hand_over((take_over, head), stream, read_buf, peer, &shared.limits);
         }
+        End::Departed(Departure::Pause(pause)) => return Some((stream, read_buf, pause)),
         End::Finished(Err(_)) if read_buf.starts_with(PREFACE) => {
             Box::pin(http2::serve(shared, stream, read_buf, peer)).await;
         }
@@ -162,6 +187,7 @@ pub(super) async fn serve<H: Handler, S: Io>(shared: Arc<Shared<H>>, stream: S, 
             }
         }
     }
+    None
 }
 
 /// Drives hyper, and looks at the takeover, the deadlines and the stop signal after each step.
@@ -183,8 +209,8 @@ where
         if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
             return Poll::Ready(End::Finished(result));
         }
-        if let Some(take_over) = wire.ready_take_over() {
-            return Poll::Ready(End::TakenOver(take_over));
+        if let Some(departure) = wire.ready_departure() {
+            return Poll::Ready(End::Departed(departure));
         }
         if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
             is_stopping = true;
@@ -225,39 +251,60 @@ fn declared_length(head: &Parts) -> u64 {
     length.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Answers one request; does not return when the connection is taken over.
+/// Answers one request, with `waited` if there is that; does not return when the connection leaves hyper.
 async fn answer<H: Handler>(
     shared: Arc<Shared<H>>,
     wire: Wire,
     (head, body): (Parts, Incoming),
     framing: Framing,
     peer: SocketAddr,
+    waited: Option<Response<Body>>,
 ) -> Result<Response<Body>, Infallible> {
     let version = head.version;
-    let reply = match framing::check(&head, framing) {
-        Ok(()) => {
+    let played_again = Pause::head_of(&head, framing);
+    let reply = match (waited, framing::check(&head, framing)) {
+        (Some(response), _) => Reply::Response(response),
+        (None, Ok(())) => {
             let request = Request::from_hyper(head, body, peer, shared.limits.http_body_timeout);
             shared.handler.handle(request).await
         }
-        Err(refusal) => refusal.into(),
+        (None, Err(refusal)) => refusal.into(),
     };
-    match reply {
-        Reply::Response(mut response) => {
-            // HTTP/1.0: we promise no persistence. Chunked: see RFC 9112, 6.1, and `HeadWatch`.
-            if version < Version::HTTP_11 || framing.is_chunked() {
-                response
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            shared.meter.answered(response.status());
-            wire.end_request();
-            Ok(response)
+    match (reply, played_again) {
+        (Reply::Response(response), _) => Ok(written(&shared, &wire, version, framing, response)),
+        (Reply::Later(response), None) => {
+            let response = response.await;
+            Ok(written(&shared, &wire, version, framing, response))
         }
-        Reply::Stream(head, take_over) => {
+        (Reply::Later(response), Some(head)) => {
+            drop(shared);
+            wire.request_departure(Departure::Pause(Pause { head, response }));
+            std::future::pending().await
+        }
+        (Reply::Stream(head, take_over), _) => {
             shared.meter.streamed();
             drop(shared);
-            wire.request_take_over((take_over, stream_head(head)));
+            wire.request_departure(Departure::Stream(take_over, stream_head(head)));
             std::future::pending().await
         }
     }
+}
+
+/// Counts a response, and says whether the connection ends with it.
+fn written<H>(
+    shared: &Shared<H>,
+    wire: &Wire,
+    version: Version,
+    framing: Framing,
+    mut response: Response<Body>,
+) -> Response<Body> {
+    // HTTP/1.0: we promise no persistence. Chunked: see RFC 9112, 6.1, and `HeadWatch`.
+    if version < Version::HTTP_11 || framing.is_chunked() {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    shared.meter.answered(response.status());
+    wire.end_request();
+    response
 }

@@ -12,9 +12,9 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::HttpLimits;
-use super::reply::TakenConnection;
+use super::reply::{TakeOver, TakenConnection};
 use super::socket::Io;
-use super::wire::{TakeOverRequest, Wire};
+use super::wire::Wire;
 use crate::telemetry::now_ms;
 
 /// How much the kernel takes of what it cannot send yet. What a stalled client does not take stays in
@@ -25,7 +25,7 @@ const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Gives a connection to whoever takes it over.
 pub(super) fn hand_over<S: Io>(
-    (take_over, head): TakeOverRequest,
+    (take_over, head): (Box<dyn TakeOver>, Vec<u8>),
     stream: S,
     already_read: Bytes,
     peer: SocketAddr,

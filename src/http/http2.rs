@@ -110,7 +110,7 @@ pub(super) async fn serve<H: Handler, S: Io>(
     })
     .await;
     match end {
-        End::Finished(Ok(())) | End::TakenOver(_) => {}
+        End::Finished(Ok(())) | End::Departed(_) => {}
         End::Finished(Err(error)) => {
             tracing::debug!(%error, "http/2 connection ended with an error");
         }
@@ -141,7 +141,10 @@ async fn answer<H: Handler>(
     let reply = match prepared {
         Ok(()) => {
             let request = Request::from_hyper(head, body, peer, shared.limits.http_body_timeout);
-            shared.handler.handle(request).await
+            match shared.handler.handle(request).await {
+                Reply::Later(response) => Reply::Response(response.await),
+                reply => reply,
+            }
         }
         Err(refusal) => refusal.into(),
     };

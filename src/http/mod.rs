@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Listener ─accept─▶ TLS? ─▶ connection task: hyper parses ─▶ Request ─▶ Handler ─▶ Reply::Response ─▶ hyper writes
+//!                                                                                ├▶ Reply::Later: without hyper, then so
 //!                                                                                └▶ Reply::Stream ─▶ TakeOver
 //!   HTTP/1.1: the socket, or TLS, and what was read ahead; hyper and the task are gone ◀─ connection ◀─┤
 //!   HTTP/2: what follows the head on its stream ◀───────────────────────────────────────────── body ◀─┘
@@ -36,6 +37,7 @@ mod framing;
 mod http2;
 mod limits;
 mod listener;
+mod pause;
 mod reply;
 mod request;
 mod resets;
@@ -53,7 +55,7 @@ pub use cors::{Cors, CorsConfig, CorsError};
 pub use error::HttpError;
 pub use limits::HttpLimits;
 pub use listener::{BindError, Listener, Serving};
-pub use reply::{Body, Duplex, Handler, Link, Reply, StreamBody, TakeOver, TakenConnection};
+pub use reply::{Body, Duplex, Handler, Later, Link, Reply, StreamBody, TakeOver, TakenConnection};
 pub use request::{Query, Request};
 pub use router::{Params, Routed, Router};
 pub use tls::{Tls, TlsConfig};

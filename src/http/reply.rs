@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
 
 use bytes::Bytes;
 use http::Response;
@@ -33,10 +34,18 @@ pub trait TakeOver: Send {
     fn body(self: Box<Self>) -> StreamBody;
 }
 
+/// A response that somebody waits for.
+pub type Later = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
 /// What becomes of a request.
 pub enum Reply {
     /// hyper writes this response; the connection goes on.
     Response(Response<Body>),
+    /// The response comes when something has happened. Meanwhile the connection takes little memory,
+    /// so the future should, too, and keep nothing of the request.
+    ///
+    /// It is dropped when the client is gone.
+    Later(Later),
     /// The request becomes a stream with this head: 101 for one that goes both ways, else an answer
     /// whose end is not known yet.
     Stream(Response<()>, Box<dyn TakeOver>),
@@ -46,6 +55,7 @@ impl fmt::Debug for Reply {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Response(response) => formatter.debug_tuple("Response").field(response).finish(),
+            Self::Later(_) => formatter.write_str("Later"),
             Self::Stream(head, _) => formatter.debug_tuple("Stream").field(head).finish(),
         }
     }

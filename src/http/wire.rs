@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::framing::{Framing, HeadWatch};
 use super::limits::HttpLimits;
+use super::pause::Pause;
 use super::reply::TakeOver;
 use super::resets::Resets;
 
@@ -52,8 +53,13 @@ impl Expired {
     }
 }
 
-/// Who goes on with the connection, and the head that they have to write first.
-pub(super) type TakeOverRequest = (Box<dyn TakeOver>, Vec<u8>);
+/// How a connection leaves hyper.
+pub(super) enum Departure {
+    /// For good: who goes on with it, and the head that they have to write first.
+    Stream(Box<dyn TakeOver>, Vec<u8>),
+    /// Until the response is there.
+    Pause(Pause),
+}
 
 /// The state that the connection task, the service and the socket share.
 ///
@@ -72,7 +78,7 @@ struct State {
     is_shut_down: bool,
     saw_end: bool,
     heads: HeadWatch,
-    take_over: Option<TakeOverRequest>,
+    departure: Option<Departure>,
     /// The streams of HTTP/2 that have not ended; `None` on HTTP/1.1.
     streams: Option<Streams>,
 }
@@ -115,7 +121,7 @@ impl Wire {
             is_shut_down: false,
             saw_end: false,
             heads: HeadWatch::default(),
-            take_over: None,
+            departure: None,
             streams: None,
         })))
     }
@@ -158,19 +164,19 @@ impl Wire {
         self.0.lock().enter(Stage::Idle);
     }
 
-    /// Leaves the function that gets the socket as soon as everything written is in the kernel.
-    pub(super) fn request_take_over(&self, take_over: TakeOverRequest) {
-        self.0.lock().take_over = Some(take_over);
+    /// Says that the connection leaves hyper as soon as everything written is in the kernel.
+    pub(super) fn request_departure(&self, departure: Departure) {
+        self.0.lock().departure = Some(departure);
     }
 
-    /// Returns that function when its time has come.
+    /// Returns how the connection leaves hyper, when its time has come.
     ///
     /// To be called after hyper was polled and is pending: hyper flushes at the end of each poll, so if the last
     /// flush went through, its write buffer is empty.
-    pub(super) fn ready_take_over(&self) -> Option<TakeOverRequest> {
+    pub(super) fn ready_departure(&self) -> Option<Departure> {
         let mut state = self.0.lock();
         if state.is_flushed {
-            state.take_over.take()
+            state.departure.take()
         } else {
             None
         }

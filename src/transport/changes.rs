@@ -7,6 +7,7 @@
 //! ```
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -59,7 +60,7 @@ impl From<Gone> for ChangeError {
 #[derive(Debug, Clone)]
 pub struct Changes {
     streams: Streams,
-    long_polling: LongPolling,
+    long_polling: Arc<LongPolling>,
     commands: CommandLog,
     acknowledgements: Acknowledgements,
 }
@@ -69,7 +70,7 @@ impl Changes {
     #[must_use]
     pub const fn new(
         streams: Streams,
-        long_polling: LongPolling,
+        long_polling: Arc<LongPolling>,
         commands: CommandLog,
         acknowledgements: Acknowledgements,
     ) -> Self {

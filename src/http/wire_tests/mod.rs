@@ -3,6 +3,7 @@
 mod answers;
 mod http2;
 mod patience;
+mod pauses;
 mod refusals;
 mod takeover;
 
@@ -41,6 +42,8 @@ impl Handler for Paths {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 ok(Bytes::from_static(b"slow")).into()
             }
+            "/later" => pauses::later(),
+            "/never" => pauses::never(),
             "/take" => Reply::Stream(Response::new(()), Box::new(Taker)),
             path => ok(Bytes::from(format!("{} {path}", request.method))).into(),
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -31,7 +31,7 @@ use crate::dispatch::{
     Attach, CloseReason, ConnectionId, ControlEvent, Incoming, Input, Outgoing, Outlet, Polled,
     Start, Token, TokenKey, Wire,
 };
-use crate::http::{Body, HttpError, Request};
+use crate::http::{Body, HttpError, Reply, Request};
 use crate::shared::StateLog;
 use crate::subscription::Subscriptions;
 use crate::telemetry::{Transport, now_ms};
@@ -85,9 +85,12 @@ pub struct LongPolling {
     streams: Streams,
     sessions: Sessions,
     timeout: Duration,
-    /// The polls that wait here, by session; told when the session's subscriptions change.
-    waiting: Arc<Mutex<HashMap<SessionId, Vec<ConnectionId>>>>,
+    /// Told when the subscriptions of a session change.
+    waiting: Waiting,
 }
+
+/// The polls that wait, by session, each with the change of subscriptions that its client knows.
+type Waiting = Arc<Mutex<HashMap<SessionId, Vec<(ConnectionId, u64)>>>>;
 
 impl LongPolling {
     /// Starts with no poll waiting.
@@ -111,22 +114,21 @@ impl LongPolling {
     ///
     /// # Cancel safety
     /// Dropping the future ends the poll; the client asks for the same events again.
-    pub async fn poll(&self, request: &Request) -> Result<Response<Body>, HttpError> {
+    pub async fn poll(self: &Arc<Self>, request: &Request) -> Result<Reply, HttpError> {
         let key = self.token_key()?;
         let token = cookie(&request.headers, "connection_token").unwrap_or_default();
-        let mut response = match key.open(token) {
-            Ok(Token::LongPoll(id)) => match self.sessions.find(id).await {
-                Some(session) => self.next(id, session, token, request).await?,
-                None => self.first(&key, request).await?,
-            },
-            _ => self.first(&key, request).await?,
-        };
-        let headers = response.headers_mut();
+        let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        self.streams
-            .cors
-            .apply_with_credentials(&request.headers, headers);
-        Ok(response)
+        let cors = &self.streams.cors;
+        cors.apply_with_credentials(&request.headers, &mut headers);
+        let session = match key.open(token) {
+            Ok(Token::LongPoll(id)) => self.sessions.find(id).await.map(|session| (id, session)),
+            _ => None,
+        };
+        match session {
+            Some((id, session)) => self.next(id, &session, (token, headers), request),
+            None => Ok(with(self.first(&key, request).await?, headers).into()),
+        }
     }
 
     /// Replaces what a session wants; in force on every instance, for the next poll at the latest.
@@ -142,19 +144,27 @@ impl LongPolling {
         self.sessions.remove_ended().await;
     }
 
-    /// Has the polls of a session answered, because its subscriptions have changed.
+    /// Has those polls of a session answered whose clients do not know what it wants now.
     pub async fn on_change(&self, key: &str) {
         let Some(id) = session_id(key) else { return };
         let waiting = self.waiting.lock().get(&id).cloned().unwrap_or_default();
-        for connection in waiting {
-            self.streams.dispatcher.end_poll(connection).await;
+        if waiting.is_empty() {
+            return;
+        }
+        let session = self.sessions.find(id).await;
+        let revision = session.map_or(u64::MAX, |session| session.revision);
+        for (connection, known) in waiting {
+            if known < revision {
+                self.streams.dispatcher.end_poll(connection).await;
+            }
         }
     }
 
     /// Has all waiting polls answered, because it is not known which sessions have changed.
     pub async fn on_any_change(&self) {
-        let waiting: Vec<ConnectionId> = self.waiting.lock().values().flatten().copied().collect();
-        for connection in waiting {
+        let waiting: Vec<(ConnectionId, u64)> =
+            self.waiting.lock().values().flatten().copied().collect();
+        for (connection, _) in waiting {
             self.streams.dispatcher.end_poll(connection).await;
         }
     }
@@ -188,93 +198,117 @@ impl LongPolling {
         Ok(response)
     }
 
-    async fn next(
-        &self,
+    /// Answers a client that is known, at once when it does not know what its session wants.
+    fn next(
+        self: &Arc<Self>,
         id: SessionId,
-        session: Session,
-        token: &str,
+        session: &Session,
+        (token, headers): (&str, HeaderMap),
         request: &Request,
-    ) -> Result<Response<Body>, HttpError> {
+    ) -> Result<Reply, HttpError> {
         let query = request.query()?;
         let last = cookie(&request.headers, "last_event_id").map(|value| value.trim_matches('"'));
         let last = last
             .or_else(|| query.get("last_event_id"))
             .unwrap_or(FIRST_EVENT);
         let seen =
-            Seen::parse(last, &session).inspect_err(|error| self.streams.count_malformed(error))?;
-        let (events, last) = if seen.revision < session.revision {
-            (
-                announcements(&seen, &session, token),
-                seen.at(session.revision),
-            )
-        } else {
-            let polled = self.wait(id, &session, &seen).await?;
-            self.after_wait(id, polled, &seen).await
+            Seen::parse(last, session).inspect_err(|error| self.streams.count_malformed(error))?;
+        if seen.revision < session.revision {
+            let last = seen.at(session.revision);
+            let answer = answer(&announcements(&seen, session, token), token, &last)?;
+            return Ok(with(answer, headers).into());
+        }
+        let wanted = session.subscriptions.to_string();
+        let streams = &self.streams;
+        let wanted = Subscriptions::parse(wanted.as_bytes(), &streams.extractors, &streams.limits)
+            .map_err(|error| super::streams::bad_subscriptions(&error))?;
+        let waiting = WaitingPoll {
+            polling: Arc::clone(self),
+            id,
+            seen,
+            token: token.into(),
+            headers,
         };
-        let mut body = format!("{{\"last_event_id\":\"{last}\",\"events\":[").into_bytes();
-        body.extend_from_slice(&events.join(&b','));
-        body.extend_from_slice(b"]}");
-        let mut response = json(body.into(), "application/json; charset=utf-8");
-        set_cookies(response.headers_mut(), token, &last)?;
-        Ok(response)
+        Ok(Reply::Later(Box::pin(waiting.response(wanted))))
+    }
+}
+
+/// A poll that waits for events; this is all that is kept of its request.
+struct WaitingPoll {
+    polling: Arc<LongPolling>,
+    id: SessionId,
+    seen: Seen,
+    token: Box<str>,
+    headers: HeaderMap,
+}
+
+impl WaitingPoll {
+    async fn response(self, wanted: Subscriptions) -> Response<Body> {
+        let response = match self.wait(wanted).await {
+            Ok(polled) => {
+                let (events, last) = self.after_wait(polled).await;
+                answer(&events, &self.token, &last)
+            }
+            Err(error) => Err(error),
+        };
+        with(
+            response.unwrap_or_else(HttpError::into_response),
+            self.headers,
+        )
     }
 
     /// Adds what has changed of the session while its poll waited.
-    async fn after_wait(
-        &self,
-        id: SessionId,
-        polled: Polled,
-        seen: &Seen,
-    ) -> (Vec<Vec<u8>>, String) {
+    async fn after_wait(&self, polled: Polled) -> (Vec<Vec<u8>>, String) {
         let mut events = polled.events;
-        let mut revision = seen.revision;
-        if let Some(session) = self.sessions.find(id).await
+        let mut revision = self.seen.revision;
+        if let Some(session) = self.polling.sessions.find(self.id).await
             && session.revision > revision
         {
             revision = session.revision;
-            events.extend(announcements(seen, &session, ""));
+            events.extend(announcements(&self.seen, &session, ""));
         }
         (events, format!("{}.{revision}", polled.cursor))
     }
 
     /// Waits at a shard for the first events after what the client has seen.
-    async fn wait(
-        &self,
-        id: SessionId,
-        session: &Session,
-        seen: &Seen,
-    ) -> Result<Polled, HttpError> {
-        let subscriptions = Subscriptions::parse(
-            session.subscriptions.to_string().as_bytes(),
-            &self.streams.extractors,
-            &self.streams.limits,
-        )
-        .map_err(|error| super::streams::bad_subscriptions(&error))?;
-        let (answer, polled) = oneshot::channel();
+    async fn wait(&self, subscriptions: Subscriptions) -> Result<Polled, HttpError> {
+        let dispatcher = &self.polling.streams.dispatcher;
+        let (answer, mut polled) = oneshot::channel();
         let attach = Attach {
             outlet: Outlet::Poll(answer),
             format: LONG_POLL,
             subscriptions,
-            start: Start::After(seen.cursor.clone()),
+            start: Start::After(self.seen.cursor.clone()),
         };
-        let connection = self
-            .streams
-            .dispatcher
-            .attach_known(attach)
-            .await
-            .map_err(|_| not_now())?;
-        let _registered = Registered::new(&self.waiting, id, connection);
-        let mut polled = std::pin::pin!(polled);
-        let in_time = tokio::time::timeout(self.timeout, polled.as_mut()).await;
-        let result = match in_time {
+        // In a box, so that it takes no memory while the poll waits.
+        let attached = Box::pin(dispatcher.attach_known(attach)).await;
+        let connection = attached.map_err(|_| not_now())?;
+        let _registered = Registered::new(self, connection);
+        let result = match tokio::time::timeout(self.polling.timeout, &mut polled).await {
             Ok(result) => result,
             Err(_) => {
-                self.streams.dispatcher.end_poll(connection).await;
+                dispatcher.end_poll(connection).await;
                 polled.await
             }
         };
         result.map_err(|_| not_now())
     }
+}
+
+/// Returns the answer with these events, and the cookies of a client that has seen them.
+fn answer(events: &[Vec<u8>], token: &str, last: &str) -> Result<Response<Body>, HttpError> {
+    let mut body = format!("{{\"last_event_id\":\"{last}\",\"events\":[").into_bytes();
+    body.extend_from_slice(&events.join(&b','));
+    body.extend_from_slice(b"]}");
+    let mut response = json(body.into(), "application/json; charset=utf-8");
+    set_cookies(response.headers_mut(), token, last)?;
+    Ok(response)
+}
+
+/// Adds the headers that every answer to this client has.
+fn with(mut response: Response<Body>, headers: HeaderMap) -> Response<Body> {
+    response.headers_mut().extend(headers);
+    response
 }
 
 /// Returns the control events that tell a client what it does not know of its session.
@@ -290,33 +324,26 @@ fn announcements(seen: &Seen, session: &Session, token: &str) -> Vec<Vec<u8>> {
 
 /// A poll in the list of those that wait; leaves it when dropped.
 struct Registered<'a> {
-    waiting: &'a Mutex<HashMap<SessionId, Vec<ConnectionId>>>,
-    id: SessionId,
+    poll: &'a WaitingPoll,
     connection: ConnectionId,
 }
 
 impl<'a> Registered<'a> {
-    fn new(
-        waiting: &'a Mutex<HashMap<SessionId, Vec<ConnectionId>>>,
-        id: SessionId,
-        connection: ConnectionId,
-    ) -> Self {
-        waiting.lock().entry(id).or_default().push(connection);
-        Self {
-            waiting,
-            id,
-            connection,
-        }
+    fn new(poll: &'a WaitingPoll, connection: ConnectionId) -> Self {
+        let mut waiting = poll.polling.waiting.lock();
+        let of_session = waiting.entry(poll.id).or_default();
+        of_session.push((connection, poll.seen.revision));
+        Self { poll, connection }
     }
 }
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.waiting.lock();
-        if let Some(connections) = waiting.get_mut(&self.id) {
-            connections.retain(|connection| *connection != self.connection);
-            if connections.is_empty() {
-                waiting.remove(&self.id);
+        let mut waiting = self.poll.polling.waiting.lock();
+        if let Some(of_session) = waiting.get_mut(&self.poll.id) {
+            of_session.retain(|(connection, _)| *connection != self.connection);
+            if of_session.is_empty() {
+                waiting.remove(&self.poll.id);
             }
         }
     }

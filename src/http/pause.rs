@@ -1,0 +1,144 @@
+//! A connection whose response is waited for, without hyper: a poll may wait long, and many do.
+//!
+//! hyper keeps buffers of some kilobytes for a connection that is being answered. So it is let go, as for a
+//! stream, and begins anew when the response is there: it reads a head that asks for as much as the
+//! client's own did (method, version, `Connection`), gets the response for it, and goes on with what the
+//! client has sent meanwhile.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
+use http::request::Parts;
+use http::{Response, Version};
+use tokio::io::ReadBuf;
+use tokio_util::sync::CancellationToken;
+
+use super::framing::Framing;
+use super::reply::{Body, Later};
+use super::socket::{Io, WatchedSocket};
+use super::wire::Wire;
+
+/// How much of what a client sends while it waits is read, so that its end is noticed.
+const READ_AHEAD_BYTES: usize = 256;
+
+/// A response that is waited for.
+pub(super) struct Pause {
+    /// The head that hyper reads again.
+    pub(super) head: Vec<u8>,
+    pub(super) response: Later,
+}
+
+/// A connection for hyper: a new one, or one that has waited.
+pub(super) struct Resumed<S> {
+    stream: S,
+    /// What hyper reads first, and the response to it.
+    waited: Option<(Bytes, Response<Body>)>,
+}
+
+impl<S: Io> Resumed<S> {
+    /// Starts with a connection from which nothing was read.
+    pub(super) const fn first(stream: S) -> Self {
+        Self {
+            stream,
+            waited: None,
+        }
+    }
+
+    /// Returns what hyper reads from, and the response to its first request, if that is known.
+    pub(super) fn watch(self, wire: Wire) -> (WatchedSocket<S>, Option<Response<Body>>) {
+        match self.waited {
+            None => (WatchedSocket::new(self.stream, wire), None),
+            Some((unread, response)) => {
+                let socket = WatchedSocket::resumed(self.stream, unread, wire);
+                (socket, Some(response))
+            }
+        }
+    }
+}
+
+impl Pause {
+    /// Returns the head to be read again; `None` for a request with a body, which hyper has to see to its end.
+    pub(super) fn head_of(head: &Parts, framing: Framing) -> Option<Vec<u8>> {
+        if framing.is_chunked() || head.headers.contains_key(CONTENT_LENGTH) {
+            return None;
+        }
+        let version = match head.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_11 => "HTTP/1.1",
+            _ => return None,
+        };
+        let mut text = format!("{} / {version}\r\n", head.method).into_bytes();
+        let host = HeaderValue::from_static("localhost");
+        let fields = head.headers.get_all(CONNECTION).iter();
+        let fields = fields.map(|value| (CONNECTION, value));
+        for (name, value) in fields.chain([(HOST, &host)]) {
+            text.extend_from_slice(name.as_str().as_bytes());
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(value.as_bytes());
+            text.extend_from_slice(b"\r\n");
+        }
+        text.extend_from_slice(b"\r\n");
+        Some(text)
+    }
+
+    /// Waits for the response; `None` when the client is gone before.
+    ///
+    /// `unread` is what the client has sent behind its request. A client that only ends its own side still
+    /// gets its response.
+    pub(super) async fn wait<S: Io>(
+        self,
+        mut stream: S,
+        unread: Bytes,
+        stopping: &CancellationToken,
+    ) -> Option<Resumed<S>> {
+        let Self { head, mut response } = self;
+        let mut unread = BytesMut::from(unread);
+        let mut has_ended = false;
+        let response = poll_fn(|cx| {
+            if let Poll::Ready(response) = response.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            while !has_ended && unread.len() < READ_AHEAD_BYTES {
+                match read_some(&mut stream, &mut unread, cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(count)) => has_ended = count == 0,
+                    Poll::Ready(Err(error)) => {
+                        tracing::debug!(%error, "a client went away while it waited");
+                        return Poll::Ready(None);
+                    }
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        let mut response = response?;
+        if stopping.is_cancelled() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        let mut first = BytesMut::from(head.as_slice());
+        first.extend_from_slice(&unread);
+        Some(Resumed {
+            stream,
+            waited: Some((first.freeze(), response)),
+        })
+    }
+}
+
+/// Reads what is there, a little at most; 0 at the end.
+fn read_some<S: Io>(
+    stream: &mut S,
+    unread: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut space = [0; READ_AHEAD_BYTES];
+    let mut buffer = ReadBuf::new(&mut space);
+    Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| {
+        unread.extend_from_slice(buffer.filled());
+        buffer.filled().len()
+    })
+}
