@@ -87,16 +87,18 @@ impl Pause {
 
     /// Waits for the response; `None` when the client is gone before.
     ///
-    /// `unread` is what the client has sent behind its request. A client that only ends its own side still
+    /// `left` is what the client has sent behind its request. A client that only ends its own side still
     /// gets its response.
     pub(super) async fn wait<S: Io>(
         self,
         mut stream: S,
-        unread: Bytes,
+        left: Bytes,
         stopping: &CancellationToken,
     ) -> Option<Resumed<S>> {
         let Self { head, mut response } = self;
-        let mut unread = BytesMut::from(unread);
+        // A copy, mostly of nothing: what hyper leaves is a part of its whole buffer.
+        let mut unread = BytesMut::from(&*left);
+        drop(left);
         let mut has_ended = false;
         let response = poll_fn(|cx| {
             if let Poll::Ready(response) = response.as_mut().poll(cx) {

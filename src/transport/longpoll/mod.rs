@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -227,7 +227,7 @@ impl LongPolling {
             id,
             seen,
             token: token.into(),
-            headers,
+            headers: headers.into_iter().collect(),
         };
         Ok(Reply::Later(Box::pin(waiting.response(wanted))))
     }
@@ -239,7 +239,8 @@ struct WaitingPoll {
     id: SessionId,
     seen: Seen,
     token: Box<str>,
-    headers: HeaderMap,
+    /// What a map of headers gives; it is several times as large.
+    headers: Box<[(Option<HeaderName>, HeaderValue)]>,
 }
 
 impl WaitingPoll {
@@ -306,7 +307,10 @@ fn answer(events: &[Vec<u8>], token: &str, last: &str) -> Result<Response<Body>,
 }
 
 /// Adds the headers that every answer to this client has.
-fn with(mut response: Response<Body>, headers: HeaderMap) -> Response<Body> {
+fn with(
+    mut response: Response<Body>,
+    headers: impl IntoIterator<Item = (Option<HeaderName>, HeaderValue)>,
+) -> Response<Body> {
     response.headers_mut().extend(headers);
     response
 }
