@@ -30,6 +30,14 @@ struct Lasting<T> {
     made_by: u64,
 }
 
+impl<T: DeserializeOwned> Lasting<T> {
+    /// Reads a record; `None` if it has ended.
+    fn living(value: &[u8]) -> Option<Self> {
+        let record: Self = serde_json::from_slice(value).ok()?;
+        (record.expires_ms > now_ms()).then_some(record)
+    }
+}
+
 /// The end of a record, without the rest.
 #[derive(Deserialize)]
 struct Ending {
@@ -94,6 +102,12 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         put.map_err(unavailable)
     }
 
+    /// Returns a record that lives and has arrived here.
+    pub(super) fn known(&self, id: SessionId) -> Option<T> {
+        let value = self.state.get(self.kind, &key(id))?;
+        Lasting::living(&value).map(|record| record.content)
+    }
+
     /// Returns a record that lives, and whether half of its life is over; waits a little for one
     /// that another instance has just made.
     pub(super) async fn find(&self, id: SessionId) -> Option<(T, bool)> {
@@ -106,10 +120,10 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        let record: Lasting<T> = serde_json::from_slice(&found.await.ok()?).ok()?;
+        let record: Lasting<T> = Lasting::living(&found.await.ok()?)?;
         let half_ms = i64::try_from(self.ttl.as_millis() / 2).unwrap_or(0);
         let is_half_over = record.expires_ms <= self.expiry_ms() - half_ms;
-        (record.expires_ms > now_ms()).then_some((record.content, is_half_over))
+        Some((record.content, is_half_over))
     }
 
     /// Removes the records that have ended; a dead instance's some time later than our own.

@@ -80,7 +80,7 @@ impl Wire for LongPoll {
 }
 
 /// Answers polls.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct LongPolling {
     streams: Streams,
     sessions: Sessions,
@@ -90,7 +90,7 @@ pub struct LongPolling {
 }
 
 /// The polls that wait, by session, each with the change of subscriptions that its client knows.
-type Waiting = Arc<Mutex<HashMap<SessionId, Vec<(ConnectionId, u64)>>>>;
+type Waiting = Mutex<HashMap<SessionId, Vec<(ConnectionId, u64)>>>;
 
 impl LongPolling {
     /// Starts with no poll waiting.
@@ -103,7 +103,7 @@ impl LongPolling {
             streams,
             sessions,
             timeout,
-            waiting: Arc::default(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -151,8 +151,7 @@ impl LongPolling {
         if waiting.is_empty() {
             return;
         }
-        let session = self.sessions.find(id).await;
-        let revision = session.map_or(u64::MAX, |session| session.revision);
+        let revision = self.sessions.revision(id).unwrap_or(u64::MAX);
         for (connection, known) in waiting {
             if known < revision {
                 self.streams.dispatcher.end_poll(connection).await;

@@ -91,6 +91,12 @@ impl Sessions {
         Some(session)
     }
 
+    /// Returns how often the subscriptions of a session were changed, as far as this instance knows; never
+    /// waits.
+    pub(super) fn revision(&self, id: SessionId) -> Option<u64> {
+        self.records.known(id).map(|session| session.revision)
+    }
+
     /// Replaces what a session wants.
     pub(super) async fn change(
         &self,
