@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use sluicegate::dispatch::Index;
 use sluicegate::replay::{Record, RecordDecoder};
-use sluicegate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
+use sluicegate::subscription::{Extractors, Subscriptions};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Stats, StatsAlloc};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, parse};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -173,11 +173,6 @@ fn cheapest(mut act: impl FnMut()) -> Stats {
     });
     let cheapest = rounds.min_by_key(|stats| stats.allocations + stats.reallocations);
     cheapest.expect("there is more than no round")
-}
-
-fn parse(json: &str, extractors: &Extractors) -> Subscriptions {
-    Subscriptions::parse(json.as_bytes(), extractors, &SubscriptionLimits::default())
-        .expect("subscriptions")
 }
 
 fn personal(user: u32, extractors: &Extractors) -> Subscriptions {

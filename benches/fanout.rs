@@ -12,9 +12,9 @@ mod rig;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sluicegate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
+use sluicegate::subscription::Extractors;
 
-use crate::rig::Rig;
+use crate::rig::{Rig, parse};
 
 const RECEIVERS: u32 = 500;
 
@@ -22,13 +22,7 @@ fn fan_out(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    let limits = SubscriptionLimits::default();
-    let greetings = Subscriptions::parse(
-        br#"[{"eventType":"greeting"}]"#,
-        &Extractors::none(),
-        &limits,
-    )
-    .expect("subscriptions");
+    let greetings = parse(r#"[{"eventType":"greeting"}]"#, &Extractors::none());
     let mut rig = Rig::start();
     for _ in 0..RECEIVERS {
         runtime.block_on(rig.connect(greetings.clone()));

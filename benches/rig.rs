@@ -13,7 +13,7 @@ use sluicegate::dispatch::{
 };
 use sluicegate::event::{CloudEvent, Positions};
 use sluicegate::replay::{History, HistoryParts, LoggedEvent, RecordDecoder, ReplayLog};
-use sluicegate::subscription::{Extractors, Fields, Subscriptions};
+use sluicegate::subscription::{Extractors, Fields, SubscriptionLimits, Subscriptions};
 use sluicegate::telemetry::Metrics;
 use sluicegate::transport::FORMATS;
 
@@ -129,6 +129,12 @@ impl Rig {
             key_hash: None,
         }
     }
+}
+
+/// Reads what a client wants.
+pub(crate) fn parse(json: &str, extractors: &Extractors) -> Subscriptions {
+    Subscriptions::parse(json.as_bytes(), extractors, &SubscriptionLimits::default())
+        .expect("subscriptions")
 }
 
 /// Gives one end of a socket to the shard and returns the other, ready for the first event.

@@ -9,7 +9,7 @@ use crate::support::gateway::{Gateway, Settings, event, eventually, query};
 use crate::support::http::encode;
 use crate::support::kafka::Kafka;
 use crate::support::longpoll::LongPoll;
-use crate::support::sse::Sse;
+use crate::support::sse::{Block, Sse};
 use crate::support::ws::Ws;
 
 /// A log that holds a few of the events of these tests.
@@ -348,8 +348,9 @@ pub async fn but_what_kafka_has_deleted_is_told(kafka: &Kafka) {
     gateway.stop().await;
 }
 
-/// What was deleted was longer than a page: the page that began with it hid that it was gone.
-pub async fn but_more_than_a_page_that_kafka_has_deleted_is_told(kafka: &Kafka) {
+/// Produces 3,000 events of one partition, has Kafka delete those before `kept`, and comes back from before
+/// all of them; returns what the client is told first.
+async fn told_after_deletion(kafka: &Kafka, kept: u32) -> (Gateway, Sse, Block) {
     let settings = Settings::new(kafka)
         .with("REPLAY_RING_BYTES", SMALL)
         .with("OUTBOX_BYTES", SMALL)
@@ -363,10 +364,17 @@ pub async fn but_more_than_a_page_that_kafka_has_deleted_is_told(kafka: &Kafka) 
         read.await >= 3000.0
     })
     .await;
-    kafka.delete_records(&topic, 0, 2100).await;
+    kafka.delete_records(&topic, 0, kept.into()).await;
     let mut stream = gateway.resume(json!([{ "eventType": "t" }]), &cursor).await;
     let gap = stream.event().await;
     assert_eq!(gap.event.as_deref(), Some("rig.resume_gap"));
+    (gateway, stream, gap)
+}
+
+/// What was deleted was longer than a page: the page that began with it hid that it was gone.
+pub async fn but_more_than_a_page_that_kafka_has_deleted_is_told(kafka: &Kafka) {
+    let (gateway, mut stream, gap) = told_after_deletion(kafka, 2100).await;
+    let topic = gateway.settings.topic();
     let expected = json!([{ "topic": topic, "partition": 0, "from": 0, "to": 2100 }]);
     assert_eq!(gap.json()["data"]["partitions"], expected);
     assert_complete(&stream.ids(600).await, 2100..3000, 1);
@@ -375,23 +383,7 @@ pub async fn but_more_than_a_page_that_kafka_has_deleted_is_told(kafka: &Kafka) 
 
 /// Where nothing is left, there was no record to see by that others are gone.
 pub async fn but_a_partition_of_which_kafka_has_deleted_all_is_told(kafka: &Kafka) {
-    let settings = Settings::new(kafka)
-        .with("REPLAY_RING_BYTES", SMALL)
-        .with("OUTBOX_BYTES", SMALL)
-        .with("KAFKA_SOURCE_PARTITIONS", "1");
-    let gateway = Gateway::with(settings).await;
-    let topic = gateway.settings.topic().to_owned();
-    let cursor = cursor_of(&gateway).await;
-    produce(kafka, &topic, 0..3000).await;
-    eventually("all of it is read", async || {
-        let read = gateway.metric("sluicegate_consumed_records_total", "");
-        read.await >= 3000.0
-    })
-    .await;
-    kafka.delete_records(&topic, 0, 3000).await;
-    let mut stream = gateway.resume(json!([{ "eventType": "t" }]), &cursor).await;
-    let gap = stream.event().await;
-    assert_eq!(gap.event.as_deref(), Some("rig.resume_gap"));
+    let (gateway, mut stream, gap) = told_after_deletion(kafka, 3000).await;
     // The end of the topic is still in memory.
     let to = gap.json()["data"]["partitions"][0]["to"].as_u64().unwrap();
     let rest = u32::try_from(to).unwrap()..3000;

@@ -19,6 +19,14 @@ impl Frames {
         matches!(self, Self::None)
     }
 
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(_) => 1,
+            Self::Many(frames) => frames.len(),
+        }
+    }
+
     pub(super) fn front(&self) -> Option<&Frame> {
         match self {
             Self::None => None,

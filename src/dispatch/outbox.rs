@@ -110,7 +110,7 @@ impl Outbox {
         let dropped = self.frames.split_off(self.first_droppable());
         let sizes = dropped.iter().map(|frame| frame.bytes.as_slice().len());
         self.events_bytes -= sizes.sum::<usize>();
-        Some((oldest, dropped.iter().count() as u64))
+        Some((oldest, dropped.len() as u64))
     }
 
     /// Returns the number of the oldest event that [`Outbox::drop_events`] would drop.
@@ -126,7 +126,7 @@ impl Outbox {
     fn first_droppable(&self) -> usize {
         let is_event = |frame: &&Frame| matches!(frame.content, Content::Event { .. });
         let events_behind = self.frames.iter().rev().take_while(is_event).count();
-        let after_others = self.frames.iter().count() - events_behind;
+        let after_others = self.frames.len() - events_behind;
         after_others.max(usize::from(self.written > 0))
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Pace {
 impl Pace {
     /// Returns whether it is too early to write.
     pub(super) fn holds(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| now < until)
+        !self.left(now).is_zero()
     }
 
     /// Returns how long it is too early.

@@ -24,7 +24,7 @@ use super::ending::{hand_over, linger, stream_head, tell_timeout};
 use super::framing::{self, Framing};
 use super::http2;
 use super::limits::{HttpLimits, MIN_HEAD_BYTES};
-use super::pause::{Pause, Resumed};
+use super::pause::{Asked, Pause, Resumed};
 use super::reply::{Body, Handler, Reply};
 use super::request::Request;
 use super::socket::{Io, PREFACE};
@@ -261,7 +261,7 @@ async fn answer<H: Handler>(
     waited: Option<Response<Body>>,
 ) -> Result<Response<Body>, Infallible> {
     let version = head.version;
-    let played_again = Pause::head_of(&head, framing);
+    let asked = Asked::of(&head, framing);
     let reply = match (waited, framing::check(&head, framing)) {
         (Some(response), _) => Reply::Response(response),
         (None, Ok(())) => {
@@ -270,15 +270,15 @@ async fn answer<H: Handler>(
         }
         (None, Err(refusal)) => refusal.into(),
     };
-    match (reply, played_again) {
+    match (reply, asked) {
         (Reply::Response(response), _) => Ok(written(&shared, &wire, version, framing, response)),
         (Reply::Later(response), None) => {
             let response = response.await;
             Ok(written(&shared, &wire, version, framing, response))
         }
-        (Reply::Later(response), Some(head)) => {
+        (Reply::Later(response), Some(asked)) => {
             drop(shared);
-            wire.request_departure(Departure::Pause(Pause { head, response }));
+            wire.request_departure(Departure::Pause(Pause::new(asked, response)));
             std::future::pending().await
         }
         (Reply::Stream(head, take_over), _) => {

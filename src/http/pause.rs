@@ -11,9 +11,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::request::Parts;
-use http::{Response, Version};
+use http::{Method, Response, Version};
 use tokio::io::ReadBuf;
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +28,8 @@ const READ_AHEAD_BYTES: usize = 256;
 /// A response that is waited for.
 pub(super) struct Pause {
     /// The head that hyper reads again.
-    pub(super) head: Vec<u8>,
-    pub(super) response: Later,
+    head: Vec<u8>,
+    response: Later,
 }
 
 /// A connection for hyper: a new one, or one that has waited.
@@ -60,9 +60,16 @@ impl<S: Io> Resumed<S> {
     }
 }
 
-impl Pause {
-    /// Returns the head to be read again; `None` for a request with a body, which hyper has to see to its end.
-    pub(super) fn head_of(head: &Parts, framing: Framing) -> Option<Vec<u8>> {
+/// What a response depends on of the head of its request.
+pub(super) struct Asked {
+    method: Method,
+    version: &'static str,
+    connection: Vec<HeaderValue>,
+}
+
+impl Asked {
+    /// Returns `None` for a request with a body, which hyper has to see to its end.
+    pub(super) fn of(head: &Parts, framing: Framing) -> Option<Self> {
         if framing.is_chunked() || head.headers.contains_key(CONTENT_LENGTH) {
             return None;
         }
@@ -71,18 +78,32 @@ impl Pause {
             Version::HTTP_11 => "HTTP/1.1",
             _ => return None,
         };
-        let mut text = format!("{} / {version}\r\n", head.method).into_bytes();
-        let host = HeaderValue::from_static("localhost");
-        let fields = head.headers.get_all(CONNECTION).iter();
-        let fields = fields.map(|value| (CONNECTION, value));
-        for (name, value) in fields.chain([(HOST, &host)]) {
-            text.extend_from_slice(name.as_str().as_bytes());
-            text.extend_from_slice(b": ");
-            text.extend_from_slice(value.as_bytes());
-            text.extend_from_slice(b"\r\n");
+        Some(Self {
+            method: head.method.clone(),
+            version,
+            connection: head.headers.get_all(CONNECTION).iter().cloned().collect(),
+        })
+    }
+
+    /// Writes a head that asks for as much.
+    fn into_head(self) -> Vec<u8> {
+        let line = format!("{} / {}\r\nhost: localhost\r\n", self.method, self.version);
+        let mut head = line.into_bytes();
+        for value in self.connection {
+            head.extend_from_slice(b"connection: ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
         }
-        text.extend_from_slice(b"\r\n");
-        Some(text)
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+}
+
+impl Pause {
+    /// Leaves hyper until `response` is there.
+    pub(super) fn new(asked: Asked, response: Later) -> Self {
+        let head = asked.into_head();
+        Self { head, response }
     }
 
     /// Waits for the response; `None` when the client is gone before.
