@@ -11,15 +11,21 @@ pub mod api;
 
 pub mod transport;
 
+pub mod access;
+
 pub mod http;
+pub mod session;
 
 pub mod shared;
 pub mod source;
+
+pub mod identity;
 
 pub mod dispatch;
 
 pub mod replay;
 
+pub mod fetch;
 pub mod kafka;
 pub mod subscription;
 

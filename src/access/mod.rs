@@ -1,0 +1,1 @@
+//! Who may do what: the credentials of a request, the checks, the rules, the places.

@@ -1,0 +1,1 @@
+//! Who somebody is: tokens, the keys that verify them, and what they claim.

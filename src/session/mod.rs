@@ -1,0 +1,1 @@
+//! Who is connected, at which instance, until when, and who may not be any more.
