@@ -156,6 +156,7 @@ async fn connect(dispatcher: &Dispatcher, subscriptions: Subscriptions) -> TcpSt
             format: SSE,
             subscriptions,
             start: Start::Live,
+            held: None,
         })
         .await;
     // The events `rig.connection.create` and `rig.subscriptions_set`.

@@ -8,6 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::access::{Access, Visitor};
 use crate::event::{BatchError, CloudEvent, Submission, SubmissionError, decode_http};
 use crate::http::{Body, HttpError, Request};
 use crate::kafka::{OutgoingRecord, ProduceError, Producer};
@@ -76,18 +77,31 @@ impl Submissions {
 
     /// Answers 202 once Kafka has acknowledged all events of the request.
     ///
-    /// One event is answered with itself, a batch with a list that has a result for each.
+    /// Without `access` everybody may submit. One event is answered with itself, a batch with a list that has a result for each.
     ///
     /// # Errors
-    /// 400, 413 or 415 for what cannot be taken: then nothing was written. 503 or 504 while Kafka does
+    /// 400, 413 or 415 for what cannot be taken, 401 and 403 for what `access` does not allow: then nothing
+    /// was written. 503 or 504 while Kafka does
     /// not acknowledge; for a batch, the answer says which events were written.
     ///
     /// # Cancel safety
     /// Dropping the future leaves open which events are written.
-    pub async fn submit(&self, request: &mut Request) -> Result<Response<Body>, HttpError> {
+    pub async fn submit(
+        &self,
+        request: &mut Request,
+        access: Option<&Access>,
+    ) -> Result<Response<Body>, HttpError> {
+        let visitor = match access {
+            Some(access) => access.identify(request, &request.query()?).await?,
+            None => Visitor::default(),
+        };
         let body = request.body(self.config.max_submission_bytes).await?;
-        let submission =
-            decode_http(&request.headers, body).map_err(|error| self.refused(&error))?;
+        let submission = decode_http(&request.headers, body.clone());
+        let submission = submission.map_err(|error| self.refused(&error))?;
+        if let Some(access) = access {
+            let asked = (&request.headers, &body);
+            access.check_submission(&visitor, submission.events(), asked).await?;
+        }
         match submission {
             Submission::One(event) => {
                 check_type(&event)?;

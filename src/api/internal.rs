@@ -8,6 +8,7 @@ use http::{Method, Response, StatusCode};
 
 use super::events::Submissions;
 use super::health;
+use super::sessions::SessionAdmin;
 use crate::http::{Body, Handler, HttpError, Reply, Request, Routed, Router};
 use crate::telemetry::{Metrics, Readiness};
 
@@ -19,7 +20,26 @@ enum Endpoint {
     Ready,
     Metrics,
     Messages,
+    Refuse,
+    Refused,
+    IsRefused,
+    Admit,
+    Sessions,
+    EndSession,
+    SessionsOfUser,
 }
+
+/// What has a version in its path, and an alias with RIG's version before.
+const VERSIONED: [(Method, &str, &str, Endpoint); 8] = [
+    (Method::POST, "/v3/messages", "/v2/messages", Endpoint::Messages),
+    (Method::POST, "/v3/session-blacklist", "/v2/session-blacklist", Endpoint::Refuse),
+    (Method::GET, "/v3/session-blacklist", "/v2/session-blacklist", Endpoint::Refused),
+    (Method::GET, "/v3/session-blacklist/{id}", "/v2/session-blacklist/{id}", Endpoint::IsRefused),
+    (Method::DELETE, "/v3/session-blacklist/{id}", "/v2/session-blacklist/{id}", Endpoint::Admit),
+    (Method::GET, "/v3/sessions", "/v2/sessions", Endpoint::Sessions),
+    (Method::DELETE, "/v3/sessions/{id}", "/v2/sessions/{id}", Endpoint::EndSession),
+    (Method::GET, "/v3/users/{user}/sessions", "/v2/users/{user}/sessions", Endpoint::SessionsOfUser),
+];
 
 /// The page to try things out with.
 const PAGE: &str = include_str!("page.html");
@@ -29,6 +49,7 @@ const PAGE: &str = include_str!("page.html");
 pub struct InternalApi {
     router: Router<Endpoint>,
     submissions: Arc<Submissions>,
+    sessions: SessionAdmin,
     readiness: Readiness,
     is_started: Arc<AtomicBool>,
     metrics: Metrics,
@@ -39,6 +60,7 @@ impl InternalApi {
     #[must_use]
     pub fn new(
         submissions: Arc<Submissions>,
+        sessions: SessionAdmin,
         readiness: Readiness,
         is_started: Arc<AtomicBool>,
         metrics: Metrics,
@@ -50,11 +72,14 @@ impl InternalApi {
         router.add(Method::GET, "/livez", Endpoint::Live);
         router.add(Method::GET, "/readyz", Endpoint::Ready);
         router.add(Method::GET, "/metrics", Endpoint::Metrics);
-        router.add(Method::POST, "/v3/messages", Endpoint::Messages);
-        router.add(Method::POST, "/v2/messages", Endpoint::Messages);
+        for (method, path, old_path, endpoint) in VERSIONED {
+            router.add(method.clone(), path, endpoint);
+            router.add(method, old_path, endpoint);
+        }
         Self {
             router,
             submissions,
+            sessions,
             readiness,
             is_started,
             metrics,
@@ -62,8 +87,8 @@ impl InternalApi {
     }
 
     async fn answer(&self, request: &mut Request) -> Result<Response<Body>, HttpError> {
-        let endpoint = match self.router.find(&request.method, request.path()) {
-            Routed::Found(endpoint, _) => endpoint,
+        let (endpoint, params) = match self.router.find(&request.method, request.path()) {
+            Routed::Found(endpoint, params) => (endpoint, params),
             Routed::NotFound => return Err(HttpError::not_found()),
             Routed::MethodNotAllowed(allow) => return Err(HttpError::method_not_allowed(allow)),
         };
@@ -80,7 +105,14 @@ impl InternalApi {
                 self.metrics.render().into(),
                 "text/plain; version=0.0.4; charset=utf-8",
             ),
-            Endpoint::Messages => self.submissions.submit(request).await?,
+            Endpoint::Messages => self.submissions.submit(request, None).await?,
+            Endpoint::Refuse => self.sessions.refuse(request).await?,
+            Endpoint::Refused => self.sessions.refused(),
+            Endpoint::IsRefused => self.sessions.is_refused(&params)?,
+            Endpoint::Admit => self.sessions.admit(&params).await?,
+            Endpoint::Sessions => self.sessions.list(request).await?,
+            Endpoint::EndSession => self.sessions.end(request, &params).await?,
+            Endpoint::SessionsOfUser => self.sessions.of_user(request, &params).await?,
         })
     }
 }

@@ -7,8 +7,11 @@ mod events;
 mod health;
 mod internal;
 mod public;
+mod sessions;
 mod subscriptions;
+mod tickets;
 
 pub use events::{SubmissionConfig, Submissions};
 pub use internal::InternalApi;
 pub use public::PublicApi;
+pub use sessions::SessionAdmin;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Response};
 
 use super::events::Submissions;
-use super::{health, subscriptions};
+use super::{health, subscriptions, tickets};
 use crate::http::{Body, Cors, Handler, HttpError, Params, Reply, Request, Routed, Router};
 use crate::transport::{Acknowledgements, Changes, LongPolling, Streams};
 
@@ -17,6 +17,7 @@ enum Endpoint {
     LongPolling,
     Subscriptions,
     Events,
+    Tickets,
 }
 
 /// Answers the requests of the public port.
@@ -57,6 +58,7 @@ impl PublicApi {
             Endpoint::Subscriptions,
         );
         router.add(Method::POST, "/_rig/v1/events", Endpoint::Events);
+        router.add(Method::POST, "/_rig/v1/tickets", Endpoint::Tickets);
         let max_subscription_bytes = streams.limits.max_bytes;
         Self {
             router,
@@ -92,18 +94,19 @@ impl PublicApi {
         request: &mut Request,
     ) -> Result<Reply, HttpError> {
         let response = match endpoint {
-            Endpoint::Sse => return self.streams.sse(request),
+            Endpoint::Sse => return self.streams.sse(request).await,
             Endpoint::Ws if Acknowledgements::are_asked_for(&request.query()?) => {
                 return self.acknowledgements.ws(request).await;
             }
-            Endpoint::Ws => return self.streams.ws(request),
+            Endpoint::Ws => return self.streams.ws(request).await,
             Endpoint::Health => health::ok(),
             Endpoint::LongPolling => return self.long_polling.poll(request).await,
             Endpoint::Subscriptions => {
                 let limit_bytes = self.max_subscription_bytes;
                 subscriptions::put(&self.changes, request, params, limit_bytes).await?
             }
-            Endpoint::Events => self.submissions.submit(request).await?,
+            Endpoint::Events => self.submissions.submit(request, Some(&self.streams.access)).await?,
+            Endpoint::Tickets => tickets::issue(&self.streams.access, request).await?,
         };
         Ok(self.readable(&request.headers, response).into())
     }

@@ -6,12 +6,13 @@ use http::{Response, StatusCode};
 use std::time::Duration;
 
 use crate::http::{Body, HttpError, Params, Request};
-use crate::transport::{ChangeError, Changes, gone};
+use crate::telemetry::Transport;
+use crate::transport::{Change, ChangeError, Changes, gone};
 
 /// Replaces what a connection wants; 204 once it is in force.
 ///
 /// # Errors
-/// 406, 415 and 400 for bad requests, 410 when the connection has ended, 503 when the instance that
+/// 406, 415 and 400 for bad requests, 401 and 403 for what is not allowed, 410 when the connection has ended, 503 when the instance that
 /// holds it cannot be reached.
 pub(super) async fn put(
     changes: &Changes,
@@ -19,7 +20,7 @@ pub(super) async fn put(
     params: &Params,
     limit_bytes: usize,
 ) -> Result<Response<Body>, HttpError> {
-    check_transport(params)?;
+    let transport = transport(params)?;
     check_accept(request)?;
     check_content_type(request)?;
     let body = request.body(limit_bytes).await?;
@@ -27,18 +28,24 @@ pub(super) async fn put(
         .open_token(params.get("token").unwrap_or_default())
         .map_err(refused)?;
     let wanted = changes.parse(&body).map_err(refused)?;
-    changes.replace(token, wanted).await.map_err(refused)?;
+    let (wanted, renewal) = changes.check(request, wanted, body).await.map_err(refused)?;
+    let change = Change {
+        wanted,
+        renewal,
+        transport,
+    };
+    changes.replace(token, change).await.map_err(refused)?;
     let mut response = Response::new(Body::new(Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
 }
 
 /// RIG does not compare the transport with the token's, but there have to be one of its names.
-fn check_transport(params: &Params) -> Result<(), HttpError> {
-    match params.get("transport") {
-        Some("sse" | "ws" | "longpolling") => Ok(()),
-        _ => Err(HttpError::not_found()),
-    }
+fn transport(params: &Params) -> Result<Transport, HttpError> {
+    let named = params.get("transport");
+    let is_named = |known: &Transport| named == Some(known.as_str());
+    let known = Transport::ALL.into_iter().find(is_named);
+    known.ok_or_else(HttpError::not_found)
 }
 
 fn check_accept(request: &Request) -> Result<(), HttpError> {
@@ -96,7 +103,7 @@ fn refused(error: ChangeError) -> HttpError {
             "invalid_subscriptions",
             format!("cannot accept subscription request: {error}"),
         ),
-        ChangeError::Session(error) => error,
+        ChangeError::Refused(error) => error,
         ChangeError::NotReady => HttpError::unavailable(
             "not_ready",
             "The shared state is being read.",

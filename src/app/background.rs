@@ -7,7 +7,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::dispatch::{ClientText, TokenKey};
+use crate::session::Blacklist;
 use crate::shared::{ClusterKey, SharedConfig, StateLog};
 use crate::telemetry::{Metrics, Readiness, Tasks};
 use crate::transport::{Acknowledgements, Changes, LongPolling, STATE_KIND};
@@ -64,20 +66,25 @@ pub(super) async fn watch_sessions(
     }
 }
 
-/// Removes sessions that have ended.
-pub(super) async fn clean_up(
-    long_polling: Arc<LongPolling>,
-    acknowledgements: Acknowledgements,
-    tasks: Tasks,
-) {
-    let stopping = tasks.stopping();
-    while stopping
-        .run_until_cancelled(tokio::time::sleep(CLEAN_UP_INTERVAL))
-        .await
-        .is_some()
-    {
-        long_polling.remove_ended().await;
-        acknowledgements.remove_ended().await;
+/// What has an end, and is removed after it.
+pub(super) struct Ended {
+    pub(super) long_polling: Arc<LongPolling>,
+    pub(super) acknowledgements: Acknowledgements,
+    pub(super) blacklist: Blacklist,
+    pub(super) access: Access,
+}
+
+impl Ended {
+    /// Removes it now and then, until the process stops.
+    pub(super) async fn clean_up(self, tasks: Tasks) {
+        let stopping = tasks.stopping();
+        let wait = || tokio::time::sleep(CLEAN_UP_INTERVAL);
+        while stopping.run_until_cancelled(wait()).await.is_some() {
+            self.long_polling.remove_ended().await;
+            self.acknowledgements.remove_ended().await;
+            self.blacklist.remove_ended().await;
+            self.access.remove_ended().await;
+        }
     }
 }
 

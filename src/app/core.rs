@@ -3,18 +3,24 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::{Value, json};
+
 use super::AppError;
 use super::background::{self, Texts};
+use super::door::Door;
 use super::serving::Services;
-use crate::api::Submissions;
+use crate::api::{SessionAdmin, Submissions};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Incarnation, Surroundings};
 use crate::kafka::Producer;
 use crate::replay::{History, HistoryParts, RecordDecoder, ReplayLog};
+use crate::session::{Blacklist, Directory, LIST_COMMAND, PresenceEvents, Registry};
 use crate::shared::{CommandHandler, CommandLog, StateLog};
 use crate::source::{Ingest, IngestParts, KafkaSource};
 use crate::telemetry::{Metrics, Readiness, Tasks};
-use crate::transport::{Acknowledgements, Admission, Changes, FORMATS, LongPolling, Streams};
+use crate::transport::{
+    Acknowledgements, Admission, CHANGE_COMMAND, Change, Changes, FORMATS, LongPolling, Streams,
+};
 
 /// What the rest of the instance stands on.
 pub(super) struct Core {
@@ -25,12 +31,18 @@ pub(super) struct Core {
     decoder: RecordDecoder,
     log: Arc<ReplayLog>,
     pub(super) dispatcher: Dispatcher,
+    state: Arc<StateLog>,
+    blacklist: Blacklist,
     streams: Streams,
 }
 
 impl Core {
-    /// Starts the shards; also returns the queue of what clients say on their connections.
-    pub(super) fn start(config: &Config) -> Result<(Self, Texts), AppError> {
+    /// Starts the shards and the shared state; also returns the queue of what clients say on their
+    /// connections.
+    pub(super) fn start(
+        config: &Config,
+        producer: &Producer,
+    ) -> Result<(Self, Texts), AppError> {
         let topics: Arc<[String]> = config.source.topics().into();
         let metrics = Metrics::new();
         let tasks = Tasks::new();
@@ -56,6 +68,29 @@ impl Core {
             metrics: metrics.clone(),
         };
         let (dispatcher, texts) = Dispatcher::start(&config.dispatch, &surroundings)?;
+        let readiness = Readiness::new();
+        let state = Arc::new(StateLog::start(
+            &config.kafka,
+            producer.clone(),
+            readiness.clone(),
+        )?);
+        let token_key = Arc::default();
+        let blacklist = Blacklist::new(Arc::clone(&state), dispatcher.incarnation());
+        let door = Door {
+            blacklist: &blacklist,
+            state: &state,
+            token_key: &token_key,
+            own: dispatcher.incarnation(),
+        };
+        let access = door.open(config, &tasks, &metrics)?;
+        let events = PresenceEvents::start(
+            config.session.presence_topic.clone(),
+            config.kafka.instance(),
+            producer.clone(),
+            &tasks,
+        );
+        let leeway = config.identity.jwt_leeway;
+        let registry = Registry::new(&config.session, leeway, dispatcher.clone(), events);
         let streams = Streams {
             dispatcher: dispatcher.clone(),
             extractors: Arc::clone(&config.extractors),
@@ -65,12 +100,13 @@ impl Core {
                 config.process.max_connections_per_minute,
                 Instant::now(),
             )),
-            token_key: Arc::default(),
+            token_key,
             history,
             metrics: metrics.clone(),
             tasks: tasks.clone(),
+            access,
+            registry,
         };
-        let readiness = Readiness::new();
         let core = Self {
             topics,
             metrics,
@@ -79,25 +115,24 @@ impl Core {
             decoder,
             log,
             dispatcher,
+            state,
+            blacklist,
             streams,
         };
         Ok((core, texts))
     }
 
-    /// Starts to follow what all instances share, and gets the key of connection tokens from it.
-    pub(super) fn start_shared(
+    /// Starts to listen to the other instances, and gets the key of connection tokens from what all share.
+    pub(super) fn start_commands(
         &self,
         config: &Config,
         producer: &Producer,
-    ) -> Result<(Arc<StateLog>, CommandLog), AppError> {
-        let state = Arc::new(StateLog::start(
-            &config.kafka,
-            producer.clone(),
-            self.readiness.clone(),
-        )?);
+    ) -> Result<CommandLog, AppError> {
         let streams = self.streams.clone();
-        let handler: Arc<CommandHandler> =
-            Arc::new(move |command| Box::pin(Changes::on_command(streams.clone(), command)));
+        let handler: Arc<CommandHandler> = Arc::new(move |command| {
+            let streams = streams.clone();
+            Box::pin(async move { answer_command(&streams, &command).await })
+        });
         let incarnation = self.dispatcher.incarnation().to_string();
         let commands = CommandLog::start(
             &config.kafka,
@@ -109,12 +144,12 @@ impl Core {
         )?;
         let key = background::get_token_key(
             config.shared.clone(),
-            Arc::clone(&state),
+            Arc::clone(&self.state),
             Arc::clone(&self.streams.token_key),
             self.tasks.stopping(),
         );
         self.tasks.spawn("token_key", key);
-        Ok((state, commands))
+        Ok(commands)
     }
 
     /// Starts to read the source topics.
@@ -142,20 +177,20 @@ impl Core {
     pub(super) fn services(
         self,
         config: Config,
-        state: Arc<StateLog>,
         commands: CommandLog,
         producer: Producer,
     ) -> Services {
         let long_polling = Arc::new(LongPolling::new(
             self.streams.clone(),
-            Arc::clone(&state),
+            Arc::clone(&self.state),
             &config.long_poll,
         ));
         let acknowledgements = Acknowledgements::new(
             self.streams.clone(),
-            Arc::clone(&state),
+            Arc::clone(&self.state),
             &config.acknowledgement,
         );
+        let directory = Directory::new(commands.clone());
         let changes = Changes::new(
             self.streams.clone(),
             long_polling.clone(),
@@ -169,6 +204,11 @@ impl Core {
             producer,
             self.metrics.clone(),
         );
+        let sessions = SessionAdmin::new(
+            self.blacklist.clone(),
+            directory,
+            config.session.session_kill_validity,
+        );
         Services {
             limits: config.http_limits,
             tls: config.tls,
@@ -177,11 +217,28 @@ impl Core {
             acknowledgements,
             changes,
             submissions: Arc::new(submissions),
-            state,
+            state: self.state,
+            blacklist: self.blacklist,
+            sessions,
             is_started: Arc::default(),
             readiness: self.readiness,
             metrics: self.metrics,
             tasks: self.tasks,
+        }
+    }
+}
+
+/// Does what another instance asks for, and returns the answer.
+async fn answer_command(streams: &Streams, command: &Value) -> Value {
+    match command["command"].as_str() {
+        Some(CHANGE_COMMAND) => Change::on_command(streams, command).await,
+        Some(LIST_COMMAND) => {
+            let own = streams.dispatcher.incarnation().to_string();
+            Directory::on_command(&streams.registry, &own, command)
+        }
+        _ => {
+            tracing::warn!("another instance sent a command that is not known here");
+            json!({ "result": "unknown" })
         }
     }
 }

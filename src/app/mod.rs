@@ -14,6 +14,7 @@
 mod background;
 mod broker;
 mod core;
+mod door;
 mod serving;
 
 use std::net::SocketAddr;
@@ -105,9 +106,9 @@ impl App {
         )?;
         config.kafka.name_instance(public.plain.local_addr().port());
         let broker = Broker::start(&mut config)?;
-        let (core, texts) = Core::start(&config)?;
         let producer = Producer::new(&config.kafka)?;
-        let (state, commands) = core.start_shared(&config, &producer)?;
+        let (core, texts) = Core::start(&config, &producer)?;
+        let commands = core.start_commands(&config, &producer)?;
         let source = core.start_source(&config)?;
         let public_tasks = Tasks::new();
         let app = Self {
@@ -126,7 +127,7 @@ impl App {
             grace: config.process.shutdown_grace,
             broker,
         };
-        let services = core.services(config, state, commands, producer);
+        let services = core.services(config, commands, producer);
         services.serve_internal(internal);
         services.serve_public(public, public_tasks);
         services.run_background(texts);

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::background::{self, Texts};
-use crate::api::{InternalApi, PublicApi, Submissions};
+use crate::api::{InternalApi, PublicApi, SessionAdmin, Submissions};
 use crate::http::{BindError, Handler, HttpLimits, Listener, Serving, Tls};
+use crate::session::Blacklist;
 use crate::shared::StateLog;
 use crate::telemetry::{Condition, Metrics, Readiness, Tasks};
 use crate::transport::{Acknowledgements, Changes, LongPolling, Streams};
@@ -25,6 +26,8 @@ pub(super) struct Services {
     pub(super) changes: Changes,
     pub(super) submissions: Arc<Submissions>,
     pub(super) state: Arc<StateLog>,
+    pub(super) blacklist: Blacklist,
+    pub(super) sessions: SessionAdmin,
     /// True once the public port is open.
     pub(super) is_started: Arc<AtomicBool>,
     pub(super) readiness: Readiness,
@@ -75,6 +78,7 @@ impl Services {
     pub(super) fn serve_internal(&self, port: Port) {
         let api = InternalApi::new(
             Arc::clone(&self.submissions),
+            self.sessions.clone(),
             self.readiness.clone(),
             Arc::clone(&self.is_started),
             self.metrics.clone(),
@@ -107,10 +111,17 @@ impl Services {
         let sessions =
             background::watch_sessions(self.state, self.long_polling.clone(), tasks.clone());
         tasks.spawn("longpoll.changes", sessions);
-        tasks.spawn(
-            "sessions.clean_up",
-            background::clean_up(self.long_polling, self.acknowledgements, tasks.clone()),
-        );
+        let registry = self.streams.registry;
+        tasks.spawn("sessions.expiry", registry.clone().watch_expiry(tasks.clone()));
+        let blacklist = self.blacklist.clone();
+        tasks.spawn("sessions.blacklist", blacklist.watch(registry, tasks.clone()));
+        let ended = background::Ended {
+            long_polling: self.long_polling,
+            acknowledgements: self.acknowledgements,
+            blacklist: self.blacklist,
+            access: self.streams.access,
+        };
+        tasks.spawn("sessions.clean_up", ended.clean_up(tasks.clone()));
         if let Some(tls) = &self.tls {
             tls.watch(&tasks);
         }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::control::ControlEvent;
 use super::latest::Latest;
-use super::messages::Outlet;
+use super::messages::{Held, Outlet};
 use super::outbox::Outbox;
 use super::pipe::ShardEnd;
 use super::wire::{CloseReason, Format, Input};
@@ -225,10 +225,17 @@ pub(super) struct Connection {
     pub(super) awaits_answer: bool,
     /// The tick of the last progress: a frame written whole, or the first to wait.
     pub(super) progress_tick: u32,
+    /// What ends with it.
+    held: Option<Box<dyn Held>>,
 }
 
 impl Connection {
-    pub(super) fn new(sink: Sink, format: Format, subscriptions: Subscriptions) -> Self {
+    pub(super) fn new(
+        sink: Sink,
+        format: Format,
+        subscriptions: Subscriptions,
+        held: Option<Box<dyn Held>>,
+    ) -> Self {
         Self {
             sink,
             format,
@@ -245,6 +252,7 @@ impl Connection {
             is_paused: false,
             awaits_answer: false,
             progress_tick: 0,
+            held,
         }
     }
 
@@ -259,6 +267,14 @@ impl Connection {
         }
         let latest = self.latest.as_mut();
         latest.map(|latest| latest.position.begin_anew(topic, epoch))
+    }
+
+    /// Holds something more until it ends.
+    pub(super) fn hold(&mut self, more: Box<dyn Held>) {
+        self.held = match self.held.take() {
+            None => Some(more),
+            Some(held) => Some(Box::new((held, more))),
+        };
     }
 
     pub(super) fn is_open(&self) -> bool {

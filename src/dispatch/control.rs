@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::wire::CloseReason;
+
 /// An event about the connection itself, as CloudEvent 1.0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControlEvent {
@@ -57,6 +59,62 @@ impl ControlEvent {
         }
     }
 
+    /// `rig.session_expiring`: the connection ends after `expires_ms` (Unix milliseconds), unless a new token is
+    /// handed in.
+    #[must_use]
+    pub fn session_expiring(expires_ms: i64) -> Self {
+        Self {
+            event_type: "rig.session_expiring",
+            data: json!({ "expires_at": rfc3339(expires_ms) }),
+        }
+    }
+
+    /// `rig.session_renewed`: a new token was handed in; the connection goes on until `expires_ms` (Unix
+    /// milliseconds).
+    #[must_use]
+    pub fn session_renewed(expires_ms: i64) -> Self {
+        Self {
+            event_type: "rig.session_renewed",
+            data: json!({ "expires_at": rfc3339(expires_ms) }),
+        }
+    }
+
+    /// `rig.token_refused`: a token handed in on the connection itself was not taken.
+    #[must_use]
+    pub const fn token_refused(problem: Value) -> Self {
+        Self {
+            event_type: "rig.token_refused",
+            data: problem,
+        }
+    }
+
+    /// `rig.session_killed`: an operator has ended the session; the connection ends now.
+    #[must_use]
+    pub const fn session_killed() -> Self {
+        Self {
+            event_type: "rig.session_killed",
+            data: Value::Null,
+        }
+    }
+
+    /// `rig.session_expired`: the token has expired; the connection ends now.
+    #[must_use]
+    pub const fn session_expired() -> Self {
+        Self {
+            event_type: "rig.session_expired",
+            data: Value::Null,
+        }
+    }
+
+    /// Returns what a client is told when its connection ends for a reason of which it has to know.
+    pub(super) const fn last(reason: CloseReason) -> Option<Self> {
+        match reason {
+            CloseReason::SessionKilled => Some(Self::session_killed()),
+            CloseReason::SessionExpired => Some(Self::session_expired()),
+            _ => None,
+        }
+    }
+
     /// `rig.resume_gap`: records from..to of these partitions are gone, given as (topic, partition,
     /// from, to).
     #[must_use]
@@ -81,17 +139,24 @@ impl ControlEvent {
     /// Returns the event as JSON, with a random id and the time `now_ms` in Unix milliseconds.
     #[must_use]
     pub fn to_json(&self, now_ms: i64) -> Vec<u8> {
-        let time = jiff::Timestamp::from_millisecond(now_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        let event = json!({
+        let mut event = json!({
             "specversion": "1.0",
             "type": self.event_type,
             "source": "rig",
             "id": uuid::Uuid::new_v4().to_string(),
-            "time": time.to_string(),
-            "data": self.data,
+            "time": rfc3339(now_ms),
         });
+        if let Some(members) = event.as_object_mut().filter(|_| !self.data.is_null()) {
+            members.insert("data".to_owned(), self.data.clone());
+        }
         event.to_string().into_bytes()
     }
+}
+
+/// Writes a time in Unix milliseconds as RFC 3339 has it.
+fn rfc3339(ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(ms);
+    time.unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::bell::Bell;
 use super::config::DispatchConfig;
 use super::control::ControlEvent;
-use super::messages::{Attach, ClientText, Feed, Gone, Inbox, Opening, Request};
+use super::messages::{Attach, ClientText, Feed, Gone, Held, Inbox, Opening, Request};
 use super::shard::{Setup, Shard, WAKER};
 use super::token::{ConnectionId, Incarnation};
-use super::wire::Wire;
+use super::wire::{CloseReason, Wire};
 use crate::event::Epoch;
 use crate::replay::{Batch, History, ReplayLog};
 use crate::subscription::Subscriptions;
@@ -180,10 +180,21 @@ impl Dispatcher {
         }
     }
 
-    /// Ends a connection that cannot be served; nothing happens when it has ended.
-    pub async fn overloaded(&self, connection: ConnectionId) {
+    /// Ends a connection; nothing happens when it has ended.
+    ///
+    /// What waits for it is written first, but for [`CloseReason::SessionKilled`]: then events that
+    /// were not written yet are dropped.
+    pub async fn close(&self, connection: ConnectionId, reason: CloseReason) {
         if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
-            shard.ask(Request::Overloaded(connection)).await;
+            shard.ask(Request::Close(connection, reason)).await;
+        }
+    }
+
+    /// Has a connection hold something until it ends, besides what it holds already; dropped at once when it
+    /// has ended.
+    pub async fn hold(&self, connection: ConnectionId, held: Box<dyn Held>) {
+        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
+            shard.ask(Request::Hold(connection, held)).await;
         }
     }
 

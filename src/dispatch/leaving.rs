@@ -1,5 +1,6 @@
 //! How connections end: polls with their answer, streams with a farewell.
 
+use super::control::ControlEvent;
 use super::connection::{Life, Polled, Sink, Start};
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
@@ -39,6 +40,18 @@ impl Shard {
         self.remove(slot, CloseReason::Answered);
     }
 
+    /// Answers a poll with what there is. One that has not begun gets its own cursor back; if it has
+    /// none, it stands nowhere yet and ends without an answer: its client asks again.
+    pub(super) fn end_poll(&mut self, slot: Slot) {
+        let connection = self.connections.get(slot as usize);
+        let waiting = connection.and_then(|connection| connection.waiting.as_deref());
+        if waiting.is_some_and(|waiting| !matches!(waiting.start, Start::After(_))) {
+            self.remove(slot, CloseReason::Answered);
+        } else {
+            self.answer_poll(slot);
+        }
+    }
+
     /// Ends a connection: no more events, what waits is written, then the farewell.
     pub(super) fn close(&mut self, slot: Slot, reason: CloseReason) {
         let Some(connection) = self.connections.get(slot as usize) else {
@@ -47,11 +60,31 @@ impl Shard {
         if !connection.is_open() {
             return;
         }
-        if matches!(connection.sink, Sink::Poll(_)) {
-            return self.answer_poll(slot);
+        if reason == CloseReason::SessionKilled {
+            self.drop_what_waits(slot);
         }
+        let is_poll = matches!(
+            self.connections.get(slot as usize),
+            Some(connection) if matches!(connection.sink, Sink::Poll(_))
+        );
+        if is_poll {
+            return self.end_poll(slot);
+        }
+        if let Some(event) = ControlEvent::last(reason) {
+            self.tell(slot, &event);
+        }
+        let Some(connection) = self.connections.get(slot as usize) else {
+            return;
+        };
         let farewell = self.wire(connection.format).farewell(reason);
         self.close_with(slot, reason, farewell);
+    }
+
+    /// Drops the events of a client that may not see them any more.
+    fn drop_what_waits(&mut self, slot: Slot) {
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.outbox.drop_events();
+        }
     }
 
     /// Ends a connection with these last bytes.

@@ -24,6 +24,7 @@ impl Shard {
             format,
             subscriptions,
             start,
+            held,
         } = attach;
         let transport = self.wire(format).transport();
         let (sink, head, already_read) = Sink::of(outlet);
@@ -31,7 +32,7 @@ impl Shard {
         let Ok(slot) = Slot::try_from(entry.key()) else {
             return;
         };
-        entry.insert(Connection::new(sink, format, subscriptions));
+        entry.insert(Connection::new(sink, format, subscriptions, held));
         if self.generations.len() <= slot as usize {
             self.generations.resize(slot as usize + 1, 0);
         }

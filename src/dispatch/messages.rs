@@ -1,5 +1,6 @@
 //! What is said between the dispatcher and its shards.
 
+use std::fmt;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
@@ -12,7 +13,7 @@ use super::connection::{Polled, Start};
 use super::control::ControlEvent;
 use super::pipe::ShardEnd;
 use super::token::{ConnectionId, TokenKey};
-use super::wire::Format;
+use super::wire::{CloseReason, Format};
 use crate::event::{Epoch, Positions};
 use crate::replay::Batch;
 use crate::subscription::Subscriptions;
@@ -51,6 +52,12 @@ pub enum Outlet {
     Poll(oneshot::Sender<Polled>),
 }
 
+/// What lasts as long as a connection, such as its place among those that are allowed. It is dropped when
+/// the connection ends, on the thread of its shard: dropping it must not block.
+pub trait Held: fmt::Debug + Send {}
+
+impl<T: fmt::Debug + Send> Held for T {}
+
 /// A connection for the shards.
 #[derive(Debug)]
 pub struct Attach {
@@ -62,6 +69,8 @@ pub struct Attach {
     pub subscriptions: Subscriptions,
     /// From where on.
     pub start: Start,
+    /// What is dropped when it ends.
+    pub held: Option<Box<dyn Held>>,
 }
 
 /// A text message that a client sent on its connection.
@@ -95,8 +104,10 @@ pub(super) enum Request {
     Tell(ConnectionId, ControlEvent),
     /// The text of a connection was acted on; it may send the next one.
     TextDone(ConnectionId),
-    /// Closes a connection that cannot be served.
-    Overloaded(ConnectionId),
+    /// Closes a connection.
+    Close(ConnectionId, CloseReason),
+    /// Gives a connection something more to hold.
+    Hold(ConnectionId, Box<dyn Held>),
     /// Answers a poll with what there is.
     EndPoll(ConnectionId),
     /// Closes all connections, spread until the instant; then answers and ends the thread.

@@ -19,13 +19,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::bell::Bell;
 use super::config::DispatchConfig;
-use super::connection::{Connection, Life, Start};
+use super::connection::{Connection, Life};
 use super::index::{Hits, Index};
 use super::messages::{ClientText, Feed, Inbox, Opening, Request};
 use super::pace::Pace;
 use super::past::Places;
 use super::token::{ConnectionId, Incarnation};
-use super::wire::{CloseReason, Format, Wire};
+use super::wire::{Format, Wire};
 use crate::event::Positions;
 use crate::replay::{History, ReplayLog, Sequence};
 use crate::telemetry::Metrics;
@@ -242,9 +242,16 @@ impl Shard {
                     self.resume_reading(slot);
                 }
             }
-            Request::Overloaded(id) => {
+            Request::Close(id, reason) => {
                 if let Some(slot) = self.slot_of(id) {
-                    self.close(slot, CloseReason::Overloaded);
+                    self.close(slot, reason);
+                }
+            }
+            Request::Hold(id, held) => {
+                let slot = self.slot_of(id);
+                let connection = slot.and_then(|slot| self.connections.get_mut(slot as usize));
+                if let Some(connection) = connection {
+                    connection.hold(held);
                 }
             }
             Request::EndPoll(id) => {
@@ -259,18 +266,6 @@ impl Shard {
                     done: Some(done),
                 });
             }
-        }
-    }
-
-    /// Answers a poll with what there is. One that has not begun gets its own cursor back; if it has
-    /// none, it stands nowhere yet and ends without an answer: its client asks again.
-    fn end_poll(&mut self, slot: Slot) {
-        let connection = self.connections.get(slot as usize);
-        let waiting = connection.and_then(|connection| connection.waiting.as_deref());
-        if waiting.is_some_and(|waiting| !matches!(waiting.start, Start::After(_))) {
-            self.remove(slot, CloseReason::Answered);
-        } else {
-            self.answer_poll(slot);
         }
     }
 

@@ -88,6 +88,7 @@ async fn poll(dispatcher: &Dispatcher, start: Start) -> (ConnectionId, oneshot::
         format: Format(0),
         subscriptions: Subscriptions::none(),
         start,
+        held: None,
     };
     let id = dispatcher.attach_known(attach).await.expect("a shard");
     (id, polled)

@@ -78,6 +78,38 @@ impl TokenKey {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
+    /// Seals a text for a purpose, which is no secret and has to be said again to open it.
+    ///
+    /// # Panics
+    /// Never: texts are shorter than AES-GCM allows.
+    #[must_use]
+    pub fn seal_text(&self, purpose: &'static str, text: &str) -> String {
+        let mut sealed = text.as_bytes().to_vec();
+        let nonce = self
+            .0
+            .seal_in_place_append_tag(Aad::from(purpose.as_bytes()), &mut sealed)
+            .expect("a text can always be sealed");
+        let mut bytes = nonce.as_ref().to_vec();
+        bytes.append(&mut sealed);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Opens a text.
+    ///
+    /// # Errors
+    /// [`InvalidToken`] for what [`TokenKey::seal_text`] did not write with the same key and purpose.
+    pub fn open_text(&self, purpose: &'static str, sealed: &str) -> Result<String, InvalidToken> {
+        let bytes = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| InvalidToken)?;
+        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>().ok_or(InvalidToken)?;
+        let mut sealed = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = self
+            .0
+            .open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut sealed)
+            .map_err(|_| InvalidToken)?;
+        String::from_utf8(opened.to_vec()).map_err(|_| InvalidToken)
+    }
+
     /// Reads a token.
     ///
     /// # Errors

@@ -34,6 +34,10 @@ pub enum CloseReason {
     Overloaded,
     /// The poll was answered.
     Answered,
+    /// Its session was ended by an operator.
+    SessionKilled,
+    /// The token of its client has expired.
+    SessionExpired,
 }
 
 impl CloseReason {
@@ -50,6 +54,8 @@ impl CloseReason {
             Self::Flooding => "flooding",
             Self::Overloaded => "overloaded",
             Self::Answered => "answered",
+            Self::SessionKilled => "session_killed",
+            Self::SessionExpired => "session_expired",
         }
     }
 }

@@ -23,6 +23,17 @@ pub enum Submission {
     Batch(Vec<CloudEvent>),
 }
 
+impl Submission {
+    /// Returns the events in their order.
+    #[must_use]
+    pub fn events(&self) -> &[CloudEvent] {
+        match self {
+            Self::One(event) => std::slice::from_ref(event),
+            Self::Batch(events) => events,
+        }
+    }
+}
+
 /// Why a request has no events that can be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmissionError {

@@ -30,6 +30,7 @@
 
 mod certificate;
 mod connection;
+mod cookie;
 mod cors;
 mod ending;
 mod error;
@@ -51,6 +52,7 @@ mod wire;
 mod wire_tests;
 
 pub use certificate::TlsError;
+pub use cookie::cookie;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use error::HttpError;
 pub use limits::HttpLimits;

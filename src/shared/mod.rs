@@ -20,10 +20,12 @@ mod commands;
 mod follower;
 mod members;
 mod message;
+mod records;
 mod secret;
 mod state;
 
 pub use commands::{CommandError, CommandHandler, CommandLog, CommandReply};
 pub use follower::FollowError;
+pub use records::{RecordError, Records};
 pub use secret::{ClusterKey, SharedConfig};
 pub use state::{Change, StateError, StateLog};

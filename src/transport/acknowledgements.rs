@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use super::WS_WITH_CURSORS;
 use super::beginning::Beginning;
-use super::records::{Records, SessionId};
+use super::session_id::{SessionId, key, unavailable};
 use super::streams::{Streams, WsOpening, not_now};
 use crate::dispatch::{ControlEvent, Start, Token, TokenKey};
 use crate::event::Cursor;
 use crate::http::{HttpError, Query, Reply, Request};
-use crate::shared::StateLog;
+use crate::shared::{Records, StateLog};
 
 /// The kind of the session records in the shared state.
 const STATE_KIND: &str = "acknowledged";
@@ -92,15 +92,15 @@ impl Acknowledgements {
     /// # Cancel safety
     /// Dropping the future may leave a session that nobody uses; it ends by itself.
     pub async fn ws(&self, request: &Request) -> Result<Reply, HttpError> {
-        let mut opening = self.streams.check_ws(request)?;
-        let key = self.streams.token_key.get().ok_or_else(not_now)?;
+        let mut opening = self.streams.check_ws(request).await?;
+        let tokens = self.streams.token_key.get().ok_or_else(not_now)?;
         let query = request.query()?;
         let (id, cursor) = match query.get("session") {
-            Some(token) => self.resume(key, token).await?,
+            Some(token) => self.resume(tokens, token).await?,
             None => self.begin(&opening).await?,
         };
         let greeting =
-            ControlEvent::session_set(&key.seal(Token::Acknowledged(id)), &cursor.to_string());
+            ControlEvent::session_set(&tokens.seal(Token::Acknowledged(id)), &cursor.to_string());
         opening.format = WS_WITH_CURSORS;
         opening.beginning = Beginning::Known(Start::After(cursor));
         Ok(self.streams.open_ws(opening, Some(greeting)))
@@ -152,8 +152,8 @@ impl Acknowledgements {
         Ok((id, cursor.parse().map_err(HttpError::internal)?))
     }
 
-    async fn resume(&self, key: &TokenKey, token: &str) -> Result<(SessionId, Cursor), HttpError> {
-        let Ok(Token::Acknowledged(id)) = key.open(token) else {
+    async fn resume(&self, tokens: &TokenKey, token: &str) -> Result<(SessionId, Cursor), HttpError> {
+        let Ok(Token::Acknowledged(id)) = tokens.open(token) else {
             return Err(HttpError::bad_request(
                 "invalid_session",
                 "session is not the token of a WebSocket session.",
@@ -164,7 +164,7 @@ impl Acknowledgements {
         if let Some(cursor) = latest {
             return Ok((id, cursor));
         }
-        let (kept, _) = self.records.find(id).await.ok_or_else(ended)?;
+        let (kept, _) = self.records.find(&key(id)).await.ok_or_else(ended)?;
         Ok((id, kept.cursor.parse().map_err(HttpError::internal)?))
     }
 
@@ -193,7 +193,8 @@ impl Acknowledgements {
 
     async fn keep(&self, id: SessionId, cursor: &str) -> Result<(), HttpError> {
         let cursor = cursor.to_owned();
-        self.records.keep(id, Acknowledged { cursor }).await
+        let kept = self.records.keep(&key(id), Acknowledged { cursor }).await;
+        kept.map_err(unavailable)
     }
 }
 

@@ -10,22 +10,24 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::acknowledgements::Acknowledgements;
+use super::change::{self, Change};
 use super::longpoll::LongPolling;
 use super::streams::Streams;
+use crate::access::as_request;
 use crate::dispatch::{ClientText, ConnectionId, ControlEvent, Gone, Token};
-use crate::http::HttpError;
+use crate::http::{HttpError, Request};
+use crate::session::Guest;
 use crate::shared::{CommandError, CommandLog};
 use crate::subscription::Subscriptions;
+use crate::telemetry::Transport;
 
 /// How long another instance may take to make a change.
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The name of the command that changes the subscriptions of a connection.
-const REPLACE_COMMAND: &str = "replace_subscriptions";
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +44,25 @@ pub enum ChangeError {
     /// The instance that holds the connection did not answer, or Kafka cannot be reached.
     #[error("the instance that holds the connection cannot be reached")]
     Unreachable(#[source] CommandError),
-    /// The session record could not be changed.
+    /// It is not allowed, or the session record could not be changed.
     #[error(transparent)]
-    Session(HttpError),
+    Refused(HttpError),
     /// The shared state is not there yet.
     #[error("the shared state is being read")]
     NotReady,
+}
+
+impl ChangeError {
+    /// Returns what to tell a client on its own connection; nobody is left to be told that it is gone.
+    fn unless_gone(self) -> Result<(), HttpError> {
+        match self {
+            Self::Refused(error) => Err(error),
+            _ => {
+                tracing::debug!("a connection ended before its change was made");
+                Ok(())
+            }
+        }
+    }
 }
 
 impl From<Gone> for ChangeError {
@@ -100,73 +115,58 @@ impl Changes {
         Ok(Subscriptions::parse_request(body, extractors, limits)?)
     }
 
-    /// Replaces what the connection of a token wants; in force when this returns.
+    /// Finds out who asks for a change with this body, and what of it they may want.
+    ///
+    /// # Errors
+    /// [`ChangeError::Refused`] with 401 or 403.
+    pub async fn check(
+        &self,
+        request: &Request,
+        wanted: Subscriptions,
+        body: Bytes,
+    ) -> Result<(Subscriptions, Option<Arc<Guest>>), ChangeError> {
+        let access = &self.streams.access;
+        let refused = ChangeError::Refused;
+        let query = request.query().map_err(refused)?;
+        let visitor = access.identify(request, &query).await.map_err(refused)?;
+        let wanted = access.check_subscriptions(&visitor, wanted, body).await;
+        Ok((wanted.map_err(refused)?, access.guest(&visitor)))
+    }
+
+    /// Replaces what the connection of a token wants, as far as its owner's claims allow it, and its
+    /// owner's token where a later one comes with the change; in force when this returns.
     ///
     /// # Errors
     /// [`ChangeError`]; [`ChangeError::Unreachable`] leaves open whether the change was made.
     ///
     /// # Cancel safety
     /// Dropping the future leaves open whether the change is made.
-    pub async fn replace(&self, token: Token, wanted: Subscriptions) -> Result<(), ChangeError> {
+    pub async fn replace(&self, token: Token, change: Change) -> Result<(), ChangeError> {
         match token {
             Token::LongPoll(id) => self
                 .long_polling
-                .replace(id, &wanted)
+                .replace(id, &change.wanted, change.renewal.as_deref())
                 .await
-                .map_err(ChangeError::Session),
+                .map_err(ChangeError::Refused),
             Token::Acknowledged(_) => Err(ChangeError::InvalidToken),
             Token::Connection(incarnation, id)
                 if incarnation == self.streams.dispatcher.incarnation() =>
             {
-                Ok(self.streams.dispatcher.replace(id, wanted).await?)
+                change.make(&self.streams, id).await
             }
             Token::Connection(incarnation, id) => {
-                let body = json!({
-                    "command": REPLACE_COMMAND,
-                    "shard": id.shard,
-                    "slot": id.slot,
-                    "generation": id.generation,
-                    "subscriptions": serde_json::from_str::<Value>(&wanted.to_json()).unwrap_or_default(),
-                });
+                let body = change.to_command(&self.streams, id)?;
                 let answer = self
                     .commands
                     .request(&incarnation.to_string(), body, REMOTE_TIMEOUT)
                     .await;
                 match answer {
-                    Ok(answer) if answer.get("result").is_some_and(|result| result == "done") => {
-                        Ok(())
-                    }
-                    Ok(_) | Err(CommandError::Gone) => Err(ChangeError::Gone),
+                    Ok(answer) => change::read_answer(&answer),
+                    Err(CommandError::Gone) => Err(ChangeError::Gone),
                     Err(error) => Err(ChangeError::Unreachable(error)),
                 }
             }
         }
-    }
-
-    /// Makes a change that another instance asks for, and returns the answer for it.
-    pub async fn on_command(streams: Streams, command: Value) -> Value {
-        let result = match Self::parse_command(&streams, &command) {
-            Some((id, wanted)) => streams.dispatcher.replace(id, wanted).await,
-            None => {
-                tracing::warn!("another instance sent a command that is not known here");
-                return json!({ "result": "unknown" });
-            }
-        };
-        json!({ "result": if result.is_ok() { "done" } else { "gone" } })
-    }
-
-    fn parse_command(streams: &Streams, command: &Value) -> Option<(ConnectionId, Subscriptions)> {
-        if command["command"] != REPLACE_COMMAND {
-            return None;
-        }
-        let id = ConnectionId {
-            shard: u16::try_from(command["shard"].as_u64()?).ok()?,
-            slot: u32::try_from(command["slot"].as_u64()?).ok()?,
-            generation: u32::try_from(command["generation"].as_u64()?).ok()?,
-        };
-        let wanted = command["subscriptions"].to_string();
-        let wanted = Subscriptions::parse(wanted.as_bytes(), &streams.extractors, &streams.limits);
-        Some((id, wanted.ok()?))
     }
 
     /// Does what a client says on its own connection, and tells it if that cannot be done.
@@ -180,34 +180,81 @@ impl Changes {
 
     async fn act_on(&self, text: &ClientText) -> Result<(), ControlEvent> {
         let refuse = |detail: String| {
-            let problem =
-                json!({ "code": "invalid_subscriptions", "status": 400, "detail": detail });
-            ControlEvent::subscriptions_refused(problem)
+            ControlEvent::subscriptions_refused(problem("invalid_subscriptions", &detail))
         };
         let message = Message::parse(&text.text).map_err(refuse)?;
         let data = message.data.map_or("null", RawValue::get).as_bytes();
         match &*message.kind {
-            "rig.subscriptions_set" => {
-                let (extractors, limits) = (&self.streams.extractors, &self.streams.limits);
-                let wanted = Subscriptions::parse(data, extractors, limits);
-                let wanted = wanted.map_err(|error| refuse(error.to_string()))?;
-                let replaced = self
-                    .streams
-                    .dispatcher
-                    .replace(text.connection, wanted)
-                    .await;
-                if replaced.is_err() {
-                    tracing::debug!("a connection ended before its subscriptions were changed");
-                }
-                Ok(())
-            }
+            "rig.subscriptions_set" => self
+                .subscribe(text.connection, data)
+                .await
+                .map_err(|error| ControlEvent::subscriptions_refused(problem_of(&error))),
+            "rig.token" => self
+                .renew(text.connection, data)
+                .await
+                .map_err(|error| ControlEvent::token_refused(problem_of(&error))),
             "rig.ack" => self.acknowledge(data).map_err(|detail| {
-                let problem =
-                    json!({ "code": "invalid_acknowledgement", "status": 400, "detail": detail });
-                ControlEvent::acknowledgement_refused(problem)
+                ControlEvent::acknowledgement_refused(problem("invalid_acknowledgement", &detail))
             }),
             _ => Err(refuse(EXPECTED.to_owned())),
         }
+    }
+
+    /// Replaces what a client wants that says so on its connection.
+    async fn subscribe(&self, connection: ConnectionId, list: &[u8]) -> Result<(), HttpError> {
+        let Streams {
+            extractors, limits, access, registry, ..
+        } = &self.streams;
+        let wanted = Subscriptions::parse(list, extractors, limits).map_err(|error| {
+            HttpError::bad_request("invalid_subscriptions", error.to_string())
+        })?;
+        let guest = registry.guest_of(connection);
+        let body = as_request(list);
+        let wanted = access.check_subscriptions_of(guest.as_deref(), wanted, body).await?;
+        let change = Change {
+            wanted,
+            renewal: None,
+            transport: Transport::Ws,
+        };
+        self.make_here(connection, change).await
+    }
+
+    /// Lets a client go on with a later token that it says on its connection. Where the claims force
+    /// something else than before, only what they derive is left of the subscriptions.
+    async fn renew(&self, connection: ConnectionId, data: &[u8]) -> Result<(), HttpError> {
+        #[derive(serde::Deserialize)]
+        struct Handed<'a> {
+            #[serde(borrow)]
+            token: Cow<'a, str>,
+        }
+        let handed: Handed<'_> = serde_json::from_slice(data).map_err(|_| {
+            HttpError::bad_request("invalid_token_message", "expected {\"token\":\"…\"}")
+        })?;
+        let access = &self.streams.access;
+        let visitor = access.verify(vec![handed.token.into_owned()]).await?;
+        let Some(guest) = access.guest(&visitor) else {
+            return Err(HttpError::bad_request(
+                "tokens_not_used",
+                "Tokens are not verified here.",
+            ));
+        };
+        let current = self.streams.registry.guest_of(connection);
+        let is_unchanged = current.is_some_and(|current| current.forced == guest.forced);
+        let change = Change {
+            wanted: Subscriptions::none(),
+            renewal: Some(guest),
+            transport: Transport::Ws,
+        };
+        if is_unchanged {
+            let renewed = change.renew(&self.streams, connection).await;
+            return renewed.map(drop).or_else(ChangeError::unless_gone);
+        }
+        self.make_here(connection, change).await
+    }
+
+    async fn make_here(&self, connection: ConnectionId, change: Change) -> Result<(), HttpError> {
+        let made = change.make(&self.streams, connection).await;
+        made.or_else(ChangeError::unless_gone)
     }
 
     fn acknowledge(&self, data: &[u8]) -> Result<(), String> {
@@ -225,7 +272,16 @@ impl Changes {
     }
 }
 
-const EXPECTED: &str = "expected {\"type\":\"rig.subscriptions_set\",\"data\":[…]} or {\"type\":\"rig.ack\",\"data\":{\"session\":…,\"cursor\":…}}";
+/// Says on a connection what is wrong with what its client said.
+fn problem(code: &str, detail: &str) -> Value {
+    json!({ "code": code, "status": 400, "detail": detail })
+}
+
+fn problem_of(error: &HttpError) -> Value {
+    json!({ "code": error.code(), "status": error.status().as_u16(), "detail": error.public() })
+}
+
+const EXPECTED: &str = "expected {\"type\":\"rig.subscriptions_set\",\"data\":[…]}, {\"type\":\"rig.ack\",\"data\":{\"session\":…,\"cursor\":…}} or {\"type\":\"rig.token\",\"data\":{\"token\":…}}";
 
 /// What a client says on its connection.
 #[derive(serde::Deserialize)]

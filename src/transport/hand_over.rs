@@ -9,6 +9,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use super::carry::carry;
 use super::streams::Streams;
 use crate::dispatch::{Attach, ClientEnd, ControlEvent, Format, Outlet, Start, pipe};
 use crate::http::{Link, StreamBody, TakeOver, TakenConnection};
+use crate::session::Guest;
 use crate::subscription::Subscriptions;
 
 /// A stream that waits for its connection.
@@ -29,6 +31,8 @@ pub(super) struct HandOver {
     pub(super) format: Format,
     pub(super) subscriptions: Subscriptions,
     pub(super) beginning: Beginning,
+    /// Who it belongs to.
+    pub(super) guest: Option<Arc<Guest>>,
     /// What comes before the first frame.
     pub(super) first: Vec<u8>,
     /// What is told when the stream has begun.
@@ -43,6 +47,7 @@ impl HandOver {
             subscriptions,
             beginning,
             greeting,
+            guest,
             ..
         } = self;
         let attach = Attach {
@@ -50,9 +55,10 @@ impl HandOver {
             format,
             subscriptions,
             start: Start::Later,
+            held: None,
         };
         let tasks = streams.tasks.clone();
-        tasks.spawn("stream.attach", streams.attach(attach, beginning, greeting));
+        tasks.spawn("stream.attach", streams.attach(attach, beginning, greeting, guest));
     }
 }
 

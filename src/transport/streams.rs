@@ -11,12 +11,16 @@ use super::admission::Admission;
 use super::beginning::{Beginning, INVALID_CURSOR, beginning};
 use super::hand_over::HandOver;
 use super::handshake::answer_handshake;
-use super::{LONG_POLL, SSE, WS, WS_WITH_CURSORS, sse};
-use crate::dispatch::{Attach, ControlEvent, Dispatcher, Format, Outlet, Start, TokenKey};
+use super::{FORMATS, LONG_POLL, SSE, WS, WS_WITH_CURSORS, sse};
+use crate::access::{Access, as_request};
+use crate::dispatch::{
+    Attach, CloseReason, ConnectionId, ControlEvent, Dispatcher, Format, Gone, Outlet, Start, TokenKey,
+};
 use crate::http::{Body, Cors, HttpError, Query, Reply, Request};
 use crate::replay::{Busy, History};
+use crate::session::{Guest, Member, Registry};
 use crate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
-use crate::telemetry::{Metrics, Tasks};
+use crate::telemetry::{Metrics, Tasks, Transport};
 
 /// What all transports need to open connections. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,16 +43,23 @@ pub struct Streams {
     pub metrics: Metrics,
     /// Runs the hand-overs.
     pub tasks: Tasks,
+    /// Who may do what.
+    pub access: Access,
+    /// Who is connected.
+    pub registry: Registry,
 }
 
 impl Streams {
     /// Opens a stream of server-sent events.
     ///
     /// # Errors
-    /// 400 for bad parameters, 429 over the limit of connections.
-    pub fn sse(&self, request: &Request) -> Result<Reply, HttpError> {
+    /// 400 for bad parameters, 401 and 403 for what is not allowed, 429 over the limit of connections.
+    ///
+    /// # Cancel safety
+    /// Dropping the future opens nothing.
+    pub async fn sse(&self, request: &Request) -> Result<Reply, HttpError> {
         let query = request.query()?;
-        let subscriptions = self.subscriptions(&query)?;
+        let (subscriptions, guest) = self.allowed(request, &query).await?;
         let beginning = self.beginning(request, &query)?;
         let mut headers = HeaderMap::new();
         headers.insert(
@@ -71,7 +82,7 @@ impl Streams {
                 .into());
         }
         self.admit()?;
-        let mut stream = self.hand_over(SSE, subscriptions, beginning);
+        let mut stream = self.hand_over(SSE, subscriptions, beginning, guest);
         stream.first = format!("retry: {}\n\n", sse::RETRY_MS).into_bytes();
         Ok(Reply::Stream(empty(StatusCode::OK, headers), stream))
     }
@@ -81,13 +92,16 @@ impl Streams {
     /// # Errors
     /// 426 without a WebSocket handshake of version 13, 403 for a page of a foreign origin, else as
     /// [`Streams::sse`].
-    pub fn ws(&self, request: &Request) -> Result<Reply, HttpError> {
-        let opening = self.check_ws(request)?;
+    ///
+    /// # Cancel safety
+    /// As [`Streams::sse`].
+    pub async fn ws(&self, request: &Request) -> Result<Reply, HttpError> {
+        let opening = self.check_ws(request).await?;
         Ok(self.open_ws(opening, None))
     }
 
     /// Checks a request for a WebSocket; the errors are those of [`Streams::ws`].
-    pub(super) fn check_ws(&self, request: &Request) -> Result<WsOpening, HttpError> {
+    pub(super) async fn check_ws(&self, request: &Request) -> Result<WsOpening, HttpError> {
         let headers = answer_handshake(&request.headers)?;
         if !self.cors.admits(&request.headers) {
             return Err(HttpError::new(
@@ -96,8 +110,9 @@ impl Streams {
                 "Pages of this origin may not open a WebSocket; see the setting CORS.",
             ));
         }
+        self.access.check_sub_protocols(&request.headers)?;
         let query = request.query()?;
-        let subscriptions = self.subscriptions(&query)?;
+        let (subscriptions, guest) = self.allowed(request, &query).await?;
         let beginning = self.beginning(request, &query)?;
         let has_cursors = query.get("cursors") == Some("true");
         self.admit()?;
@@ -106,6 +121,7 @@ impl Streams {
             format: if has_cursors { WS_WITH_CURSORS } else { WS },
             subscriptions,
             beginning,
+            guest,
         })
     }
 
@@ -116,22 +132,37 @@ impl Streams {
             format,
             subscriptions,
             beginning,
+            guest,
         } = opening;
-        let mut stream = self.hand_over(format, subscriptions, beginning);
+        let mut stream = self.hand_over(format, subscriptions, beginning, guest);
         stream.greeting = greeting;
         Reply::Stream(empty(StatusCode::SWITCHING_PROTOCOLS, headers), stream)
     }
 
-    /// Reads the query parameter `subscriptions`; an empty one counts as none, as in RIG.
+    /// Finds out who sends a request, and what of the query parameter `subscriptions` they may want; an
+    /// empty one counts as none, as in RIG.
     ///
     /// # Errors
-    /// 400 that says what is wrong with them.
-    pub fn subscriptions(&self, query: &Query) -> Result<Subscriptions, HttpError> {
-        match query.get("subscriptions").filter(|text| !text.is_empty()) {
-            None => Ok(Subscriptions::none()),
-            Some(text) => Subscriptions::parse(text.as_bytes(), &self.extractors, &self.limits)
-                .map_err(|error| bad_subscriptions(&error)),
-        }
+    /// 400 that says what is wrong with them, 401 and 403 for what is not allowed.
+    pub(super) async fn allowed(
+        &self,
+        request: &Request,
+        query: &Query,
+    ) -> Result<(Subscriptions, Option<Arc<Guest>>), HttpError> {
+        let visitor = self.access.identify(request, query).await?;
+        let asked_for = query.get("subscriptions").filter(|text| !text.is_empty());
+        let wanted = match asked_for.map(str::as_bytes) {
+            None => Subscriptions::none(),
+            Some(list) => {
+                let wanted = Subscriptions::parse(list, &self.extractors, &self.limits)
+                    .map_err(|error| bad_subscriptions(&error))?;
+                let body = as_request(list);
+                self.access.check_subscriptions(&visitor, wanted, body).await?
+            }
+        };
+        let guest = self.access.guest(&visitor);
+        let narrowed = self.access.narrow(guest.as_deref(), &wanted)?;
+        Ok((narrowed, guest))
     }
 
     /// Reads where a client begins.
@@ -172,12 +203,14 @@ impl Streams {
         format: Format,
         subscriptions: Subscriptions,
         beginning: Beginning,
+        guest: Option<Arc<Guest>>,
     ) -> Box<HandOver> {
         Box::new(HandOver {
             streams: self.clone(),
             format,
             subscriptions,
             beginning,
+            guest,
             first: Vec::new(),
             greeting: None,
         })
@@ -189,6 +222,7 @@ impl Streams {
         attach: Attach,
         beginning: Beginning,
         greeting: Option<ControlEvent>,
+        guest: Option<Arc<Guest>>,
     ) {
         let dispatcher = &self.dispatcher;
         let wanted = attach.subscriptions.clone();
@@ -196,22 +230,51 @@ impl Streams {
             Beginning::Known(start) => (start, None),
             Beginning::Asked(at) => (Start::Later, Some(at)),
         };
+        let member = guest.map(|guest| {
+            let transport = FORMATS.get(usize::from(attach.format.0)).map_or(Transport::Sse, |wire| wire.transport());
+            let member = self.registry.enter(Arc::clone(&guest), transport);
+            (member, guest)
+        });
         let attach = Attach { start, ..attach };
-        if asked.is_none() && greeting.is_none() {
+        if asked.is_none() && greeting.is_none() && member.is_none() {
             return dispatcher.attach(attach).await;
         }
-        let Ok(connection) = dispatcher.attach_known(attach).await else {
+        let Ok(connection) = self.seat(attach, member).await else {
             return;
         };
         if let Some(at) = asked {
             match self.history.locate(at, wanted).await {
                 Ok(places) => dispatcher.begin(connection, places).await,
-                Err(Busy) => return dispatcher.overloaded(connection).await,
+                Err(Busy) => return dispatcher.close(connection, CloseReason::Overloaded).await,
             }
         }
         if let Some(greeting) = greeting {
             dispatcher.tell(connection, greeting).await;
         }
+    }
+
+    /// Gives a connection to a shard, with the member that it is; ends it if its session was ended
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`Gone`] while the shards end.
+    pub(super) async fn seat(
+        &self,
+        mut attach: Attach,
+        member: Option<(Member, Arc<Guest>)>,
+    ) -> Result<ConnectionId, Gone> {
+        let Some((member, guest)) = member else {
+            return self.dispatcher.attach_known(attach).await;
+        };
+        let seat = member.seat();
+        attach.held = Some(Box::new((attach.held.take(), member)));
+        let connection = self.dispatcher.attach_known(attach).await?;
+        self.registry.seated(seat, connection).await;
+        if self.access.refuses(&guest.sessions) {
+            let reason = CloseReason::SessionKilled;
+            self.dispatcher.close(connection, reason).await;
+        }
+        Ok(connection)
     }
 
     /// Returns the cursor of a client that begins so.
@@ -241,6 +304,7 @@ impl Streams {
             format: LONG_POLL,
             subscriptions: Subscriptions::none(),
             start,
+            held: None,
         };
         let known = self.dispatcher.attach_known(attach).await;
         let connection = known.map_err(|_| not_now())?;
@@ -260,6 +324,7 @@ pub(super) struct WsOpening {
     pub(super) format: Format,
     pub(super) subscriptions: Subscriptions,
     pub(super) beginning: Beginning,
+    pub(super) guest: Option<Arc<Guest>>,
 }
 
 /// The answer to somebody who asks before it is known where the topics stand, or ever will be.

@@ -14,6 +14,11 @@ use crate::telemetry::Transport;
 /// The longest message that a client may send, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
+/// The close code of a session that an operator has ended; the client must not come back with the same token.
+const SESSION_KILLED: CloseCode = CloseCode::Library(4001);
+/// The close code of a session whose token has expired; the client comes back with a new one.
+const SESSION_EXPIRED: CloseCode = CloseCode::Library(4401);
+
 /// The extension attribute that carries the cursor where a client asked for it.
 const CURSOR_ATTRIBUTE: &str = "rigcursor";
 
@@ -62,6 +67,8 @@ impl Wire for Ws {
             CloseReason::TooSlow => close_frame(CloseCode::Again, "The client is too slow."),
             CloseReason::Overloaded => close_frame(CloseCode::Again, "The server is overloaded."),
             CloseReason::Violation => close_frame(CloseCode::Protocol, "Protocol error."),
+            CloseReason::SessionKilled => close_frame(SESSION_KILLED, "Session killed."),
+            CloseReason::SessionExpired => close_frame(SESSION_EXPIRED, "The token has expired."),
             CloseReason::ByClient
             | CloseReason::Stalled
             | CloseReason::Unresponsive

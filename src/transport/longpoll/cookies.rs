@@ -1,7 +1,7 @@
 //! The cookies of a client that polls: who it is and how far it is.
 
 use http::HeaderMap;
-use http::header::{COOKIE, HeaderValue, SET_COOKIE};
+use http::header::{HeaderValue, SET_COOKIE};
 
 use super::sessions::Session;
 use crate::event::Cursor;
@@ -45,18 +45,6 @@ impl Seen {
     pub(super) fn at(&self, revision: u64) -> String {
         format!("{}.{revision}", self.cursor)
     }
-}
-
-/// Returns the value of a cookie (RFC 6265, 4.2.1); of several the first.
-pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|header| header.to_str().ok())
-        .flat_map(|header| header.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(known, _)| *known == name)
-        .map(|(_, value)| value)
 }
 
 /// Sets both cookies; their values are base64url, digits and dots, so nothing has to be escaped.

@@ -9,6 +9,7 @@
 //! any poll, and between polls nobody holds anything.
 
 mod cookies;
+mod ending;
 mod sessions;
 
 use std::collections::HashMap;
@@ -21,17 +22,19 @@ use http::{HeaderMap, Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use self::cookies::{FIRST_EVENT, Seen, cookie, set_cookies};
+use self::cookies::{FIRST_EVENT, Seen, set_cookies};
+use self::ending::Ended;
 pub use self::sessions::{STATE_KIND, gone};
 use self::sessions::{Session, Sessions};
 use super::LONG_POLL;
-use super::records::{SessionId, session_id};
+use super::session_id::{SessionId, session_id};
 use super::streams::{Streams, not_now};
 use crate::dispatch::{
     Attach, CloseReason, ConnectionId, ControlEvent, Incoming, Input, Outgoing, Outlet, Polled,
     Start, Token, TokenKey, Wire,
 };
-use crate::http::{Body, HttpError, Reply, Request};
+use crate::http::{Body, HttpError, Reply, Request, cookie};
+use crate::session::{Guest, UnreadableGuest};
 use crate::shared::StateLog;
 use crate::subscription::Subscriptions;
 use crate::telemetry::{Transport, now_ms};
@@ -126,17 +129,55 @@ impl LongPolling {
             _ => None,
         };
         match session {
-            Some((id, session)) => self.next(id, &session, (token, headers), request),
+            Some((id, session)) => self.next(id, &session, (token, headers), request).await,
             None => Ok(with(self.first(&key, request).await?, headers).into()),
         }
     }
 
-    /// Replaces what a session wants; in force on every instance, for the next poll at the latest.
+    /// Replaces what a session wants, and its guest where a later token is handed in; in force on every
+    /// instance, for the next poll at the latest.
     ///
     /// # Errors
-    /// 410 when the session has ended, 503 when Kafka does not take the change.
-    pub async fn replace(&self, id: SessionId, wanted: &Subscriptions) -> Result<(), HttpError> {
-        self.sessions.change(id, wanted).await
+    /// 403 when the token belongs to somebody else, or for what the claims do not allow; 410 when the
+    /// session has ended, 503 when Kafka does not take the change.
+    pub async fn replace(
+        &self,
+        id: SessionId,
+        wanted: &Subscriptions,
+        renewal: Option<&Guest>,
+    ) -> Result<(), HttpError> {
+        let session = self.sessions.find(id).await.ok_or_else(gone)?;
+        let current = self.guest_of(&session).map_err(|_| gone())?;
+        if self.ended(current.as_deref()).is_some() {
+            return Err(gone());
+        }
+        if let (Some(current), Some(renewal)) = (&current, renewal)
+            && !renewal.is_same_as(current)
+        {
+            return Err(foreign_token());
+        }
+        let guest = renewal.or(current.as_deref());
+        let wanted = self.streams.access.narrow(guest, wanted)?;
+        self.sessions.change(id, session, &wanted, renewal).await
+    }
+
+    /// Returns who a session belongs to.
+    fn guest_of(&self, session: &Session) -> Result<Option<Arc<Guest>>, UnreadableGuest> {
+        if session.guest.is_null() {
+            return Ok(None);
+        }
+        let guest = Guest::parse(&session.guest, &self.streams.extractors)?;
+        Ok(Some(Arc::new(guest)))
+    }
+
+    /// Returns why a session has ended before its time, if it has.
+    fn ended(&self, guest: Option<&Guest>) -> Option<Ended> {
+        let guest = guest?;
+        if self.streams.access.refuses(&guest.sessions) {
+            return Some(Ended::Killed);
+        }
+        let has_expired = self.streams.registry.has_expired(guest);
+        has_expired.then_some(Ended::Expired)
     }
 
     /// Removes the sessions that have ended; to be called now and then.
@@ -180,14 +221,17 @@ impl LongPolling {
 
     async fn first(&self, key: &TokenKey, request: &Request) -> Result<Response<Body>, HttpError> {
         let query = request.query()?;
-        let subscriptions = self.streams.subscriptions(&query)?;
+        let (subscriptions, guest) = self.streams.allowed(request, &query).await?;
         let beginning = self.streams.beginning(request, &query)?;
         self.streams.admit()?;
         let start = self
             .streams
             .cursor_at(beginning, &subscriptions, self.timeout);
         let start = start.await?;
-        let id = self.sessions.start(&subscriptions, start).await?;
+        let id = self
+            .sessions
+            .start(&subscriptions, start, guest.as_deref())
+            .await?;
         let mut response = json(Bytes::from_static(b"\"ok\""), "application/json");
         set_cookies(
             response.headers_mut(),
@@ -198,7 +242,7 @@ impl LongPolling {
     }
 
     /// Answers a client that is known, at once when it does not know what its session wants.
-    fn next(
+    async fn next(
         self: &Arc<Self>,
         id: SessionId,
         session: &Session,
@@ -210,8 +254,13 @@ impl LongPolling {
         let last = last
             .or_else(|| query.get("last_event_id"))
             .unwrap_or(FIRST_EVENT);
+        let guest = self.guest_of(session).map_err(|_| gone())?;
         let seen =
             Seen::parse(last, session).inspect_err(|error| self.streams.count_malformed(error))?;
+        if let Some(ended) = self.ended(guest.as_deref()) {
+            self.sessions.end(id).await;
+            return Ok(with(ended.answer(Vec::new(), last), headers).into());
+        }
         if seen.revision < session.revision {
             let last = seen.at(session.revision);
             let answer = answer(&announcements(&seen, session, token), token, &last)?;
@@ -225,6 +274,7 @@ impl LongPolling {
             polling: Arc::clone(self),
             id,
             seen,
+            guest,
             token: token.into(),
             headers: headers.into_iter().collect(),
         };
@@ -237,6 +287,7 @@ struct WaitingPoll {
     polling: Arc<LongPolling>,
     id: SessionId,
     seen: Seen,
+    guest: Option<Arc<Guest>>,
     token: Box<str>,
     /// What a map of headers gives; it is several times as large.
     headers: Box<[(Option<HeaderName>, HeaderValue)]>,
@@ -247,7 +298,11 @@ impl WaitingPoll {
         let response = match self.wait(wanted).await {
             Ok(polled) => {
                 let (events, last) = self.after_wait(polled).await;
-                answer(&events, &self.token, &last)
+                match self.polling.ended(self.guest.as_deref()) {
+                    None => answer(&events, &self.token, &last),
+                    Some(Ended::Killed) => Ok(Ended::Killed.answer(Vec::new(), &last)),
+                    Some(Ended::Expired) => Ok(Ended::Expired.answer(events, &last)),
+                }
             }
             Err(error) => Err(error),
         };
@@ -279,9 +334,15 @@ impl WaitingPoll {
             format: LONG_POLL,
             subscriptions,
             start: Start::After(self.seen.cursor.clone()),
+            held: None,
         };
+        let streams = &self.polling.streams;
+        let member = self.guest.as_ref().map(|guest| {
+            let member = streams.registry.enter_poll(Arc::clone(guest), self.id);
+            (member, Arc::clone(guest))
+        });
         // In a box, so that it takes no memory while the poll waits.
-        let attached = Box::pin(dispatcher.attach_known(attach)).await;
+        let attached = Box::pin(streams.seat(attach, member)).await;
         let connection = attached.map_err(|_| not_now())?;
         let _registered = Registered::new(self, connection);
         let result = match tokio::time::timeout(self.polling.timeout, &mut polled).await {
@@ -297,12 +358,17 @@ impl WaitingPoll {
 
 /// Returns the answer with these events, and the cookies of a client that has seen them.
 fn answer(events: &[Vec<u8>], token: &str, last: &str) -> Result<Response<Body>, HttpError> {
+    let mut response = list(events, last);
+    set_cookies(response.headers_mut(), token, last)?;
+    Ok(response)
+}
+
+/// Returns the answer with these events, without cookies.
+fn list(events: &[Vec<u8>], last: &str) -> Response<Body> {
     let mut body = format!("{{\"last_event_id\":\"{last}\",\"events\":[").into_bytes();
     body.extend_from_slice(&events.join(&b','));
     body.extend_from_slice(b"]}");
-    let mut response = json(body.into(), "application/json; charset=utf-8");
-    set_cookies(response.headers_mut(), token, last)?;
-    Ok(response)
+    json(body.into(), "application/json; charset=utf-8")
 }
 
 /// Adds the headers that every answer to this client has.
@@ -350,6 +416,15 @@ impl Drop for Registered<'_> {
             }
         }
     }
+}
+
+/// 403 for a token that is not that of the connection's owner.
+pub(super) fn foreign_token() -> HttpError {
+    HttpError::new(
+        StatusCode::FORBIDDEN,
+        "foreign_connection",
+        "The connection belongs to somebody else.",
+    )
 }
 
 fn json(body: Bytes, content_type: &'static str) -> Response<Body> {

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::LongPollConfig;
 use crate::dispatch::Incarnation;
 use crate::http::HttpError;
-use crate::shared::StateLog;
+use crate::session::Guest;
+use crate::shared::{Records, StateLog};
 use crate::subscription::Subscriptions;
 use crate::telemetry::Tasks;
-use crate::transport::records::{Records, SessionId};
+use crate::transport::session_id::{SessionId, key, unavailable};
 
 /// The kind of the session records in the shared state.
 pub const STATE_KIND: &str = "longpoll";
@@ -25,6 +26,9 @@ pub(super) struct Session {
     pub(super) revision: u64,
     /// Where the session began.
     pub(super) start: String,
+    /// Who it belongs to, as [`Guest::to_json`](crate::session::Guest::to_json) writes it.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub(super) guest: serde_json::Value,
 }
 
 /// The sessions of the cluster. Cheap to clone.
@@ -54,6 +58,7 @@ impl Sessions {
         &self,
         subscriptions: &Subscriptions,
         start: String,
+        guest: Option<&Guest>,
     ) -> Result<SessionId, HttpError> {
         if self.records.count() >= self.limit {
             return Err(HttpError::too_many_requests(
@@ -67,8 +72,10 @@ impl Sessions {
             subscriptions: as_json(subscriptions),
             revision: 1,
             start,
+            guest: guest.map(Guest::to_json).unwrap_or_default(),
         };
-        self.records.keep(id, session).await?;
+        let kept = self.records.keep(&key(id), session).await;
+        kept.map_err(unavailable)?;
         Ok(id)
     }
 
@@ -76,13 +83,13 @@ impl Sessions {
     ///
     /// Moves its end on, once half of its life is over; nobody waits for that.
     pub(super) async fn find(&self, id: SessionId) -> Option<Session> {
-        let (session, is_half_over) = self.records.find(id).await?;
+        let (session, is_half_over) = self.records.find(&key(id)).await?;
         if is_half_over {
             let (records, prolonged) = (self.records.clone(), session.clone());
             self.tasks.spawn("longpoll.prolong", async move {
-                if let Err(error) = records.keep(id, prolonged).await {
+                if let Err(error) = records.keep(&key(id), prolonged).await {
                     tracing::debug!(
-                        error = error.public(),
+                        %error,
                         "could not prolong a long-poll session"
                     );
                 }
@@ -94,19 +101,33 @@ impl Sessions {
     /// Returns how often the subscriptions of a session were changed, as far as this instance knows; never
     /// waits.
     pub(super) fn revision(&self, id: SessionId) -> Option<u64> {
-        self.records.known(id).map(|session| session.revision)
+        self.records.known(&key(id)).map(|session| session.revision)
     }
 
-    /// Replaces what a session wants.
+    /// Replaces what a session wants, and who it belongs to where somebody is given.
     pub(super) async fn change(
         &self,
         id: SessionId,
+        mut session: Session,
         wanted: &Subscriptions,
+        guest: Option<&Guest>,
     ) -> Result<(), HttpError> {
-        let (mut session, _) = self.records.find(id).await.ok_or_else(gone)?;
         session.subscriptions = as_json(wanted);
         session.revision += 1;
-        self.records.keep(id, session).await
+        if let Some(guest) = guest {
+            session.guest = guest.to_json();
+        }
+        self.records
+            .keep(&key(id), session)
+            .await
+            .map_err(unavailable)
+    }
+
+    /// Ends a session.
+    pub(super) async fn end(&self, id: SessionId) {
+        if let Err(error) = self.records.remove(&key(id)).await {
+            tracing::debug!(%error, "a long-poll session could not be removed; it ends by itself");
+        }
     }
 
     /// Removes the sessions that have ended; a dead instance's some time later than our own.

@@ -1,0 +1,344 @@
+//! The door: everything that a client asks for comes by here.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::HeaderValue;
+use serde_json::Value;
+
+use super::check::{Question, UrlCheck};
+use super::config::{AccessConfig, CheckKind};
+use super::credentials::{self, Presented};
+use super::refusal;
+use super::rules::Rules;
+use super::tickets::Tickets;
+use super::visitor::Visitor;
+use crate::dispatch::{Incarnation, TokenKey};
+use crate::event::CloudEvent;
+use crate::fetch::Fetch;
+use crate::http::{Cors, HttpError, Query, Request};
+use crate::identity::Verifier;
+use crate::session::{Blacklist, Guest};
+use crate::shared::StateLog;
+use crate::subscription::{
+    Extractors, Forced, SubscriptionError, SubscriptionLimits, Subscriptions,
+};
+
+/// What the door is made of.
+#[derive(Debug)]
+pub struct AccessParts {
+    /// Its settings.
+    pub config: AccessConfig,
+    /// The rules, where there are some; see [`AccessConfig::load_rules`].
+    pub rules: Option<Arc<Rules>>,
+    /// Verifies tokens.
+    pub verifier: Verifier,
+    /// Knows the sessions that are refused.
+    pub blacklist: Blacklist,
+    /// Which fields claims force.
+    pub extractors: Arc<Extractors>,
+    /// How much a client may subscribe to.
+    pub limits: SubscriptionLimits,
+    /// Whose pages may use a cookie.
+    pub cors: Cors,
+    /// Asks other servers.
+    pub fetch: Fetch,
+    /// Keeps which tickets were redeemed.
+    pub state: Arc<StateLog>,
+    /// Seals tickets, once it is known.
+    pub token_key: Arc<OnceLock<TokenKey>>,
+    /// This life of the instance.
+    pub own: Incarnation,
+}
+
+/// Decides who may do what. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Access(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    verifier: Verifier,
+    blacklist: Blacklist,
+    extractors: Arc<Extractors>,
+    limits: SubscriptionLimits,
+    cors: Cors,
+    cookie: Option<String>,
+    tickets: Tickets,
+    subscription_check: Check,
+    submission_check: Check,
+}
+
+/// Who decides, ready to be asked.
+#[derive(Debug)]
+enum Check {
+    Nobody,
+    Token,
+    Rules(Arc<Rules>),
+    Url(UrlCheck),
+}
+
+/// What a check of subscriptions looks at.
+struct Asker<'a> {
+    claims: Vec<&'a Value>,
+    is_known: bool,
+    authorization: Option<HeaderValue>,
+}
+
+/// Writes RIG's request for a list of subscriptions: `{"subscriptions": […]}`.
+#[must_use]
+pub fn as_request(list: &[u8]) -> Bytes {
+    [b"{\"subscriptions\":", list, b"}"].concat().into()
+}
+
+impl Access {
+    /// Puts the door together.
+    #[must_use]
+    pub fn new(parts: AccessParts) -> Self {
+        let AccessParts { config, rules, .. } = parts;
+        let check = |kind: &CheckKind, cache_ttl| match kind {
+            CheckKind::NoCheck => Check::Nobody,
+            CheckKind::JwtValidation => Check::Token,
+            CheckKind::Rules => Check::Rules(rules.clone().unwrap_or_default()),
+            CheckKind::Url(uri) => {
+                let (uri, fetch) = (uri.clone(), parts.fetch.clone());
+                Check::Url(UrlCheck::new(uri, fetch, config.check_timeout, cache_ttl))
+            }
+        };
+        Self(Arc::new(Inner {
+            subscription_check: check(&config.subscription_check, config.check_cache_ttl),
+            // No two submissions are the same.
+            submission_check: check(&config.submission_check, std::time::Duration::ZERO),
+            verifier: parts.verifier,
+            blacklist: parts.blacklist,
+            extractors: parts.extractors,
+            limits: parts.limits,
+            cors: parts.cors,
+            cookie: config.jwt_cookie,
+            tickets: Tickets::new(parts.token_key, parts.state, config.ticket_ttl, parts.own),
+        }))
+    }
+
+    /// Finds out who sends a request. Without a token it is somebody unknown, which is no error.
+    ///
+    /// # Errors
+    /// 400 for tokens in two places, 401 for a token or a ticket that is of no use, or of a session that
+    /// was ended; 503 while keys or Kafka are away.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a ticket redeemed.
+    pub async fn identify(&self, request: &Request, query: &Query) -> Result<Visitor, HttpError> {
+        let Inner { cookie, cors, .. } = &*self.0;
+        match credentials::find(&request.headers, query, cookie.as_deref(), cors)? {
+            Presented::Nothing => Ok(Visitor::default()),
+            Presented::Tokens(tokens) => self.verify(tokens).await,
+            Presented::Ticket(ticket) => {
+                let tokens = self.0.tickets.redeem(&ticket).await?;
+                self.verify(tokens).await
+            }
+        }
+    }
+
+    /// Verifies tokens.
+    ///
+    /// # Errors
+    /// 401 when one of them is of no use, or of a session that was ended; 503 while there are no keys.
+    pub async fn verify(&self, tokens: Vec<String>) -> Result<Visitor, HttpError> {
+        let Inner { verifier, blacklist, .. } = &*self.0;
+        let mut claims = Vec::with_capacity(tokens.len());
+        if verifier.is_configured() {
+            for token in &tokens {
+                let verified = verifier.verify(token).await;
+                claims.push(Arc::new(verified.map_err(|error| refusal::of_token(&error))?));
+            }
+        }
+        let visitor = Visitor::new(claims, tokens);
+        if blacklist.refuses(&visitor.sessions()) {
+            return Err(refusal::session_killed());
+        }
+        Ok(visitor)
+    }
+
+    /// Refuses a WebSocket that offers only its token as sub-protocol.
+    ///
+    /// # Errors
+    /// 400 that says what to offer besides.
+    pub fn check_sub_protocols(&self, headers: &HeaderMap) -> Result<(), HttpError> {
+        credentials::check_sub_protocols(headers)
+    }
+
+    /// Returns the guest that a visitor becomes with a connection; `None` for somebody unknown.
+    #[must_use]
+    pub fn guest(&self, visitor: &Visitor) -> Option<Arc<Guest>> {
+        let forced = self.0.extractors.forced_by(&visitor.claims());
+        let credentials = match &self.0.subscription_check {
+            Check::Nobody | Check::Token => None,
+            Check::Rules(_) => serde_json::to_string(&visitor.claims()).ok(),
+            Check::Url(_) => serde_json::to_string(visitor.tokens()).ok(),
+        };
+        visitor.guest(forced, credentials.map(String::into_boxed_str))
+    }
+
+    /// Returns whether one of these sessions was ended.
+    #[must_use]
+    pub fn refuses(&self, sessions: &[Arc<str>]) -> bool {
+        self.0.blacklist.refuses(sessions)
+    }
+
+    /// Decides about subscriptions that a request asks for; `body` is that of RIG's request for them,
+    /// `{"subscriptions": […]}`, see [`as_request`]. Returns what is left of them: rules about sources
+    /// become filters.
+    ///
+    /// # Errors
+    /// 401 where a token is needed, 403 when they are denied.
+    pub async fn check_subscriptions(
+        &self,
+        visitor: &Visitor,
+        wanted: Subscriptions,
+        body: Bytes,
+    ) -> Result<Subscriptions, HttpError> {
+        let asker = Asker {
+            claims: visitor.claims(),
+            is_known: visitor.is_known(),
+            authorization: visitor.authorization(),
+        };
+        self.decide(asker, wanted, body).await
+    }
+
+    /// Decides about subscriptions that a client asks for on its connection.
+    ///
+    /// # Errors
+    /// As [`check_subscriptions`](Self::check_subscriptions).
+    pub async fn check_subscriptions_of(
+        &self,
+        guest: Option<&Guest>,
+        wanted: Subscriptions,
+        body: Bytes,
+    ) -> Result<Subscriptions, HttpError> {
+        let kept = guest.and_then(|guest| guest.credentials.as_deref());
+        let kept: Value = kept.and_then(|kept| serde_json::from_str(kept).ok()).unwrap_or_default();
+        let items = kept.as_array().map(Vec::as_slice).unwrap_or_default();
+        let tokens = || {
+            let tokens = items.iter().filter_map(|token| token.as_str().map(str::to_owned));
+            Visitor::new(Vec::new(), tokens.collect()).authorization()
+        };
+        let asker = match &self.0.subscription_check {
+            Check::Url(_) => Asker {
+                claims: Vec::new(),
+                is_known: guest.is_some(),
+                authorization: tokens(),
+            },
+            _ => Asker {
+                claims: items.iter().collect(),
+                is_known: guest.is_some(),
+                authorization: None,
+            },
+        };
+        self.decide(asker, wanted, body).await
+    }
+
+    async fn decide(
+        &self,
+        asker: Asker<'_>,
+        wanted: Subscriptions,
+        body: Bytes,
+    ) -> Result<Subscriptions, HttpError> {
+        let denied = || refusal::denied("subscription_denied", "Subscription denied.");
+        match &self.0.subscription_check {
+            Check::Nobody => Ok(wanted),
+            Check::Token if asker.is_known => Ok(wanted),
+            Check::Token => Err(refusal::token_needed()),
+            Check::Rules(rules) => {
+                let Inner { extractors, limits, .. } = &*self.0;
+                let narrowed = rules.narrow_subscriptions(&asker.claims, &wanted, extractors, limits);
+                narrowed.map_err(|_| denied())
+            }
+            Check::Url(check) => {
+                let question = Question::json(body, asker.authorization);
+                if check.allows(question).await { Ok(wanted) } else { Err(denied()) }
+            }
+        }
+    }
+
+    /// Returns what a connection really wants: what its guest's claims derive, and what was asked for as
+    /// far as they allow it.
+    ///
+    /// # Errors
+    /// 403 for a type of which somebody sees only their own events, without the claim that says who it
+    /// is; 400 when it becomes too much.
+    pub fn narrow(
+        &self,
+        guest: Option<&Guest>,
+        wanted: &Subscriptions,
+    ) -> Result<Subscriptions, HttpError> {
+        let Inner { extractors, limits, verifier, .. } = &*self.0;
+        let forced = match guest {
+            Some(guest) => guest.forced.clone(),
+            None if verifier.is_configured() => extractors.forced_by(&[]),
+            None => Forced::open(),
+        };
+        forced.narrow(wanted, extractors, limits).map_err(|error| match error {
+            SubscriptionError::Personal { .. } => {
+                refusal::denied("subscription_denied", error.to_string())
+            }
+            error => HttpError::bad_request(
+                "invalid_subscriptions",
+                format!("could not parse subscriptions: {error}"),
+            ),
+        })
+    }
+
+    /// Decides about an event that a client submits; the request is what a server is asked with.
+    ///
+    /// # Errors
+    /// 401 where a token is needed, 403 when it is denied.
+    pub async fn check_submission(
+        &self,
+        visitor: &Visitor,
+        events: &[CloudEvent],
+        (headers, body): (&HeaderMap, &Bytes),
+    ) -> Result<(), HttpError> {
+        let denied = || Err(refusal::denied("submission_denied", "Submission denied."));
+        match &self.0.submission_check {
+            Check::Nobody => Ok(()),
+            Check::Token if visitor.is_known() => Ok(()),
+            Check::Token => Err(refusal::token_needed()),
+            Check::Rules(rules) => {
+                let claims = visitor.claims();
+                let admits = |event: &CloudEvent| {
+                    rules.admits_submission(&claims, event.event_type(), event.source())
+                };
+                if events.iter().all(admits) { Ok(()) } else { denied() }
+            }
+            Check::Url(check) => {
+                let of_event = headers.iter().filter(|(name, _)| {
+                    *name == http::header::CONTENT_TYPE || name.as_str().starts_with("ce-")
+                });
+                let question = Question {
+                    body: body.clone(),
+                    headers: of_event.map(|(name, value)| (name.clone(), value.clone())).collect(),
+                    authorization: visitor.authorization(),
+                };
+                if check.allows(question).await { Ok(()) } else { denied() }
+            }
+        }
+    }
+
+    /// Makes a ticket for a visitor who has shown a token; also returns for how many seconds it can be
+    /// redeemed.
+    ///
+    /// # Errors
+    /// 401 for somebody unknown, 503 before the cluster's key is known.
+    pub fn ticket(&self, visitor: &Visitor) -> Result<(String, u64), HttpError> {
+        if visitor.tokens().is_empty() {
+            return Err(refusal::token_needed());
+        }
+        let ticket = self.0.tickets.issue(visitor.tokens().to_vec())?;
+        Ok((ticket, self.0.tickets.ttl().as_secs()))
+    }
+
+    /// Forgets tickets that are over; to be called now and then.
+    pub async fn remove_ended(&self) {
+        self.0.tickets.remove_ended().await;
+    }
+}

@@ -1,0 +1,222 @@
+//! Who is connected to this instance, and the end of those whose time has come.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::config::SessionConfig;
+use super::guest::Guest;
+use super::members::{Due, Listed, Members, Number, PollSession, Times};
+use super::presence::{Presence, PresenceEvents};
+use crate::dispatch::{CloseReason, ConnectionId, ControlEvent, Dispatcher};
+use crate::telemetry::{Tasks, Transport, now_ms};
+
+/// How long the clock is trusted: it may be set while we wait for a token to expire.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// The connections of this instance that belong to somebody. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+    dispatcher: Dispatcher,
+}
+
+#[derive(Debug)]
+struct Inner {
+    members: Mutex<Members>,
+    times: Times,
+    /// Told when something is due earlier than before.
+    earlier: Notify,
+    events: PresenceEvents,
+}
+
+/// A connection in the registry; dropped, it has left.
+pub struct Member {
+    number: Number,
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// Names a member that a shard does not have yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat(Number);
+
+impl Member {
+    /// Returns what to say [`Registry::seated`] of.
+    #[must_use]
+    pub const fn seat(&self) -> Seat {
+        Seat(self.number)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let left = self.inner.members.lock().leave(self.number, now_ms());
+        if let Some(entry) = left {
+            self.inner.events.tell(Presence::Leave, &entry.guest, entry.transport);
+        }
+    }
+}
+
+impl Registry {
+    /// Starts with nobody; members end `leeway` and the grace of the settings after their tokens.
+    #[must_use]
+    pub fn new(
+        config: &SessionConfig,
+        leeway: Duration,
+        dispatcher: Dispatcher,
+        events: PresenceEvents,
+    ) -> Self {
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let inner = Inner {
+            members: Mutex::default(),
+            times: Times {
+                notice_ms: ms(config.session_expiry_notice),
+                grace_ms: ms(config.session_expiry_grace.saturating_add(leeway)),
+                jitter_ms: ms(config.session_expiry_jitter).min(3_600_000),
+            },
+            earlier: Notify::new(),
+            events,
+        };
+        Self {
+            inner: Arc::new(inner),
+            dispatcher,
+        }
+    }
+
+    /// Takes in a connection that is about to open. Give the member to the connection to hold, and say
+    /// [`seated`](Self::seated) when its shard has it.
+    ///
+    /// Enter first and look at the blacklist then: so a session that is ended meanwhile is seen by one
+    /// of the two.
+    #[must_use]
+    pub fn enter(&self, guest: Arc<Guest>, transport: Transport) -> Member {
+        self.take_in(guest, (transport, None))
+    }
+
+    /// As [`enter`](Self::enter) for a poll of this session, which stays here a while after its answer.
+    #[must_use]
+    pub fn enter_poll(&self, guest: Arc<Guest>, session: [u8; 16]) -> Member {
+        self.take_in(guest, (Transport::LongPolling, Some(session)))
+    }
+
+    fn take_in(&self, guest: Arc<Guest>, place: (Transport, Option<PollSession>)) -> Member {
+        let inner = &self.inner;
+        let mut members = inner.members.lock();
+        let before_ms = members.next_due_ms();
+        let (number, is_new) = members.enter(Arc::clone(&guest), place, &inner.times, now_ms());
+        let is_earlier = members.next_due_ms() != before_ms;
+        drop(members);
+        if is_earlier {
+            inner.earlier.notify_one();
+        }
+        if is_new {
+            inner.events.tell(Presence::Join, &guest, place.0);
+        }
+        Member {
+            number,
+            inner: Arc::clone(inner),
+        }
+    }
+
+    /// Notes which connection a member has become. It is closed if it was to end before that.
+    pub async fn seated(&self, seat: Seat, connection: ConnectionId) {
+        let ending = self.inner.members.lock().seated(seat.0, connection);
+        if let Some(reason) = ending {
+            self.dispatcher.close(connection, reason).await;
+        }
+    }
+
+    /// Returns who a connection belongs to.
+    #[must_use]
+    pub fn guest_of(&self, connection: ConnectionId) -> Option<Arc<Guest>> {
+        let members = self.inner.members.lock();
+        members.of_connection(connection).map(|(_, guest)| guest)
+    }
+
+    /// Lets a connection go on with a later token, and tells it so. Returns whether it belongs to
+    /// somebody; otherwise nothing happens.
+    pub async fn renew(&self, connection: ConnectionId, guest: Arc<Guest>) -> bool {
+        let expires_ms = guest.expires_ms;
+        {
+            let mut members = self.inner.members.lock();
+            let Some((number, _)) = members.of_connection(connection) else {
+                return false;
+            };
+            members.rename(number, guest, &self.inner.times, now_ms());
+        }
+        self.inner.earlier.notify_one();
+        let renewed = ControlEvent::session_renewed(expires_ms);
+        self.dispatcher.tell(connection, renewed).await;
+        true
+    }
+
+    /// Returns whether somebody may not stay any longer: the token has expired, and the grace is over.
+    #[must_use]
+    pub fn has_expired(&self, guest: &Guest) -> bool {
+        guest.expires_ms.saturating_add(self.inner.times.grace_ms) <= now_ms()
+    }
+
+    /// Ends all connections of a session here.
+    pub async fn end_session(&self, session: &str, reason: CloseReason) {
+        let connections = self.inner.members.lock().end_session(session, reason);
+        for connection in connections {
+            self.dispatcher.close(connection, reason).await;
+        }
+    }
+
+    pub(super) fn list(&self, user: Option<&str>, after: Option<&str>, limit: usize) -> Vec<Listed> {
+        self.inner.members.lock().list(user, after, limit)
+    }
+
+    /// Returns members by transport, in the order of [`Transport::ALL`].
+    pub(super) fn counts(&self) -> [usize; 3] {
+        self.inner.members.lock().counts()
+    }
+
+    /// Tells those whose tokens are about to expire, and ends those whose tokens have, until the
+    /// process stops.
+    pub async fn watch_expiry(self, tasks: Tasks) {
+        let stopping = tasks.stopping();
+        loop {
+            let next_ms = self.inner.members.lock().next_due_ms();
+            let sleep = next_ms.map_or(LONGEST_SLEEP * 60, |at_ms| {
+                let left_ms = at_ms.saturating_sub(now_ms()).max(0);
+                Duration::from_millis(left_ms.unsigned_abs()).min(LONGEST_SLEEP)
+            });
+            tokio::select! {
+                () = tokio::time::sleep(sleep) => {}
+                () = self.inner.earlier.notified() => {}
+                () = stopping.cancelled() => return,
+            }
+            self.do_what_is_due().await;
+        }
+    }
+
+    async fn do_what_is_due(&self) {
+        let (due, gone) = self.inner.members.lock().take_due(&self.inner.times, now_ms());
+        for entry in gone {
+            self.inner.events.tell(Presence::Leave, &entry.guest, entry.transport);
+        }
+        for due in due {
+            match due {
+                Due::Notice(connection, expires_ms) => {
+                    let expiring = ControlEvent::session_expiring(expires_ms);
+                    self.dispatcher.tell(connection, expiring).await;
+                }
+                Due::End(connection) => {
+                    let reason = CloseReason::SessionExpired;
+                    self.dispatcher.close(connection, reason).await;
+                }
+            }
+        }
+    }
+}
