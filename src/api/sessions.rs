@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HeaderValue, LOCATION};
 use http::{Response, StatusCode};
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::health;
@@ -85,7 +85,7 @@ impl SessionAdmin {
     /// # Errors
     /// 404 for one that is not.
     pub(super) fn is_refused(&self, params: &Params) -> Result<Response<Body>, HttpError> {
-        let session = named(params, "id")?;
+        let session = named(params, "id");
         let expires_ms = self.blacklist.refused_until(&session).ok_or_else(not_found)?;
         let entry = json!({ "sessionId": session, "expiresAt": time(expires_ms) });
         Ok(object(StatusCode::OK, &entry))
@@ -96,7 +96,7 @@ impl SessionAdmin {
     /// # Errors
     /// 404 for one that is not refused, 503 when Kafka does not take it.
     pub(super) async fn admit(&self, params: &Params) -> Result<Response<Body>, HttpError> {
-        let session = named(params, "id")?;
+        let session = named(params, "id");
         self.blacklist.refused_until(&session).ok_or_else(not_found)?;
         self.blacklist.remove(&session).await.map_err(unavailable)?;
         Ok(no_content())
@@ -112,7 +112,7 @@ impl SessionAdmin {
         request: &Request,
         params: &Params,
     ) -> Result<Response<Body>, HttpError> {
-        let session = named(params, "id")?;
+        let session = named(params, "id");
         check_name(&session)?;
         let query = request.query()?;
         let validity = match query.get("validityInSeconds") {
@@ -143,7 +143,7 @@ impl SessionAdmin {
         request: &Request,
         params: &Params,
     ) -> Result<Response<Body>, HttpError> {
-        let user = named(params, "user")?;
+        let user = named(params, "user");
         self.page(&request.query()?, Some(user)).await
     }
 
@@ -214,12 +214,9 @@ fn check_name(session: &str) -> Result<(), HttpError> {
     Ok(())
 }
 
-/// Returns a part of the path, decoded.
-fn named(params: &Params, name: &str) -> Result<String, HttpError> {
-    let text = params.get(name).unwrap_or_default();
-    let decoded = percent_decode_str(text).decode_utf8();
-    let decoded = decoded.map_err(|_| bad("The path is not UTF-8 after percent-decoding"))?;
-    Ok(decoded.into_owned())
+/// Returns a part of the path.
+fn named(params: &Params, name: &str) -> String {
+    params.get(name).unwrap_or_default().to_owned()
 }
 
 fn time(ms: i64) -> String {
