@@ -249,8 +249,7 @@ impl Access {
             Check::Token if asker.is_known => Ok(wanted),
             Check::Token => Err(refusal::token_needed()),
             Check::Rules(rules) => {
-                let Inner { extractors, limits, .. } = &*self.0;
-                let narrowed = rules.narrow_subscriptions(&asker.claims, &wanted, extractors, limits);
+                let narrowed = rules.narrow_subscriptions(&asker.claims, &wanted);
                 narrowed.map_err(|_| denied())
             }
             Check::Url(check) => {

@@ -26,5 +26,5 @@ mod visitor;
 
 pub use config::{AccessConfig, AccessConfigError, CheckKind, NotACheck};
 pub use gate::{Access, AccessParts, as_request};
-pub use rules::{Rules, RulesError};
+pub use rules::{Denied, Rules, RulesError, RulesFault};
 pub use visitor::Visitor;

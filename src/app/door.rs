@@ -28,8 +28,8 @@ impl Door<'_> {
         tasks: &Tasks,
         metrics: &Metrics,
     ) -> Result<Access, AppError> {
-        let fetch = Fetch::new()?;
-        let verifier = Verifier::new(&config.identity, fetch.clone(), metrics.clone(), tasks)?;
+        let fetch = Fetch::new();
+        let verifier = Verifier::new(&config.identity, &fetch, tasks, metrics)?;
         Ok(Access::new(AccessParts {
             config: config.access.clone(),
             rules: config.rules.clone(),

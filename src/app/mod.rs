@@ -57,6 +57,9 @@ pub enum AppError {
     /// What reads the past cannot be started.
     #[error(transparent)]
     History(#[from] crate::replay::HistoryError),
+    /// Tokens cannot be verified so.
+    #[error(transparent)]
+    Identity(#[from] crate::identity::IdentityError),
     /// The shared state cannot be started.
     #[error(transparent)]
     Shared(#[from] FollowError),

@@ -28,11 +28,14 @@ pub use process::ProcessConfig;
 pub use program::{Program, read};
 pub use sources::Environment;
 
+use crate::access::{AccessConfig, Rules};
 use crate::api::SubmissionConfig;
 use crate::dispatch::DispatchConfig;
 use crate::http::{CorsConfig, HttpLimits, Tls, TlsConfig};
+use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
 use crate::replay::ReplayConfig;
+use crate::session::SessionConfig;
 use crate::shared::SharedConfig;
 use crate::source::SourceConfig;
 use crate::subscription::{Extractors, SubscriptionLimits};
@@ -78,6 +81,12 @@ struct Settings {
     tls: TlsConfig,
     #[command(flatten)]
     cors: CorsConfig,
+    #[command(flatten)]
+    identity: IdentityConfig,
+    #[command(flatten)]
+    access: AccessConfig,
+    #[command(flatten)]
+    session: SessionConfig,
 }
 
 /// All settings, checked.
@@ -111,6 +120,14 @@ pub struct Config {
     pub cors: CorsConfig,
     /// Which fields can be constrained.
     pub extractors: Arc<Extractors>,
+    /// How tokens are verified.
+    pub identity: IdentityConfig,
+    /// Who may subscribe and submit.
+    pub access: AccessConfig,
+    /// The rules of that, where there are some.
+    pub rules: Option<Arc<Rules>>,
+    /// How connections end with their tokens.
+    pub session: SessionConfig,
 }
 
 /// Why there is no configuration.
@@ -179,6 +196,12 @@ pub enum ConfigError {
     /// There is a certificate of no use.
     #[error(transparent)]
     Tls(#[from] crate::http::TlsError),
+    /// Tokens cannot be verified so.
+    #[error(transparent)]
+    Identity(#[from] crate::identity::IdentityError),
+    /// The settings of who may do what do not fit each other.
+    #[error(transparent)]
+    Access(#[from] crate::access::AccessConfigError),
     /// A variable of RIG asks for protection that this version does not give.
     #[error(
         "{name} is set, but this version does not support it; unset it only if you can do without"
@@ -264,6 +287,9 @@ impl Settings {
                 .map_err(|error| bad("extractors", path, error))?,
         };
         self.kafka.check()?;
+        self.identity.check()?;
+        let has_keys = self.identity.is_configured();
+        let rules = self.access.load_rules(has_keys, self.cors.cors.is_exact())?;
         let outbox_bytes = self.dispatch.outbox_bytes;
         if self.replay.replay_ring_bytes < outbox_bytes {
             let expected = format!("expected at least OUTBOX_BYTES, which is {outbox_bytes}");
@@ -288,6 +314,10 @@ impl Settings {
             tls: self.tls.load()?,
             cors: self.cors,
             extractors: Arc::new(extractors),
+            identity: self.identity,
+            access: self.access,
+            rules,
+            session: self.session,
         })
     }
 }

@@ -49,6 +49,14 @@ impl JsonPointer {
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         self.tokens.iter().map(AsRef::as_ref)
     }
+
+    /// Returns the value in `json` that the pointer leads to; `None` if there is none, and for a way through anything
+    /// but objects: the positions of arrays have no names.
+    #[must_use]
+    pub fn find<'a>(&self, json: &'a serde_json::Value) -> Option<&'a serde_json::Value> {
+        self.tokens()
+            .try_fold(json, |value, name| value.as_object()?.get(name))
+    }
 }
 
 fn unescape(token: &str) -> Result<Box<str>, PointerError> {
@@ -84,6 +92,30 @@ mod tests {
             let pointer = JsonPointer::parse(text).unwrap();
             assert_eq!(pointer.tokens().collect::<Vec<_>>(), tokens, "{text}");
         }
+    }
+
+    #[test]
+    fn values_are_found_through_objects_only() {
+        let json = serde_json::json!({
+            "name": "alice", "": 1, "a/b": {"c": null}, "list": [{"name": "bob"}, 5], "0": {"1": true}
+        });
+        for (text, found) in [
+            ("/name", Some(serde_json::json!("alice"))),
+            ("/", Some(1.into())),
+            ("/a~1b/c", Some(serde_json::Value::Null)),
+            ("/0/1", Some(true.into())),
+            ("/list/1", None),
+            ("/list/0/name", None),
+            ("/name/0", None),
+            ("/name/x", None),
+            ("/a~1b/c/d", None),
+            ("/missing", None),
+        ] {
+            let pointer = JsonPointer::parse(text).unwrap();
+            assert_eq!(pointer.find(&json), found.as_ref(), "{text}");
+        }
+        let name = JsonPointer::parse("/name").unwrap();
+        assert_eq!(name.find(&serde_json::json!(["alice"])), None);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use super::json::string_value;
 use super::number::Number;
 use super::text::Text;
 
+/// 2^53: below it, floating point tells whole numbers apart.
+const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
+
 /// A JSON value without structure. Equal means equal type and exactly equal value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scalar {
@@ -34,6 +37,29 @@ impl Scalar {
                 "false" => Some(Self::Bool(false)),
                 _ => None,
             },
+        }
+    }
+
+    /// Reads a JSON value that was parsed into a tree.
+    ///
+    /// Returns `None` for arrays and objects, and for numbers that such a tree does not keep exactly: those beyond 64 bits,
+    /// of which two different ones would look the same.
+    #[must_use]
+    pub fn from_value(value: &serde_json::Value) -> Option<Self> {
+        match value {
+            serde_json::Value::Null => Some(Self::Null),
+            serde_json::Value::Bool(value) => Some((*value).into()),
+            serde_json::Value::String(text) => Some(text.as_str().into()),
+            serde_json::Value::Number(number) => {
+                let is_exact = number.is_i64()
+                    || number.is_u64()
+                    || number
+                        .as_f64()
+                        .is_some_and(|value| value.abs() < EXACT_FLOAT);
+                is_exact.then_some(())?;
+                Number::parse(&number.to_string()).map(Self::Number)
+            }
+            serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
         }
     }
 }
@@ -123,6 +149,34 @@ mod tests {
             "quote \" and \u{1F600} and \n".into(),
         ] {
             assert_eq!(Scalar::from_json(&value.to_string()), Some(value));
+        }
+    }
+
+    #[test]
+    fn a_tree_gives_the_values_of_its_text() {
+        for (raw, value) in [
+            ("null", Some(Scalar::Null)),
+            ("true", Some(true.into())),
+            (r#""1""#, Some("1".into())),
+            ("1", Some(1.into())),
+            ("1.0", Some(1.into())),
+            ("1e2", Some(100.into())),
+            ("-0.0", Some(0.into())),
+            ("0.5", Scalar::from_json("0.5")),
+            (
+                "18446744073709551615",
+                Scalar::from_json("18446744073709551615"),
+            ),
+            ("[1]", None),
+            (r#"{"a":1}"#, None),
+            // In a tree these two are one number, which is neither of them.
+            ("18446744073709551616", None),
+            ("18446744073709551617", None),
+            ("1e300", None),
+            ("-1e300", None),
+        ] {
+            let tree = serde_json::from_str(raw).unwrap();
+            assert_eq!(Scalar::from_value(&tree), value, "{raw}");
         }
     }
 

@@ -61,7 +61,7 @@ impl FilterParser {
             "suffix" => self.read_pairs(raw, &inner).map(Filter::Suffix),
             "all" => self.read_some(raw, &inner, depth).map(Filter::All),
             "any" => self.read_some(raw, &inner, depth).map(Filter::Any),
-            "not" => Ok(Filter::Not(Box::new(self.read(raw, &inner, depth + 1)?))),
+            "not" => self.read(raw, &inner, depth + 1).map(Filter::negate),
             _ => Err(fault(
                 at,
                 FilterFault::UnknownDialect {
@@ -125,6 +125,7 @@ fn fault(at: Place<'_>, fault: FilterFault) -> ItemFault {
 mod tests {
     use super::*;
     use crate::event::CloudEvent;
+    use crate::subscription::{EventView, Fields};
 
     fn read(json: &str) -> Result<Box<[Filter]>, ItemFault> {
         FilterParser {
@@ -138,7 +139,8 @@ mod tests {
     fn dialects_compare_as_the_subscriptions_api_says() {
         let json = r#"{"specversion":"1.0","type":"com.example.created","id":"1","source":"/s","subject":"a/b","n":5,"z":null}"#;
         let event = CloudEvent::from_structured(json.into()).unwrap();
-        let attributes = event.attributes();
+        let fields = Fields::default();
+        let view = EventView::new(&event, &fields);
         for (filter, passes) in [
             (r#"{"exact":{"type":"com.example.created"}}"#, true),
             (r#"{"exact":{"type":"com.example.Created"}}"#, false),
@@ -178,10 +180,30 @@ mod tests {
                 false,
             ),
             (r#"{"any":[{"not":{"all":[{"exact":{"id":"2"}}]}}]}"#, true),
+            (r#"{"exact":{"source":"/s"}}"#, true),
+            (r#"{"exact":{"source":"/t"}}"#, false),
+            (r#"{"not":{"exact":{"type":"com.example.created"}}}"#, false),
+            (r#"{"not":{"exact":{"type":"com.example"}}}"#, true),
+            (
+                r#"{"not":{"exact":{"source":"/s","type":"com.example"}}}"#,
+                true,
+            ),
+            (
+                r#"{"not":{"any":[{"exact":{"type":"a"}},{"exact":{"type":"com.example.created"}}]}}"#,
+                false,
+            ),
+            (
+                r#"{"not":{"any":[{"exact":{"type":"a"}},{"exact":{"type":"b"}}]}}"#,
+                true,
+            ),
+            (
+                r#"{"not":{"any":[{"exact":{"type":"a"}},{"prefix":{"type":"com."}}]}}"#,
+                false,
+            ),
         ] {
             let parsed = read(&format!("[{filter}]")).unwrap();
             assert_eq!(parsed.len(), 1);
-            assert_eq!(parsed[0].passes(&attributes), passes, "{filter}");
+            assert_eq!(parsed[0].passes(&view), passes, "{filter}");
             assert_eq!(parsed[0].to_string(), filter);
         }
     }
@@ -190,6 +212,9 @@ mod tests {
     fn equal_filters_are_equal_in_any_order() {
         let one = r#"[{"any":[{"exact":{"a":"1","b":"2"}},{"suffix":{"c":"3"}}]},{"not":{"exact":{"x":"y"}}}]"#;
         let two = r#"[{"not":{"exact":{"x":"y"}}},{"any":[{"suffix":{"c":"3"}},{"exact":{"b":"2","a":"1"}},{"suffix":{"c":"3"}}]},{"not":{"exact":{"x":"y"}}}]"#;
+        assert_eq!(read(one).unwrap(), read(two).unwrap());
+        let one = r#"[{"not":{"exact":{"type":"a"}}}]"#;
+        let two = r#"[{"not":{"any":[{"exact":{"type":"a"}},{"exact":{"type":"a"}}]}}]"#;
         assert_eq!(read(one).unwrap(), read(two).unwrap());
         assert!(read("[]").unwrap().is_empty());
     }

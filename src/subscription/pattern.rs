@@ -75,6 +75,16 @@ impl TypePattern {
             Self::Exact(exact) => **exact == *event_type,
         }
     }
+
+    /// Returns whether every type that `other` covers is covered here, too.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        match other {
+            Self::All => *self == Self::All,
+            Self::Exact(event_type) => self.covers(event_type),
+            Self::Prefix(prefix) => !matches!(self, Self::Exact(_)) && self.covers(prefix),
+        }
+    }
 }
 
 /// Writes the pattern as a client gives it.
@@ -113,6 +123,30 @@ mod tests {
                 "{pattern} {event_type}"
             );
             assert_eq!(parsed.to_string(), pattern);
+        }
+    }
+
+    #[test]
+    fn patterns_include_those_that_cover_no_more() {
+        for (pattern, other, is_included) in [
+            ("*", "*", true),
+            ("*", "a.*", true),
+            ("*", "a", true),
+            ("a.*", "*", false),
+            ("a.*", "a.*", true),
+            ("a.*", "a.b.*", true),
+            ("a.b.*", "a.*", false),
+            ("a.*", "ab.*", false),
+            ("a.*", "a.b", true),
+            ("a.*", "a.", true),
+            ("a.*", "a", false),
+            ("a.b", "a.b", true),
+            ("a.b", "a.b.*", false),
+            ("a.", "a.*", false),
+            ("a.b", "*", false),
+        ] {
+            let [one, two] = [pattern, other].map(|text| TypePattern::parse(text).unwrap());
+            assert_eq!(one.includes(&two), is_included, "{pattern} {other}");
         }
     }
 

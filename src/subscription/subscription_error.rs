@@ -46,6 +46,22 @@ pub enum SubscriptionError {
         /// How many are allowed.
         limit: usize,
     },
+    /// Types with fields that only a token gives the values of, without such a token.
+    #[error(
+        "event type {event_type:?} is personal: a token that says whose events these are is needed"
+    )]
+    Personal {
+        /// The type, cut to a length that fits a message.
+        event_type: Box<str>,
+    },
+    /// Patterns out of which more personal types have to be taken than allowed.
+    #[error(
+        "the patterns of the subscriptions cover personal event types more than the {limit} times allowed"
+    )]
+    TooWide {
+        /// How many types may be taken out of all patterns together.
+        limit: usize,
+    },
     /// One subscription is wrong.
     #[error("subscription {index}: {fault}")]
     Item {
@@ -66,7 +82,14 @@ impl SubscriptionError {
                 | Self::TooMany { .. }
                 | Self::TooManyConstraints { .. }
                 | Self::TooManyFilters { .. }
+                | Self::TooWide { .. }
         )
+    }
+
+    /// Returns whether the request is well-formed, but asks for what the tokens do not allow.
+    #[must_use]
+    pub const fn is_denied(&self) -> bool {
+        matches!(self, Self::Personal { .. })
     }
 }
 

@@ -1,15 +1,15 @@
 //! Subscriptions as they are kept, compared and matched.
 
-use std::cell::OnceCell;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::event_view::EventView;
 use super::extractor::Extractors;
 use super::fields::{FieldId, Fields};
 use super::filter::{Filter, quote};
 use super::pattern::TypePattern;
 use super::wanted::Wanted;
-use crate::event::{Attributes, CloudEvent, Scalar};
+use crate::event::{CloudEvent, Scalar};
 
 /// One condition: a field has exactly this value; [`Scalar::Null`] wants it to be `null` or missing.
 pub type Constraint = (FieldId, Scalar);
@@ -35,14 +35,6 @@ pub struct Alternative<'a> {
     pub constraints: &'a [Constraint],
     /// The filters; all have to hold.
     pub filters: &'a [Filter],
-}
-
-/// An event as matching sees it; the attributes are read when the first filter asks, and then once.
-#[derive(Debug)]
-pub struct EventView<'a> {
-    event: &'a CloudEvent,
-    fields: &'a Fields,
-    attributes: OnceCell<Attributes<'a>>,
 }
 
 /// What one connection wants. Cheap to clone.
@@ -77,10 +69,27 @@ impl Subscription {
         Self(Arc::new(Parts { pattern, wanted }))
     }
 
+    /// Returns whether both are one piece of memory.
+    #[cfg(test)]
+    pub(super) fn is_same_memory(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Returns the event types that the subscription covers.
     #[must_use]
     pub fn pattern(&self) -> &TypePattern {
         &self.0.pattern
+    }
+
+    /// Returns the same subscription with one more filter that has to hold.
+    #[must_use]
+    pub fn with_filter(&self, filter: Filter) -> Self {
+        let one_of = self.alternatives().map(|one| one.constraints.to_vec());
+        let mut filters = self.0.wanted.filters().to_vec();
+        filters.push(filter);
+        filters.sort();
+        filters.dedup();
+        Self::new(self.0.pattern.clone(), one_of.collect(), filters.into())
     }
 
     /// Goes over the alternatives, of which there is at least one.
@@ -139,46 +148,11 @@ impl Alternative<'_> {
     /// Returns whether an event of the pattern's types meets the constraints and the filters.
     #[must_use]
     pub fn is_met(&self, view: &EventView<'_>) -> bool {
-        let meets = |(field, wanted): &Constraint| match view.fields.get(*field) {
+        let meets = |(field, wanted): &Constraint| match view.fields().get(*field) {
             Some(value) => value == wanted,
             None => *wanted == Scalar::Null,
         };
-        self.constraints.iter().all(meets)
-            && (self.filters.is_empty()
-                || self
-                    .filters
-                    .iter()
-                    .all(|filter| filter.passes(view.attributes())))
-    }
-}
-
-impl<'a> EventView<'a> {
-    /// Puts an event and its extracted fields together.
-    #[must_use]
-    pub fn new(event: &'a CloudEvent, fields: &'a Fields) -> Self {
-        Self {
-            event,
-            fields,
-            attributes: OnceCell::new(),
-        }
-    }
-
-    /// Returns the type of the event.
-    #[must_use]
-    pub fn event_type(&self) -> &'a str {
-        self.event.event_type()
-    }
-
-    /// Returns the extracted fields.
-    #[must_use]
-    pub fn fields(&self) -> &'a Fields {
-        self.fields
-    }
-
-    /// Returns the attributes, which are read at the first call.
-    #[must_use]
-    pub fn attributes(&self) -> &Attributes<'a> {
-        self.attributes.get_or_init(|| self.event.attributes())
+        self.constraints.iter().all(meets) && self.filters.iter().all(|filter| filter.passes(view))
     }
 }
 
@@ -245,6 +219,26 @@ impl Subscriptions {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.as_slice().is_empty()
+    }
+
+    /// Returns the list with each subscription changed by `change`.
+    ///
+    /// # Errors
+    /// The first one that `change` gives.
+    pub fn try_map<E>(
+        &self,
+        change: impl FnMut(&Subscription) -> Result<Subscription, E>,
+    ) -> Result<Self, E> {
+        let items = self.iter().map(change).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::new(items, &self.extractors))
+    }
+
+    /// Returns whether one of the subscriptions has this pattern; these have to be sorted by their patterns.
+    pub(super) fn has_pattern(&self, pattern: &TypePattern) -> bool {
+        let items = self.items.as_slice();
+        items
+            .binary_search_by(|item| item.pattern().cmp(pattern))
+            .is_ok()
     }
 
     /// Goes over the subscriptions in the order of the request.

@@ -1,8 +1,11 @@
-//! Which fields of which event types clients may constrain, and where their values stand.
+//! Which fields of which event types clients may constrain, and where their values stand: in events, and in claims.
+
+mod personal;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+pub(super) use self::personal::Personal;
 use super::fields::{FieldId, Fields};
 use super::pattern::TypePattern;
 use crate::event::{
@@ -22,6 +25,7 @@ struct Declaration {
     ids: BTreeMap<Box<str>, FieldId>,
     /// Names by their ids.
     names: Vec<Box<str>>,
+    personal: Personal,
 }
 
 /// The fields of one event type; `pointers` gives values in the order of `ids`.
@@ -30,6 +34,9 @@ struct TypeFields {
     ids: Vec<FieldId>,
     pointers: PointerSet,
 }
+
+/// What is declared for one type: its fields, and those of them that have a claim.
+type TypeDeclaration = (TypeFields, Vec<(FieldId, JsonPointer)>);
 
 /// Where a declaration of extractors is wrong, and why.
 #[derive(Debug, thiserror::Error)]
@@ -95,13 +102,15 @@ impl Extractors {
     /// Reads a declaration in RIG's form:
     /// `{"<type>":{"<field>":{"stable_field_index":1,"event":{"json_pointer":"/data/name"},"jwt":{"json_pointer":"/sub"}}}}`.
     ///
-    /// `event` is required. `stable_field_index` and `jwt` are checked, but mean nothing here.
+    /// `event` is required. `jwt` makes the type personal: see [`Self::forced_by`]. `stable_field_index` is checked, but
+    /// means nothing here.
     ///
     /// # Errors
     /// [`ExtractorError`], which names the type and the field.
     pub fn parse(json: &str) -> Result<Self, ExtractorError> {
         let mut declaration = Declaration::default();
         declaration.read(json)?;
+        declaration.personal.close(&declaration.names);
         Ok(Self(Some(Arc::new(declaration))))
     }
 
@@ -176,7 +185,8 @@ impl Declaration {
             let Ok(TypePattern::Exact(exact)) = TypePattern::parse(event_type) else {
                 return Err(at.fault(ExtractorFault::NotAnExactType));
             };
-            let fields = self.read_type(raw, &at)?;
+            let (fields, claims) = self.read_type(raw, &at)?;
+            self.personal.add(&exact, claims);
             let dots = exact.match_indices('.');
             let prefixes = dots.filter_map(|(dot, _)| exact.get(..=dot));
             self.prefixes.extend(prefixes.map(Arc::from));
@@ -185,8 +195,9 @@ impl Declaration {
         Ok(())
     }
 
-    fn read_type(&mut self, raw: &str, at: &Place) -> Result<TypeFields, ExtractorError> {
+    fn read_type(&mut self, raw: &str, at: &Place) -> Result<TypeDeclaration, ExtractorError> {
         let mut ids = Vec::new();
+        let mut claims = Vec::new();
         let mut pointers = Vec::new();
         let mut indexes = Vec::new();
         for (name, raw) in members(raw, at)?.iter() {
@@ -194,13 +205,14 @@ impl Declaration {
             if name.is_empty() {
                 return Err(at.fault(ExtractorFault::EmptyFieldName));
             }
-            pointers.push(read_field(raw, &at, &mut indexes)?);
-            ids.push(self.id(name));
+            let (event, claim) = read_field(raw, &at, &mut indexes)?;
+            let id = self.id(name);
+            pointers.push(event);
+            ids.push(id);
+            claims.extend(claim.map(|claim| (id, claim)));
         }
-        Ok(TypeFields {
-            ids,
-            pointers: PointerSet::new(&pointers),
-        })
+        let pointers = PointerSet::new(&pointers);
+        Ok((TypeFields { ids, pointers }, claims))
     }
 
     fn id(&mut self, name: &str) -> FieldId {
@@ -214,18 +226,19 @@ impl Declaration {
     }
 }
 
-/// Returns where in events of the type the field stands.
+/// Returns where in events of the type the field stands, and where in claims, if it is personal.
 fn read_field(
     raw: &str,
     at: &Place,
     indexes: &mut Vec<u64>,
-) -> Result<JsonPointer, ExtractorError> {
+) -> Result<(JsonPointer, Option<JsonPointer>), ExtractorError> {
     let mut event = None;
+    let mut claim = None;
     for (member, raw) in members(raw, at)?.iter() {
         let at = at.then(member);
         match member {
             "event" => event = Some(read_pointer(raw, &at)?),
-            "jwt" => drop(read_pointer(raw, &at)?),
+            "jwt" => claim = Some(read_pointer(raw, &at)?),
             "stable_field_index" => {
                 let index = raw
                     .parse()
@@ -241,7 +254,8 @@ fn read_field(
             }
         }
     }
-    event.ok_or_else(|| at.fault(ExtractorFault::Missing { member: "event" }))
+    let event = event.ok_or_else(|| at.fault(ExtractorFault::Missing { member: "event" }))?;
+    Ok((event, claim))
 }
 
 fn read_pointer(raw: &str, at: &Place) -> Result<JsonPointer, ExtractorError> {
