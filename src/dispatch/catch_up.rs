@@ -103,9 +103,13 @@ impl Shard {
         REPLAY_CHUNK_BYTES.min(self.setup.config.outbox_bytes)
     }
 
-    /// The connection has read all that the shard has seen: live, unless its cursor says more.
+    /// The connection has read all that the shard has seen: live, unless its cursor says more, or
+    /// some of it still waits.
     fn at_head(&mut self, slot: Slot, mut replay: Box<Replay>) -> CatchUp {
         if self.positions.reached(&replay.position) {
+            if self.has_to_write(slot) {
+                return self.go_on_later(slot, replay, CatchUp::Waiting);
+            }
             self.mark_dirty(slot);
             return CatchUp::Done;
         }
@@ -139,6 +143,16 @@ impl Shard {
         self.tell_gap(slot, &ahead);
         self.mark_dirty(slot);
         CatchUp::Done
+    }
+
+    /// Returns whether events wait for the socket or pipe of a connection.
+    ///
+    /// What was replayed leaves less room for live events. Nobody is too slow for that: who reads the
+    /// log gets it as fast as the socket takes it, so that the socket is full when the head is reached.
+    fn has_to_write(&self, slot: Slot) -> bool {
+        self.connections
+            .get(slot as usize)
+            .is_some_and(|c| c.sink.is_stream() && c.outbox.events_bytes() > 0)
     }
 
     fn replay_batch(&mut self, slot: Slot, replay: &mut Replay, from: Sequence, batch: &Batch) {

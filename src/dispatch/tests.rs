@@ -1,23 +1,25 @@
-//! Polls at a shard, from outside.
+//! Polls and streams at a shard, from outside.
 
 use clap::Parser as _;
 
+use std::future::poll_fn;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::{
-    Attach, CloseReason, ConnectionId, DispatchConfig, Dispatcher, Format, Incarnation, Incoming,
-    Input, Opening, Outgoing, Outlet, Polled, Start, Surroundings, TokenKey, Wire,
+    Attach, ClientEnd, CloseReason, ConnectionId, DispatchConfig, Dispatcher, Format, Incarnation,
+    Incoming, Input, Opening, Outgoing, Outlet, Polled, Start, Surroundings, TokenKey, Wire, pipe,
 };
 use crate::event::{CloudEvent, Cursor, Positions};
 use crate::kafka::KafkaConfig;
 use crate::replay::{History, HistoryParts, LoggedEvent, RecordDecoder, ReplayConfig, ReplayLog};
-use crate::subscription::{Fields, Subscriptions};
+use crate::subscription::{Extractors, Fields, SubscriptionLimits, Subscriptions};
 use crate::telemetry::{Metrics, Transport};
 
-/// A wire of polls.
+/// A wire of bare JSON.
 #[derive(Debug)]
 struct Json;
 
@@ -54,10 +56,14 @@ fn start() -> Dispatcher {
 }
 
 fn start_with_log() -> (Dispatcher, Arc<ReplayLog>) {
+    start_with(&[])
+}
+
+fn start_with(flags: &[&str]) -> (Dispatcher, Arc<ReplayLog>) {
     let command = ["test", "--kafka-brokers", "127.0.0.1:1", "--shards", "1"];
-    let settings = Settings::parse_from(command);
+    let settings = Settings::parse_from(command.iter().chain(flags));
     let topics: Arc<[String]> = Arc::from(["t".to_owned()]);
-    let log = Arc::new(ReplayLog::new(["t"], 1024));
+    let log = Arc::new(ReplayLog::new(["t"], 1024 * 1024));
     let parts = HistoryParts {
         topics: Arc::clone(&topics),
         decoder: RecordDecoder {
@@ -94,6 +100,88 @@ async fn poll(dispatcher: &Dispatcher, start: Start) -> (ConnectionId, oneshot::
     (id, polled)
 }
 
+/// Appends events with these offsets, each with so many bytes of data, and waits until the shard has
+/// seen them.
+async fn feed(dispatcher: &Dispatcher, log: &ReplayLog, offsets: Range<i64>, bytes: usize) {
+    let mut start = Positions::of_topics(["t"]);
+    start.set(0, 0, offsets.start);
+    let mut end = start.clone();
+    end.set(0, 0, offsets.end);
+    let data = "x".repeat(bytes);
+    let logged = |offset| {
+        let json = format!(
+            r#"{{"specversion":"1.0","id":"{offset}","source":"/s","type":"t","data":"{data}"}}"#
+        );
+        LoggedEvent {
+            event: CloudEvent::from_structured(json.into()).expect("an event"),
+            fields: Fields::default(),
+            topic: 0,
+            partition: 0,
+            offset,
+            timestamp_ms: 0,
+            key_hash: None,
+        }
+    };
+    let (batch, _) = log.append(start, offsets.map(logged).collect());
+    dispatcher.dispatch(&batch);
+    // What is asked may overtake what is fed.
+    let mut has_seen_it = false;
+    while !has_seen_it {
+        let (live, polled) = poll(dispatcher, Start::Live).await;
+        dispatcher.end_poll(live).await;
+        has_seen_it = polled.await.expect("an answer").cursor == end.encode();
+    }
+}
+
+/// Others come in between, and the shard goes on with its work.
+async fn have_turns(dispatcher: &Dispatcher, count: usize) {
+    for _ in 0..count {
+        let (other, polled) = poll(dispatcher, Start::Live).await;
+        dispatcher.end_poll(other).await;
+        polled.await.expect("an answer");
+    }
+}
+
+/// Attaches a stream of all events.
+async fn stream(dispatcher: &Dispatcher, start: Start) -> ClientEnd {
+    let (shard_end, client_end) = pipe();
+    let wanted = br#"[{"eventType":"t"}]"#;
+    let limits = SubscriptionLimits::default();
+    let attach = Attach {
+        outlet: Outlet::Pipe {
+            pipe: shard_end,
+            head: Vec::new(),
+            already_read: Vec::new(),
+        },
+        format: Format(0),
+        subscriptions: Subscriptions::parse(wanted, &Extractors::none(), &limits).expect("one"),
+        start,
+    };
+    dispatcher.attach_known(attach).await.expect("a shard");
+    client_end
+}
+
+/// Reads until this event has come whole; returns whether it has, before the end.
+async fn reads_up_to(client: &mut ClientEnd, offset: i64) -> bool {
+    let last = format!(r#""id":"{offset}""#);
+    let mut got = Vec::new();
+    let reading = async {
+        while let Some(bytes) = poll_fn(|cx| client.poll_take(cx)).await {
+            got.extend_from_slice(&bytes.expect("it was not given up"));
+            let text = std::str::from_utf8(&got).expect("UTF-8");
+            if text
+                .split_once(&last)
+                .is_some_and(|(_, rest)| rest.contains('}'))
+            {
+                return true;
+            }
+        }
+        false
+    };
+    let limit = Duration::from_secs(30);
+    tokio::time::timeout(limit, reading).await.expect("in time")
+}
+
 /// A poll that ended before the shard was open was answered with a cursor of no partitions, and
 /// the client's next poll got everything from the beginning.
 #[tokio::test]
@@ -125,32 +213,9 @@ async fn a_poll_that_wants_nothing_stays_where_it_begins() {
         token_key: TokenKey::new(&[7; 32]),
         positions: start.clone(),
     });
-    let json = br#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
-    let event = LoggedEvent {
-        event: CloudEvent::from_structured(json.to_vec().into()).expect("an event"),
-        fields: Fields::default(),
-        topic: 0,
-        partition: 0,
-        offset: 0,
-        timestamp_ms: 0,
-        key_hash: None,
-    };
-    let (batch, _) = log.append(start.clone(), vec![event]);
-    dispatcher.dispatch(&batch);
-    // What is asked may overtake what is fed.
-    let mut has_seen_it = false;
-    while !has_seen_it {
-        let (live, polled) = poll(&dispatcher, Start::Live).await;
-        dispatcher.end_poll(live).await;
-        has_seen_it = polled.await.expect("an answer").cursor != start.encode();
-    }
+    feed(&dispatcher, &log, 0..1, 0).await;
     let (id, polled) = poll(&dispatcher, Start::At(vec![(0, 0, 0)])).await;
-    // Others come in between, and the shard goes on with its work.
-    for _ in 0..20 {
-        let (other, polled) = poll(&dispatcher, Start::Live).await;
-        dispatcher.end_poll(other).await;
-        polled.await.expect("an answer");
-    }
+    have_turns(&dispatcher, 20).await;
     dispatcher.end_poll(id).await;
     let cursor: Cursor = polled
         .await
@@ -169,4 +234,31 @@ async fn a_poll_that_is_drained_before_the_shard_is_open_gets_no_cursor() {
     let (_, polled) = poll(&dispatcher, Start::Live).await;
     dispatcher.drain(Duration::from_millis(100)).await;
     assert!(polled.await.is_err());
+}
+
+/// A client that came back was live as soon as the log was read for it, with an outbox full of what
+/// had yet to be written: the next event found no room, and it was disconnected again.
+#[tokio::test]
+async fn a_client_that_comes_back_is_not_too_slow_for_what_it_is_behind() {
+    let policy = ["--slow-client-policy", "disconnect"];
+    let outbox = ["--outbox-bytes", "32KiB"];
+    let (dispatcher, log) = start_with(&[policy, outbox].concat());
+    dispatcher.open(Opening {
+        token_key: TokenKey::new(&[7; 32]),
+        positions: Positions::of_topics(["t"]),
+    });
+    // Two of them fill the pipe, the others most of the outbox.
+    feed(&dispatcher, &log, 0..7, 6000).await;
+    let mut client = stream(&dispatcher, Start::At(vec![(0, 0, 0)])).await;
+    // Long enough for the shard to write and to look again; it pauses for milliseconds in between.
+    have_turns(&dispatcher, 500).await;
+    feed(&dispatcher, &log, 7..8, 6000).await;
+    have_turns(&dispatcher, 20).await;
+    assert!(reads_up_to(&mut client, 7).await, "it got all");
+    // Once it has taken that, it is live and may be too slow.
+    feed(&dispatcher, &log, 8..9, 0).await;
+    assert!(reads_up_to(&mut client, 8).await, "it is live");
+    feed(&dispatcher, &log, 9..29, 6000).await;
+    assert!(!reads_up_to(&mut client, 28).await, "it was disconnected");
+    dispatcher.drain(Duration::ZERO).await;
 }
