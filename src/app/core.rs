@@ -211,6 +211,7 @@ impl Core {
         );
         Services {
             limits: config.http_limits,
+            trusted_proxies: config.proxies.trusted_proxies,
             tls: config.tls,
             streams: self.streams,
             long_polling,

@@ -202,14 +202,6 @@ pub enum ConfigError {
     /// The settings of who may do what do not fit each other.
     #[error(transparent)]
     Access(#[from] crate::access::AccessConfigError),
-    /// A variable of RIG asks for protection that this version does not give.
-    #[error(
-        "{name} is set, but this version does not support it; unset it only if you can do without"
-    )]
-    Unsupported {
-        /// The variable.
-        name: &'static str,
-    },
 }
 
 impl Config {
@@ -230,7 +222,6 @@ impl Config {
         flags: Vec<OsString>,
         environment: &Environment,
     ) -> Result<(Self, Merged), ConfigError> {
-        unsupported::refuse(environment)?;
         let command = sources::with_variables_in_help(Settings::command());
         let merged = sources::merge(&command, flags, environment)?;
         let settings = command

@@ -160,7 +160,6 @@ fn protection_that_is_not_there_is_not_promised() {
     for name in [
         "SUBSCRIPTION_CHECK",
         "SUBMISSION_CHECK",
-        "JWT_SECRET_KEY",
         "HTTPS_CERTFILE",
     ] {
         let message = load(&[], &[(name, "jwt_validation")])

@@ -41,12 +41,12 @@ impl Guest {
     /// Writes a guest for another instance, or for a record that all instances read; without its
     /// credentials.
     #[must_use]
-    pub fn to_json(&self) -> Value {
+    pub fn to_json(&self, extractors: &Extractors) -> Value {
         json!({
             "sessions": self.sessions.iter().map(|session| &**session).collect::<Vec<&str>>(),
             "user": self.user.as_deref(),
             "expires_ms": self.expires_ms,
-            "forced": self.forced.to_json(),
+            "forced": self.forced.to_json(extractors),
         })
     }
 
@@ -60,12 +60,14 @@ impl Guest {
             None | Some(Value::Null) => Ok(None),
             Some(value) => text(value).map(Some),
         };
+        let forced = json["forced"].as_str().ok_or(UnreadableGuest)?;
+        let forced = Forced::parse(forced, extractors);
         let sessions = json["sessions"].as_array().ok_or(UnreadableGuest)?;
         Ok(Self {
             sessions: sessions.iter().map(text).collect::<Result<_, _>>()?,
             user: optional("user")?,
             expires_ms: json["expires_ms"].as_i64().ok_or(UnreadableGuest)?,
-            forced: Forced::parse(&json["forced"], extractors).map_err(|_| UnreadableGuest)?,
+            forced: forced.map_err(|_| UnreadableGuest)?,
             credentials: None,
         })
     }

@@ -1,6 +1,7 @@
 //! Events that say who comes and goes, for those who asked for them.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -12,7 +13,7 @@ use crate::telemetry::{Limited, Tasks, Transport, now_ms};
 /// How many events may wait for Kafka; one too many is dropped, and the log says so.
 const QUEUE_LIMIT: usize = 10_000;
 /// How often the log says that Kafka does not take the events.
-const COMPLAINT_INTERVAL: std::time::Duration = std::time::Duration::from_secs(10);
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,9 +83,9 @@ async fn write(
                 payload: Some(event.as_bytes()),
             };
             if let Err(error) = producer.produce(record).await
-                && let Some(dropped) = complaints.due()
+                && let Some(suppressed) = complaints.admit("presence", Instant::now())
             {
-                tracing::warn!(%error, dropped, topic, "presence events cannot be written");
+                tracing::warn!(%error, suppressed, topic, "presence events cannot be written");
             }
         }
     }

@@ -89,7 +89,7 @@ impl Change {
             "generation": id.generation,
             "subscriptions": wanted,
             "transport": self.transport.as_str(),
-            "guest": self.renewal.as_ref().map(|guest| guest.to_json()),
+            "guest": self.renewal.as_ref().map(|guest| guest.to_json(&streams.extractors)),
             "credentials": credentials.map(|text| key.seal_text(PURPOSE, text)),
         }))
     }

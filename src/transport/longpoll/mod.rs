@@ -158,6 +158,7 @@ impl LongPolling {
         }
         let guest = renewal.or(current.as_deref());
         let wanted = self.streams.access.narrow(guest, wanted)?;
+        let renewal = renewal.map(|guest| guest.to_json(&self.streams.extractors));
         self.sessions.change(id, session, &wanted, renewal).await
     }
 
@@ -230,7 +231,7 @@ impl LongPolling {
         let start = start.await?;
         let id = self
             .sessions
-            .start(&subscriptions, start, guest.as_deref())
+            .start(&subscriptions, start, guest.map(|guest| guest.to_json(&self.streams.extractors)))
             .await?;
         let mut response = json(Bytes::from_static(b"\"ok\""), "application/json");
         set_cookies(

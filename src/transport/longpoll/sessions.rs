@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::LongPollConfig;
 use crate::dispatch::Incarnation;
 use crate::http::HttpError;
-use crate::session::Guest;
 use crate::shared::{Records, StateLog};
 use crate::subscription::Subscriptions;
 use crate::telemetry::Tasks;
@@ -58,7 +57,7 @@ impl Sessions {
         &self,
         subscriptions: &Subscriptions,
         start: String,
-        guest: Option<&Guest>,
+        guest: Option<serde_json::Value>,
     ) -> Result<SessionId, HttpError> {
         if self.records.count() >= self.limit {
             return Err(HttpError::too_many_requests(
@@ -72,7 +71,7 @@ impl Sessions {
             subscriptions: as_json(subscriptions),
             revision: 1,
             start,
-            guest: guest.map(Guest::to_json).unwrap_or_default(),
+            guest: guest.unwrap_or_default(),
         };
         let kept = self.records.keep(&key(id), session).await;
         kept.map_err(unavailable)?;
@@ -110,12 +109,12 @@ impl Sessions {
         id: SessionId,
         mut session: Session,
         wanted: &Subscriptions,
-        guest: Option<&Guest>,
+        guest: Option<serde_json::Value>,
     ) -> Result<(), HttpError> {
         session.subscriptions = as_json(wanted);
         session.revision += 1;
         if let Some(guest) = guest {
-            session.guest = guest.to_json();
+            session.guest = guest;
         }
         self.records
             .keep(&key(id), session)
