@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::AppError;
 use super::background::{self, Texts};
 use super::serving::Services;
+use crate::access::Places;
 use crate::api::Submissions;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Incarnation, Surroundings};
@@ -14,7 +15,7 @@ use crate::replay::{History, HistoryParts, RecordDecoder, ReplayLog};
 use crate::shared::{CommandHandler, CommandLog, StateLog};
 use crate::source::{Ingest, IngestParts, KafkaSource};
 use crate::telemetry::{Metrics, Readiness, Tasks};
-use crate::transport::{Acknowledgements, Admission, Changes, FORMATS, LongPolling, Streams};
+use crate::transport::{Acknowledgements, Changes, FORMATS, LongPolling, Streams};
 
 /// What the rest of the instance stands on.
 pub(super) struct Core {
@@ -61,10 +62,7 @@ impl Core {
             extractors: Arc::clone(&config.extractors),
             limits: config.subscription_limits,
             cors: config.cors.cors.clone(),
-            admission: Arc::new(Admission::per_minute(
-                config.process.max_connections_per_minute,
-                Instant::now(),
-            )),
+            places: Places::new(&config.places, metrics.clone(), Instant::now()),
             token_key: Arc::default(),
             history,
             metrics: metrics.clone(),
@@ -172,6 +170,7 @@ impl Core {
         Services {
             limits: config.http_limits,
             tls: config.tls,
+            trusted_proxies: config.proxies.trusted_proxies,
             streams: self.streams,
             long_polling,
             acknowledgements,

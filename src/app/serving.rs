@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::background::{self, Texts};
 use crate::api::{InternalApi, PublicApi, Submissions};
-use crate::http::{BindError, Handler, HttpLimits, Listener, Serving, Tls};
+use crate::http::{BindError, Handler, HttpLimits, Listener, Serving, Tls, TrustedProxies};
 use crate::shared::StateLog;
 use crate::telemetry::{Condition, Metrics, Readiness, Tasks};
 use crate::transport::{Acknowledgements, Changes, LongPolling, Streams};
@@ -19,6 +19,7 @@ pub const KAFKA_PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Services {
     pub(super) limits: HttpLimits,
     pub(super) tls: Option<Tls>,
+    pub(super) trusted_proxies: TrustedProxies,
     pub(super) streams: Streams,
     pub(super) long_polling: Arc<LongPolling>,
     pub(super) acknowledgements: Acknowledgements,
@@ -125,6 +126,7 @@ impl Services {
             tasks,
             metrics: self.metrics.clone(),
             tls: self.tls.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
         }
     }
 }

@@ -28,9 +28,10 @@ pub use process::ProcessConfig;
 pub use program::{Program, read};
 pub use sources::Environment;
 
+use crate::access::{PlacesConfig, RatesConfig};
 use crate::api::SubmissionConfig;
 use crate::dispatch::DispatchConfig;
-use crate::http::{CorsConfig, HttpLimits, Tls, TlsConfig};
+use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::kafka::KafkaConfig;
 use crate::replay::ReplayConfig;
 use crate::shared::SharedConfig;
@@ -69,6 +70,10 @@ struct Settings {
     #[command(flatten)]
     replay: ReplayConfig,
     #[command(flatten)]
+    places: PlacesConfig,
+    #[command(flatten)]
+    rates: RatesConfig,
+    #[command(flatten)]
     long_poll: LongPollConfig,
     #[command(flatten)]
     acknowledgement: AcknowledgementConfig,
@@ -78,6 +83,8 @@ struct Settings {
     tls: TlsConfig,
     #[command(flatten)]
     cors: CorsConfig,
+    #[command(flatten)]
+    proxies: ProxyConfig,
 }
 
 /// All settings, checked.
@@ -99,6 +106,10 @@ pub struct Config {
     pub dispatch: DispatchConfig,
     /// How much is kept for those who come back.
     pub replay: ReplayConfig,
+    /// How many connections there may be.
+    pub places: PlacesConfig,
+    /// How many events may be submitted.
+    pub rates: RatesConfig,
     /// How long polls are served.
     pub long_poll: LongPollConfig,
     /// WebSocket sessions with acknowledgements.
@@ -109,6 +120,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Which pages may read the answers.
     pub cors: CorsConfig,
+    /// Which proxies say who their clients are.
+    pub proxies: ProxyConfig,
     /// Which fields can be constrained.
     pub extractors: Arc<Extractors>,
 }
@@ -283,10 +296,13 @@ impl Settings {
             },
             dispatch: self.dispatch,
             replay: self.replay,
+            places: self.places,
+            rates: self.rates,
             long_poll: self.long_poll,
             acknowledgement: self.acknowledgement,
             tls: self.tls.load()?,
             cors: self.cors,
+            proxies: self.proxies,
             extractors: Arc::new(extractors),
         })
     }

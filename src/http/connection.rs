@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,6 +24,8 @@ use super::framing::{self, Framing};
 use super::http2;
 use super::limits::{HttpLimits, MIN_HEAD_BYTES};
 use super::pause::{Asked, Pause, Resumed};
+use super::peer::Peer;
+use super::proxies::TrustedProxies;
 use super::reply::{Body, Handler, Reply};
 use super::request::Request;
 use super::socket::{Io, PREFACE};
@@ -44,6 +45,8 @@ pub(super) struct Shared<H> {
     pub(super) tasks: Tasks,
     /// How TLS is spoken, on a port that does.
     pub(super) tls: Option<Tls>,
+    /// Whose word counts on who its clients are.
+    pub(super) trusted_proxies: TrustedProxies,
 }
 
 /// The counters of one listener, looked up once.
@@ -118,7 +121,7 @@ pub(super) enum End {
 /// Serves one connection until it ends, its time is over, or a handler takes it over.
 ///
 /// What it takes while hyper has it is given back while a response is waited for.
-pub(super) async fn serve<H: Handler, S: Io>(shared: Arc<Shared<H>>, stream: S, peer: SocketAddr) {
+pub(super) async fn serve<H: Handler, S: Io>(shared: Arc<Shared<H>>, stream: S, peer: Peer) {
     let mut next = Some(Resumed::first(stream));
     while let Some(resumed) = next {
         let paused = Box::pin(serve_until_pause(Arc::clone(&shared), resumed, peer)).await;
@@ -135,7 +138,7 @@ pub(super) async fn serve<H: Handler, S: Io>(shared: Arc<Shared<H>>, stream: S, 
 async fn serve_until_pause<H: Handler, S: Io>(
     shared: Arc<Shared<H>>,
     resumed: Resumed<S>,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Option<(S, Bytes, Pause)> {
     let wire = Wire::new();
     let (socket, response) = resumed.watch(wire.clone());
@@ -163,7 +166,13 @@ async fn serve_until_pause<H: Handler, S: Io>(
     let stream = io.into_inner().into_stream();
     match end {
         End::Departed(Departure::Stream(take_over, head)) => {
-            hand_over((take_over, head), stream, read_buf, peer, &shared.limits);
+            hand_over(
+                (take_over, head),
+                stream,
+                read_buf,
+                peer.address,
+                &shared.limits,
+            );
         }
         End::Departed(Departure::Pause(pause)) => return Some((stream, read_buf, pause)),
         End::Finished(Err(_)) if read_buf.starts_with(PREFACE) => {
@@ -257,7 +266,7 @@ async fn answer<H: Handler>(
     wire: Wire,
     (head, body): (Parts, Incoming),
     framing: Framing,
-    peer: SocketAddr,
+    peer: Peer,
     waited: Option<Response<Body>>,
 ) -> Result<Response<Body>, Infallible> {
     let version = head.version;
@@ -265,7 +274,12 @@ async fn answer<H: Handler>(
     let reply = match (waited, framing::check(&head, framing)) {
         (Some(response), _) => Reply::Response(response),
         (None, Ok(())) => {
-            let request = Request::from_hyper(head, body, peer, shared.limits.http_body_timeout);
+            let request = Request::from_hyper(
+                head,
+                body,
+                (peer, &shared.trusted_proxies),
+                shared.limits.http_body_timeout,
+            );
             shared.handler.handle(request).await
         }
         (None, Err(refusal)) => refusal.into(),

@@ -8,7 +8,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +28,7 @@ use super::ending::notice_vanished_peers;
 use super::error::HttpError;
 use super::framing;
 use super::limits::{HttpLimits, MIN_HEAD_BYTES};
+use super::peer::Peer;
 use super::reply::{Handler, Link, Reply, TakeOver, TakenConnection};
 use super::request::Request;
 use super::sent::{Sent, Tunnel};
@@ -88,7 +88,7 @@ pub(super) async fn serve<H: Handler, S: Io>(
     shared: Arc<Shared<H>>,
     stream: S,
     unread: Bytes,
-    peer: SocketAddr,
+    peer: Peer,
 ) {
     notice_vanished_peers(stream.socket(), &shared.limits);
     let wire = Wire::multiplexed();
@@ -129,7 +129,7 @@ async fn answer<H: Handler>(
     shared: Arc<Shared<H>>,
     mut request: http::Request<Incoming>,
     stream: OpenStream,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Result<Response<Sent>, Infallible> {
     let tunnel = request
         .extensions_mut()
@@ -140,7 +140,12 @@ async fn answer<H: Handler>(
     let prepared = prepare(&mut head, tunnel.as_ref().map(|(name, _)| name), &shared);
     let reply = match prepared {
         Ok(()) => {
-            let request = Request::from_hyper(head, body, peer, shared.limits.http_body_timeout);
+            let request = Request::from_hyper(
+                head,
+                body,
+                (peer, &shared.trusted_proxies),
+                shared.limits.http_body_timeout,
+            );
             match shared.handler.handle(request).await {
                 Reply::Later(response) => Reply::Response(response.await),
                 reply => reply,
@@ -191,7 +196,7 @@ fn open_tunnel<H: Handler>(
     mut head: Response<()>,
     (take_over, upgrade): (Box<dyn TakeOver>, OnUpgrade),
     stream: OpenStream,
-    peer: SocketAddr,
+    peer: Peer,
 ) -> Response<Sent> {
     // RFC 8441, 5.1: success is a 200, and there is nothing to accept.
     *head.status_mut() = StatusCode::OK;
@@ -204,7 +209,7 @@ fn open_tunnel<H: Handler>(
                 link: Link::Carried(Box::new(Tunnel::new(TokioIo::new(upgraded), stream))),
                 head: Vec::new(),
                 already_read: Bytes::new(),
-                peer,
+                peer: peer.address,
             }),
             Err(error) => tracing::debug!(%error, "a WebSocket over HTTP/2 was not opened"),
         }

@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::connection::{self, Meter, Shared};
 use super::http2;
 use super::limits::HttpLimits;
+use super::peer::Peer;
+use super::proxies::TrustedProxies;
 use super::reply::Handler;
 use super::tls::{self, Tls};
 use crate::telemetry::{Limited, Metrics, Tasks};
@@ -55,6 +57,8 @@ pub struct Serving {
     pub metrics: Metrics,
     /// How TLS is spoken; `None` for a port without.
     pub tls: Option<Tls>,
+    /// Proxies that are believed when they say who their clients are.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// How many connections the kernel keeps until they are accepted.
@@ -91,6 +95,7 @@ impl Listener {
             tasks,
             metrics,
             tls,
+            trusted_proxies,
         } = serving;
         let shared = Arc::new(Shared {
             handler,
@@ -98,6 +103,7 @@ impl Listener {
             http2: http2::builder(&limits, tasks.clone()),
             tasks: tasks.clone(),
             tls,
+            trusted_proxies,
             limits,
             stopping: tasks.stopping(),
             meter: Meter::new(metrics, name),
@@ -161,7 +167,7 @@ fn start<H: Handler>(shared: &Arc<Shared<H>>, stream: TcpStream, peer: SocketAdd
     let connection = Arc::clone(shared);
     match &shared.tls {
         None => {
-            let serving = connection::serve(connection, stream, peer);
+            let serving = connection::serve(connection, stream, Peer::new(peer));
             shared.tasks.spawn("http.connection", serving);
         }
         Some(tls) => {

@@ -15,6 +15,8 @@
 //! - The rest of a body that nobody read is never parsed as a request.
 //! - Every wait for the client has a limit: see [`HttpLimits`].
 //!
+//! - Who a client is, is decided once ([`Request::client_address`]); what a stranger writes into headers counts
+//!   for nothing.
 //! - A handler need not know the version of HTTP, or whether there is TLS.
 //!
 //! # Backpressure
@@ -26,18 +28,21 @@
 //!
 //! # Source
 //! RFC 9110, RFC 9112 (message framing: section 6; connections: section 9), RFC 9113 (HTTP/2), RFC 8441
-//! (WebSocket over HTTP/2), RFC 9457 (problem details), WHATWG Fetch (CORS protocol).
+//! (WebSocket over HTTP/2), RFC 9457 (problem details), RFC 7239 (`Forwarded`), WHATWG Fetch (CORS protocol).
 
 mod certificate;
 mod connection;
 mod cors;
 mod ending;
 mod error;
+mod forwarded;
 mod framing;
 mod http2;
 mod limits;
 mod listener;
 mod pause;
+mod peer;
+mod proxies;
 mod reply;
 mod request;
 mod resets;
@@ -55,6 +60,7 @@ pub use cors::{Cors, CorsConfig, CorsError};
 pub use error::HttpError;
 pub use limits::HttpLimits;
 pub use listener::{BindError, Listener, Serving};
+pub use proxies::{NotANetwork, ProxyConfig, TrustedProxies};
 pub use reply::{Body, Duplex, Handler, Later, Link, Reply, StreamBody, TakeOver, TakenConnection};
 pub use request::{Query, Request};
 pub use router::{Params, Routed, Router};

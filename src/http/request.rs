@@ -1,5 +1,6 @@
 //! A request as handlers see it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,6 +12,8 @@ use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
 use super::error::HttpError;
+use super::peer::Peer;
+use super::proxies::TrustedProxies;
 
 /// One request: its head, and a body that is read on demand.
 #[derive(Debug)]
@@ -23,8 +26,10 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The version of the request.
     pub version: Version,
-    /// The client's address, or that of the proxy before us.
+    /// The other end of the connection: the client, or a proxy before us; see [`Request::client_address`].
     pub peer: std::net::SocketAddr,
+    client: IpAddr,
+    has_client_certificate: bool,
     body: Source,
     body_deadline: Instant,
 }
@@ -44,36 +49,37 @@ impl Request {
     #[must_use]
     pub fn new(request: http::Request<Bytes>, peer: std::net::SocketAddr) -> Self {
         let (head, body) = request.into_parts();
-        Self::from_head(
-            head,
-            Source::Memory(Full::new(body)),
-            peer,
-            DEFAULT_BODY_TIMEOUT,
-        )
+        let proxies = TrustedProxies::default();
+        let peer = Peer::new(peer);
+        let body = Source::Memory(Full::new(body));
+        Self::from_head(head, body, (peer, &proxies), DEFAULT_BODY_TIMEOUT)
     }
 
     /// Takes over what hyper has read; the time for the body starts now.
     pub(super) fn from_hyper(
         head: http::request::Parts,
         body: Incoming,
-        peer: std::net::SocketAddr,
+        from: (Peer, &TrustedProxies),
         body_timeout: Duration,
     ) -> Self {
-        Self::from_head(head, Source::Socket(body), peer, body_timeout)
+        Self::from_head(head, Source::Socket(body), from, body_timeout)
     }
 
     fn from_head(
         head: http::request::Parts,
         body: Source,
-        peer: std::net::SocketAddr,
+        (peer, proxies): (Peer, &TrustedProxies),
         body_timeout: Duration,
     ) -> Self {
+        let client = proxies.client(peer.address.ip(), &head.headers);
         Self {
             method: head.method,
             uri: origin_form(head.uri),
             headers: head.headers,
             version: head.version,
-            peer,
+            peer: peer.address,
+            client,
+            has_client_certificate: peer.has_certificate,
             body,
             body_deadline: Instant::now() + body_timeout,
         }
@@ -83,6 +89,20 @@ impl Request {
     #[must_use]
     pub fn path(&self) -> &str {
         self.uri.path()
+    }
+
+    /// Returns the address of the client: that of the other end of the connection, or, where that is a trusted
+    /// proxy, the one that it names in `Forwarded` or `X-Forwarded-For`. One of IPv4 is never mapped into IPv6.
+    #[must_use]
+    pub const fn client_address(&self) -> IpAddr {
+        self.client
+    }
+
+    /// Returns whether the other end of the connection showed a certificate that was verified; only a port that
+    /// asks for one gets to see any ([`Tls::verifying_clients`](super::Tls::verifying_clients)).
+    #[must_use]
+    pub const fn has_client_certificate(&self) -> bool {
+        self.has_client_certificate
     }
 
     /// Decodes the query: `application/x-www-form-urlencoded`, in the order in which it came.

@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use super::certificate::{Certificate, TlsError};
 use super::connection::{self, Shared};
 use super::http2;
+use super::peer::Peer;
 use super::reply::Handler;
 use crate::settings::Secret;
 use crate::telemetry::Tasks;
@@ -127,7 +128,12 @@ pub(super) async fn serve<H: Handler>(
     let Some(stream) = shake_hands(&shared, tls, stream).await else {
         return;
     };
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+    let (_, session) = stream.get_ref();
+    let peer = Peer {
+        address: peer,
+        has_certificate: session.peer_certificates().is_some(),
+    };
+    if session.alpn_protocol() == Some(b"h2") {
         Box::pin(http2::serve(shared, stream, Bytes::new(), peer)).await;
     } else {
         Box::pin(connection::serve(shared, stream, peer)).await;

@@ -7,11 +7,11 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
-use super::admission::Admission;
 use super::beginning::{Beginning, INVALID_CURSOR, beginning};
 use super::hand_over::HandOver;
 use super::handshake::answer_handshake;
 use super::{LONG_POLL, SSE, WS, WS_WITH_CURSORS, sse};
+use crate::access::Places;
 use crate::dispatch::{Attach, ControlEvent, Dispatcher, Format, Outlet, Start, TokenKey};
 use crate::http::{Body, Cors, HttpError, Query, Reply, Request};
 use crate::replay::{Busy, History};
@@ -29,8 +29,8 @@ pub struct Streams {
     pub limits: SubscriptionLimits,
     /// Which pages may read the answers.
     pub cors: Cors,
-    /// How many connections may be opened.
-    pub admission: Arc<Admission>,
+    /// How many connections there may be.
+    pub places: Places,
     /// Has the key of connection tokens, once it is known.
     pub token_key: Arc<OnceLock<TokenKey>>,
     /// Knows where clients begin that ask for a start position.
@@ -70,7 +70,7 @@ impl Streams {
                 .map(|()| Body::default())
                 .into());
         }
-        self.admit()?;
+        self.admit(request)?;
         let mut stream = self.hand_over(SSE, subscriptions, beginning);
         stream.first = format!("retry: {}\n\n", sse::RETRY_MS).into_bytes();
         Ok(Reply::Stream(empty(StatusCode::OK, headers), stream))
@@ -100,7 +100,7 @@ impl Streams {
         let subscriptions = self.subscriptions(&query)?;
         let beginning = self.beginning(request, &query)?;
         let has_cursors = query.get("cursors") == Some("true");
-        self.admit()?;
+        self.admit(request)?;
         Ok(WsOpening {
             headers,
             format: if has_cursors { WS_WITH_CURSORS } else { WS },
@@ -157,14 +157,9 @@ impl Streams {
     ///
     /// # Errors
     /// 429 with the time to wait.
-    pub fn admit(&self) -> Result<(), HttpError> {
-        self.admission.admit(Instant::now()).map_err(|wait| {
-            HttpError::too_many_requests(
-                "too_many_connections",
-                "Reached maximum number of connections per minute.",
-                wait,
-            )
-        })
+    pub fn admit(&self, request: &Request) -> Result<(), HttpError> {
+        let admitted = self.places.admit(request.client_address(), Instant::now());
+        admitted.map_err(HttpError::from)
     }
 
     fn hand_over(

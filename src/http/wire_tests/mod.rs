@@ -109,6 +109,7 @@ impl Server {
             tasks: tasks.clone(),
             metrics: metrics.clone(),
             tls: None,
+            trusted_proxies: Default::default(),
         };
         listener.serve(std::sync::Arc::new(Paths), serving);
         drop(entered);

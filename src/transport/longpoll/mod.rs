@@ -182,7 +182,7 @@ impl LongPolling {
         let query = request.query()?;
         let subscriptions = self.streams.subscriptions(&query)?;
         let beginning = self.streams.beginning(request, &query)?;
-        self.streams.admit()?;
+        self.streams.admit(request)?;
         let start = self
             .streams
             .cursor_at(beginning, &subscriptions, self.timeout);
