@@ -15,10 +15,13 @@
 //! # Source
 //! RFC 6750 (bearer tokens), RFC 8725 (best current practices of JWT), RIG's checks.
 
+mod admission;
 mod check;
 mod config;
 mod credentials;
 mod gate;
+mod places;
+mod rates;
 mod refusal;
 mod rules;
 mod tickets;
@@ -26,5 +29,7 @@ mod visitor;
 
 pub use config::{AccessConfig, AccessConfigError, CheckKind, NotACheck};
 pub use gate::{Access, AccessParts, as_request};
+pub use places::{Full, Limit, Place, Places, PlacesConfig};
+pub use rates::{Rates, RatesConfig, Submitter, TooManyEvents};
 pub use rules::{Denied, Rules, RulesError, RulesFault};
 pub use visitor::Visitor;

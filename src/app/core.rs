@@ -9,6 +9,7 @@ use super::AppError;
 use super::background::{self, Texts};
 use super::door::Door;
 use super::serving::Services;
+use crate::access::Places;
 use crate::api::{SessionAdmin, Submissions};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Incarnation, Surroundings};
@@ -19,7 +20,7 @@ use crate::shared::{CommandHandler, CommandLog, StateLog};
 use crate::source::{Ingest, IngestParts, KafkaSource};
 use crate::telemetry::{Metrics, Readiness, Tasks};
 use crate::transport::{
-    Acknowledgements, Admission, CHANGE_COMMAND, Change, Changes, FORMATS, LongPolling, Streams,
+    Acknowledgements, CHANGE_COMMAND, Change, Changes, FORMATS, LongPolling, Streams,
 };
 
 /// What the rest of the instance stands on.
@@ -96,10 +97,7 @@ impl Core {
             extractors: Arc::clone(&config.extractors),
             limits: config.subscription_limits,
             cors: config.cors.cors.clone(),
-            admission: Arc::new(Admission::per_minute(
-                config.process.max_connections_per_minute,
-                Instant::now(),
-            )),
+            places: Places::new(&config.places, metrics.clone(), Instant::now()),
             token_key,
             history,
             metrics: metrics.clone(),
@@ -211,8 +209,8 @@ impl Core {
         );
         Services {
             limits: config.http_limits,
-            trusted_proxies: config.proxies.trusted_proxies,
             tls: config.tls,
+            trusted_proxies: config.proxies.trusted_proxies,
             streams: self.streams,
             long_polling,
             acknowledgements,

@@ -28,10 +28,10 @@ pub use process::ProcessConfig;
 pub use program::{Program, read};
 pub use sources::Environment;
 
-use crate::access::{AccessConfig, Rules};
+use crate::access::{AccessConfig, PlacesConfig, RatesConfig, Rules};
 use crate::api::SubmissionConfig;
 use crate::dispatch::DispatchConfig;
-use crate::http::{CorsConfig, HttpLimits, Tls, TlsConfig};
+use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
 use crate::replay::ReplayConfig;
@@ -72,6 +72,10 @@ struct Settings {
     #[command(flatten)]
     replay: ReplayConfig,
     #[command(flatten)]
+    places: PlacesConfig,
+    #[command(flatten)]
+    rates: RatesConfig,
+    #[command(flatten)]
     long_poll: LongPollConfig,
     #[command(flatten)]
     acknowledgement: AcknowledgementConfig,
@@ -81,6 +85,8 @@ struct Settings {
     tls: TlsConfig,
     #[command(flatten)]
     cors: CorsConfig,
+    #[command(flatten)]
+    proxies: ProxyConfig,
     #[command(flatten)]
     identity: IdentityConfig,
     #[command(flatten)]
@@ -108,6 +114,10 @@ pub struct Config {
     pub dispatch: DispatchConfig,
     /// How much is kept for those who come back.
     pub replay: ReplayConfig,
+    /// How many connections there may be.
+    pub places: PlacesConfig,
+    /// How many events may be submitted.
+    pub rates: RatesConfig,
     /// How long polls are served.
     pub long_poll: LongPollConfig,
     /// WebSocket sessions with acknowledgements.
@@ -118,6 +128,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Which pages may read the answers.
     pub cors: CorsConfig,
+    /// Which proxies say who their clients are.
+    pub proxies: ProxyConfig,
     /// Which fields can be constrained.
     pub extractors: Arc<Extractors>,
     /// How tokens are verified.
@@ -300,10 +312,13 @@ impl Settings {
             },
             dispatch: self.dispatch,
             replay: self.replay,
+            places: self.places,
+            rates: self.rates,
             long_poll: self.long_poll,
             acknowledgement: self.acknowledgement,
             tls: self.tls.load()?,
             cors: self.cors,
+            proxies: self.proxies,
             extractors: Arc::new(extractors),
             identity: self.identity,
             access: self.access,

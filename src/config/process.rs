@@ -58,14 +58,6 @@ pub struct ProcessConfig {
         help_heading = "Listeners"
     )]
     pub api_bind_address: IpAddr,
-    /// Connections that may be opened a minute; 0 for any number
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        default_value_t = 100_000,
-        help_heading = "Listeners"
-    )]
-    pub max_connections_per_minute: u32,
     /// Time over which a shutdown spreads the closing of connections
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = settings::duration, help_heading = "Listeners")]
     pub shutdown_grace: Duration,

@@ -142,6 +142,11 @@ pub struct Metrics {
     pub malformed_cursors: IntCounter,
     /// `sluicegate_conflated_events_total`: events that slow clients did not get for newer ones.
     pub conflated: IntCounter,
+    /// `sluicegate_limited_connections_total{limit}`: connections refused because there were too many; `limit` is
+    /// `instance`, `address`, `session`, `minute` or `address_minute`.
+    pub limited_connections: IntCounterVec,
+    /// `sluicegate_limited_events_total`: submitted events refused because their sender had sent too many.
+    pub limited_events: IntCounter,
     /// `sluicegate_ready`: 1 while `/readyz` answers 200.
     pub ready: IntGauge,
 }
@@ -253,6 +258,15 @@ impl Metrics {
             conflated: make.counter(
                 "sluicegate_conflated_events_total",
                 "Events that slow clients did not get for newer ones of the same key",
+            ),
+            limited_connections: make.counters(
+                "sluicegate_limited_connections_total",
+                "Connections refused because there were too many, by limit",
+                &["limit"],
+            ),
+            limited_events: make.counter(
+                "sluicegate_limited_events_total",
+                "Submitted events refused because their sender had sent too many",
             ),
             ready: make.gauge("sluicegate_ready", "1 while /readyz answers 200"),
             registry,

@@ -9,7 +9,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -18,10 +17,9 @@ use hyper::body::{Body, Frame};
 
 use super::beginning::Beginning;
 use super::carry::carry;
-use super::streams::Streams;
+use super::streams::{Admitted, Streams};
 use crate::dispatch::{Attach, ClientEnd, ControlEvent, Format, Outlet, Start, pipe};
 use crate::http::{Link, StreamBody, TakeOver, TakenConnection};
-use crate::session::Guest;
 use crate::subscription::Subscriptions;
 
 /// A stream that waits for its connection.
@@ -31,8 +29,7 @@ pub(super) struct HandOver {
     pub(super) format: Format,
     pub(super) subscriptions: Subscriptions,
     pub(super) beginning: Beginning,
-    /// Who it belongs to.
-    pub(super) guest: Option<Arc<Guest>>,
+    pub(super) admitted: Admitted,
     /// What comes before the first frame.
     pub(super) first: Vec<u8>,
     /// What is told when the stream has begun.
@@ -47,7 +44,7 @@ impl HandOver {
             subscriptions,
             beginning,
             greeting,
-            guest,
+            admitted,
             ..
         } = self;
         let attach = Attach {
@@ -58,7 +55,7 @@ impl HandOver {
             held: None,
         };
         let tasks = streams.tasks.clone();
-        tasks.spawn("stream.attach", streams.attach(attach, beginning, greeting, guest));
+        tasks.spawn("stream.attach", streams.attach(attach, beginning, greeting, admitted));
     }
 }
 

@@ -10,7 +10,6 @@
 //! - What a client wants is in force when it reads `rig.subscriptions_set`.
 
 mod acknowledgements;
-mod admission;
 mod beginning;
 mod carry;
 mod change;
@@ -24,7 +23,6 @@ mod streams;
 mod ws;
 
 pub use acknowledgements::{AcknowledgementConfig, Acknowledgements};
-pub use admission::Admission;
 pub use change::{CHANGE_COMMAND, Change};
 pub use changes::{ChangeError, Changes};
 pub use longpoll::{LongPollConfig, LongPolling, STATE_KIND, gone};

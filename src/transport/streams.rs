@@ -7,14 +7,14 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
-use super::admission::Admission;
 use super::beginning::{Beginning, INVALID_CURSOR, beginning};
 use super::hand_over::HandOver;
 use super::handshake::answer_handshake;
 use super::{FORMATS, LONG_POLL, SSE, WS, WS_WITH_CURSORS, sse};
-use crate::access::{Access, as_request};
+use crate::access::{Access, Place, Places, as_request};
 use crate::dispatch::{
-    Attach, CloseReason, ConnectionId, ControlEvent, Dispatcher, Format, Gone, Outlet, Start, TokenKey,
+    Attach, CloseReason, ConnectionId, ControlEvent, Dispatcher, Format, Gone, Held, Outlet, Start,
+    TokenKey,
 };
 use crate::http::{Body, Cors, HttpError, Query, Reply, Request};
 use crate::replay::{Busy, History};
@@ -33,8 +33,8 @@ pub struct Streams {
     pub limits: SubscriptionLimits,
     /// Which pages may read the answers.
     pub cors: Cors,
-    /// How many connections may be opened.
-    pub admission: Arc<Admission>,
+    /// How many connections there may be.
+    pub places: Places,
     /// Has the key of connection tokens, once it is known.
     pub token_key: Arc<OnceLock<TokenKey>>,
     /// Knows where clients begin that ask for a start position.
@@ -81,8 +81,8 @@ impl Streams {
                 .map(|()| Body::default())
                 .into());
         }
-        self.admit()?;
-        let mut stream = self.hand_over(SSE, subscriptions, beginning, guest);
+        let place = self.admit(request, guest.as_deref())?;
+        let mut stream = self.hand_over(SSE, subscriptions, beginning, Admitted { place, guest });
         stream.first = format!("retry: {}\n\n", sse::RETRY_MS).into_bytes();
         Ok(Reply::Stream(empty(StatusCode::OK, headers), stream))
     }
@@ -115,13 +115,13 @@ impl Streams {
         let (subscriptions, guest) = self.allowed(request, &query).await?;
         let beginning = self.beginning(request, &query)?;
         let has_cursors = query.get("cursors") == Some("true");
-        self.admit()?;
+        let place = self.admit(request, guest.as_deref())?;
         Ok(WsOpening {
             headers,
             format: if has_cursors { WS_WITH_CURSORS } else { WS },
             subscriptions,
             beginning,
-            guest,
+            admitted: Admitted { place, guest },
         })
     }
 
@@ -132,9 +132,9 @@ impl Streams {
             format,
             subscriptions,
             beginning,
-            guest,
+            admitted,
         } = opening;
-        let mut stream = self.hand_over(format, subscriptions, beginning, guest);
+        let mut stream = self.hand_over(format, subscriptions, beginning, admitted);
         stream.greeting = greeting;
         Reply::Stream(empty(StatusCode::SWITCHING_PROTOCOLS, headers), stream)
     }
@@ -184,18 +184,14 @@ impl Streams {
         }
     }
 
-    /// Admits one more connection.
+    /// Gives one more connection a place.
     ///
     /// # Errors
-    /// 429 with the time to wait.
-    pub fn admit(&self) -> Result<(), HttpError> {
-        self.admission.admit(Instant::now()).map_err(|wait| {
-            HttpError::too_many_requests(
-                "too_many_connections",
-                "Reached maximum number of connections per minute.",
-                wait,
-            )
-        })
+    /// 429 or 503 over a limit, with the time to wait.
+    fn admit(&self, request: &Request, guest: Option<&Guest>) -> Result<Place, HttpError> {
+        let sessions = guest.map_or(&[][..], |guest| &guest.sessions);
+        let place = self.places.take(request.client_address(), sessions, Instant::now());
+        Ok(place?)
     }
 
     fn hand_over(
@@ -203,14 +199,14 @@ impl Streams {
         format: Format,
         subscriptions: Subscriptions,
         beginning: Beginning,
-        guest: Option<Arc<Guest>>,
+        admitted: Admitted,
     ) -> Box<HandOver> {
         Box::new(HandOver {
             streams: self.clone(),
             format,
             subscriptions,
             beginning,
-            guest,
+            admitted,
             first: Vec::new(),
             greeting: None,
         })
@@ -222,7 +218,7 @@ impl Streams {
         attach: Attach,
         beginning: Beginning,
         greeting: Option<ControlEvent>,
-        guest: Option<Arc<Guest>>,
+        Admitted { place, guest }: Admitted,
     ) {
         let dispatcher = &self.dispatcher;
         let wanted = attach.subscriptions.clone();
@@ -230,12 +226,15 @@ impl Streams {
             Beginning::Known(start) => (start, None),
             Beginning::Asked(at) => (Start::Later, Some(at)),
         };
-        let member = guest.map(|guest| {
-            let transport = FORMATS.get(usize::from(attach.format.0)).map_or(Transport::Sse, |wire| wire.transport());
-            let member = self.registry.enter(Arc::clone(&guest), transport);
-            (member, guest)
-        });
-        let attach = Attach { start, ..attach };
+        let transport = FORMATS.get(usize::from(attach.format.0));
+        let transport = transport.map_or(Transport::Sse, |wire| wire.transport());
+        let member = guest.map(|guest| (self.registry.enter(Arc::clone(&guest), transport), guest));
+        let held = place.is_counted().then(|| Box::new(place) as Box<dyn Held>);
+        let attach = Attach {
+            start,
+            held,
+            ..attach
+        };
         if asked.is_none() && greeting.is_none() && member.is_none() {
             return dispatcher.attach(attach).await;
         }
@@ -267,7 +266,10 @@ impl Streams {
             return self.dispatcher.attach_known(attach).await;
         };
         let seat = member.seat();
-        attach.held = Some(Box::new((attach.held.take(), member)));
+        attach.held = Some(match attach.held.take() {
+            None => Box::new(member),
+            Some(held) => Box::new((held, member)),
+        });
         let connection = self.dispatcher.attach_known(attach).await?;
         self.registry.seated(seat, connection).await;
         if self.access.refuses(&guest.sessions) {
@@ -324,6 +326,13 @@ pub(super) struct WsOpening {
     pub(super) format: Format,
     pub(super) subscriptions: Subscriptions,
     pub(super) beginning: Beginning,
+    pub(super) admitted: Admitted,
+}
+
+/// Who a stream belongs to, and its place among those that are allowed.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) place: Place,
     pub(super) guest: Option<Arc<Guest>>,
 }
 

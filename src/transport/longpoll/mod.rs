@@ -14,7 +14,7 @@ mod sessions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -29,6 +29,7 @@ use self::sessions::{Session, Sessions};
 use super::LONG_POLL;
 use super::session_id::{SessionId, session_id};
 use super::streams::{Streams, not_now};
+use crate::access::Place;
 use crate::dispatch::{
     Attach, CloseReason, ConnectionId, ControlEvent, Incoming, Input, Outgoing, Outlet, Polled,
     Start, Token, TokenKey, Wire,
@@ -224,7 +225,8 @@ impl LongPolling {
         let query = request.query()?;
         let (subscriptions, guest) = self.streams.allowed(request, &query).await?;
         let beginning = self.streams.beginning(request, &query)?;
-        self.streams.admit()?;
+        let admitted = self.streams.places.admit(request.client_address(), Instant::now());
+        admitted?;
         let start = self
             .streams
             .cursor_at(beginning, &subscriptions, self.timeout);
@@ -271,10 +273,13 @@ impl LongPolling {
         let streams = &self.streams;
         let wanted = Subscriptions::parse(wanted.as_bytes(), &streams.extractors, &streams.limits)
             .map_err(|error| super::streams::bad_subscriptions(&error))?;
+        let of_guest = guest.as_deref().map_or(&[][..], |guest| &guest.sessions);
+        let place = streams.places.take_again(request.client_address(), of_guest)?;
         let waiting = WaitingPoll {
             polling: Arc::clone(self),
             id,
             seen,
+            place,
             guest,
             token: token.into(),
             headers: headers.into_iter().collect(),
@@ -288,6 +293,8 @@ struct WaitingPoll {
     polling: Arc<LongPolling>,
     id: SessionId,
     seen: Seen,
+    /// Given back when the poll is answered, or its client gone.
+    place: Place,
     guest: Option<Arc<Guest>>,
     token: Box<str>,
     /// What a map of headers gives; it is several times as large.

@@ -1,0 +1,259 @@
+//! How many events a session may submit: a bucket of tokens for each, or for its address where it has no name.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::places::{Key, Name};
+use crate::http::HttpError;
+use crate::telemetry::Metrics;
+
+/// How many events may be submitted.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "Limits of clients")]
+pub struct RatesConfig {
+    /// Events that one session, or one client address without a session, may submit a minute at one instance, a sixth of them at once; 0 for any number
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub max_events_per_minute_per_session: u32,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// What part of the events of a minute may come at once.
+const PARTS_OF_A_MINUTE: u32 = 6;
+/// How many buckets are kept before the first look at which are full again.
+const USUAL_BUCKETS: usize = 1_024;
+
+/// Whose events are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submitter<'a> {
+    /// Those of a session, wherever they come from.
+    Session(&'a str),
+    /// Those of an address, for who has no session; an address of IPv6 counts for its network of 64 bits.
+    Address(IpAddr),
+}
+
+/// There were too many events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many events a minute; there is room in {} ms", retry_after.as_millis())]
+pub struct TooManyEvents {
+    /// When there is room for these events.
+    pub retry_after: Duration,
+}
+
+impl From<TooManyEvents> for HttpError {
+    fn from(error: TooManyEvents) -> Self {
+        let public = "Reached maximum number of events per minute.";
+        Self::too_many_requests("too_many_events", public, error.retry_after)
+    }
+}
+
+/// Limits the events that clients submit.
+///
+/// A bucket that is full again is as good as none and is swept away, so the memory is bounded by how many
+/// submitters come within the time in which a bucket fills: ten seconds, or as long as a batch was over the limit.
+#[derive(Debug)]
+pub struct Rates {
+    /// Time that one event takes; `None` without a limit.
+    interval: Option<Duration>,
+    /// How much time may be taken in advance.
+    burst: Duration,
+    keys: RandomState,
+    buckets: Mutex<Buckets>,
+    metrics: Metrics,
+}
+
+/// For each submitter, the time at which its bucket is full.
+#[derive(Debug)]
+struct Buckets {
+    full_at: HashMap<Key, Instant>,
+    /// Sweep when there are so many.
+    sweep_at: usize,
+}
+
+impl Rates {
+    /// Starts with full buckets; refused events are counted in `metrics`.
+    #[must_use]
+    pub fn new(config: &RatesConfig, metrics: Metrics) -> Self {
+        let per_minute = config.max_events_per_minute_per_session;
+        let interval = MINUTE.checked_div(per_minute);
+        let at_once = (per_minute / PARTS_OF_A_MINUTE).max(1);
+        Self {
+            interval,
+            burst: interval.unwrap_or_default().saturating_mul(at_once),
+            keys: RandomState::new(),
+            buckets: Mutex::new(Buckets {
+                full_at: HashMap::new(),
+                sweep_at: USUAL_BUCKETS,
+            }),
+            metrics,
+        }
+    }
+
+    /// Takes room for `events` events that are submitted together at `now`.
+    ///
+    /// A batch is taken whole or not at all. One with more events than may come at once needs a full bucket, and
+    /// then as much longer until there is room again.
+    ///
+    /// # Errors
+    /// [`TooManyEvents`] with the time until there is room; then nothing is counted.
+    pub fn take(
+        &self,
+        submitter: Submitter<'_>,
+        events: u32,
+        now: Instant,
+    ) -> Result<(), TooManyEvents> {
+        let Some(interval) = self.interval else {
+            return Ok(());
+        };
+        let cost = interval.saturating_mul(events);
+        let key = self.keys.hash_one(match submitter {
+            Submitter::Session(name) => Name::of_session(name),
+            Submitter::Address(address) => Name::of_address(address),
+        });
+        let mut buckets = self.buckets.lock();
+        let full_at = buckets.full_at.get(&key).copied().unwrap_or(now).max(now);
+        let missing = full_at.duration_since(now) + cost.min(self.burst);
+        if let Some(retry_after) = missing
+            .checked_sub(self.burst)
+            .filter(|wait| !wait.is_zero())
+        {
+            drop(buckets);
+            self.metrics.limited_events.inc_by(u64::from(events));
+            return Err(TooManyEvents { retry_after });
+        }
+        buckets.full_at.insert(key, full_at + cost);
+        buckets.sweep(now);
+        Ok(())
+    }
+}
+
+impl Buckets {
+    /// Drops the buckets that are full, each time that there are twice as many as were left.
+    fn sweep(&mut self, now: Instant) {
+        if self.full_at.len() < self.sweep_at {
+            return;
+        }
+        self.full_at.retain(|_, full_at| *full_at > now);
+        self.sweep_at = self.full_at.len().saturating_mul(2).max(USUAL_BUCKETS);
+        self.full_at.shrink_to(self.sweep_at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALICE: Submitter<'static> = Submitter::Session("alice");
+
+    fn rates(per_minute: u32) -> (Rates, Metrics, Instant) {
+        let metrics = Metrics::new();
+        let config = RatesConfig {
+            max_events_per_minute_per_session: per_minute,
+        };
+        (
+            Rates::new(&config, metrics.clone()),
+            metrics,
+            Instant::now(),
+        )
+    }
+
+    fn wait_ms(rates: &Rates, submitter: Submitter<'_>, events: u32, now: Instant) -> u128 {
+        let taken = rates.take(submitter, events, now);
+        taken.map_or_else(|error| error.retry_after.as_millis(), |()| 0)
+    }
+
+    #[test]
+    fn a_sixth_of_a_minute_comes_at_once_and_then_one_by_one() {
+        let (rates, metrics, start) = rates(60);
+        for _ in 0..10 {
+            assert_eq!(wait_ms(&rates, ALICE, 1, start), 0);
+        }
+        assert_eq!(wait_ms(&rates, ALICE, 1, start), 1_000);
+        assert_eq!(metrics.limited_events.get(), 1);
+        let soon = start + Duration::from_millis(999);
+        assert_eq!(wait_ms(&rates, ALICE, 1, soon), 1);
+        let then = start + Duration::from_secs(1);
+        assert_eq!(wait_ms(&rates, ALICE, 1, then), 0);
+        assert_eq!(wait_ms(&rates, ALICE, 1, then), 1_000);
+        let later = start + Duration::from_secs(60);
+        assert_eq!(wait_ms(&rates, ALICE, 10, later), 0);
+        assert_eq!(wait_ms(&rates, ALICE, 1, later), 1_000);
+    }
+
+    #[test]
+    fn over_a_long_time_no_more_than_the_limit_gets_through() {
+        for per_minute in [1, 5, 7, 60, 1_000] {
+            let (rates, _, start) = rates(per_minute);
+            let tries = (0..600_000_u64).step_by(10).map(Duration::from_millis);
+            let admitted = tries.filter(|after| rates.take(ALICE, 1, start + *after).is_ok());
+            let (admitted, at_most) = (admitted.count(), per_minute * 10 + (per_minute / 6).max(1));
+            let at_least = per_minute as usize * 10 * 9 / 10;
+            assert!(
+                (at_least..=at_most as usize).contains(&admitted),
+                "{per_minute}: {admitted}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_batch_is_taken_whole_or_not_at_all() {
+        let (rates, _, start) = rates(60);
+        assert_eq!(wait_ms(&rates, ALICE, 8, start), 0);
+        assert_eq!(wait_ms(&rates, ALICE, 3, start), 1_000);
+        assert_eq!(wait_ms(&rates, ALICE, 2, start), 0);
+        // Larger than what may come at once: from a full bucket, and the time is paid for afterwards.
+        assert_eq!(wait_ms(&rates, ALICE, 100, start), 10_000);
+        let later = start + Duration::from_secs(10);
+        assert_eq!(wait_ms(&rates, ALICE, 100, later), 0);
+        assert_eq!(wait_ms(&rates, ALICE, 1, later), 91_000);
+    }
+
+    #[test]
+    fn submitters_do_not_pay_for_each_other() {
+        let (rates, _, start) = rates(1);
+        let address = |text: &str| Submitter::Address(text.parse().unwrap());
+        for submitter in [
+            ALICE,
+            Submitter::Session("bob"),
+            Submitter::Session("192.0.2.1"),
+            address("192.0.2.1"),
+            address("192.0.2.2"),
+            address("2001:db8::1"),
+            address("2001:db8:0:1::1"),
+        ] {
+            assert_eq!(wait_ms(&rates, submitter, 1, start), 0, "{submitter:?}");
+            assert_eq!(
+                wait_ms(&rates, submitter, 1, start),
+                60_000,
+                "{submitter:?}"
+            );
+        }
+        assert_eq!(wait_ms(&rates, address("2001:db8::2"), 1, start), 60_000);
+        assert_eq!(
+            wait_ms(&rates, address("::ffff:192.0.2.2"), 1, start),
+            60_000
+        );
+    }
+
+    #[test]
+    fn those_who_have_not_come_for_a_while_are_forgotten() {
+        let (rates, _, start) = rates(60);
+        for number in 0..100_000_u32 {
+            let now = start + Duration::from_millis(u64::from(number));
+            let address = std::net::Ipv4Addr::from_bits(number).into();
+            rates.take(Submitter::Address(address), 1, now).unwrap();
+        }
+        let kept = rates.buckets.lock().full_at.len();
+        assert!(kept <= 2 * USUAL_BUCKETS, "{kept}");
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_kept() {
+        let (rates, _, start) = rates(0);
+        assert!((0..10_000).all(|_| rates.take(ALICE, 1_000, start).is_ok()));
+        assert_eq!(rates.buckets.lock().full_at.len(), 0);
+    }
+}
