@@ -15,17 +15,6 @@ const LAYERS: [&[&str]; 11] = [
     &["transport", "proxy"],
     &["api"],
     &["app", "config", "main"],
-]; 10] = [
-    &["event", "telemetry", "settings"],
-    &["subscription", "kafka"],
-    &["replay"],
-    &["dispatch"],
-    &["identity", "session"],
-    &["source", "shared"],
-    &["http"],
-    &["transport", "proxy"],
-    &["api"],
-    &["app", "config", "main"],
 ];
 
 pub fn imports_only_go_down() {
