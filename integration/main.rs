@@ -18,6 +18,7 @@
     reason = "tests"
 )]
 
+mod accepts_tokens;
 mod acknowledges;
 mod answers_long_polls;
 mod changes_subscriptions;
@@ -214,6 +215,15 @@ fn main() {
         ]
     ));
     trials.extend(without_kafka![
+        accepts_tokens::of_an_issuer_by_its_discovery_document,
+        accepts_tokens::while_keys_rotate_all_the_time,
+        accepts_tokens::but_unknown_keys_cause_few_fetches,
+        accepts_tokens::and_an_unknown_key_is_looked_for_once,
+        accepts_tokens::of_which_one_without_a_name_is_found_after_a_rotation,
+        accepts_tokens::with_the_last_good_keys_while_the_issuer_is_away_or_talks_nonsense,
+        accepts_tokens::once_the_issuer_is_there,
+        accepts_tokens::but_not_of_an_issuer_that_is_another_one,
+        accepts_tokens::from_an_issuer_that_is_slow,
         embedded_broker_keeps_events::over_kill_9_of_the_program,
         embedded_broker_keeps_events::over_a_stop,
         embedded_broker_keeps_events::unless_its_port_is_taken,

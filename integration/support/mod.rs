@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod gateway;
 pub mod h2;
 pub mod http;
+pub mod issuer;
 pub mod kafka;
 pub mod load;
 pub mod longpoll;

@@ -13,8 +13,9 @@ use clap::{Arg, Command};
 use super::ConfigError;
 
 /// Settings whose values are never printed, and whose variables have a variant `NAME_FILE`.
-pub(super) const SECRETS: [&str; 5] = [
+pub(super) const SECRETS: [&str; 6] = [
     "https_keyfile_pass",
+    "jwt_secret_key",
     "node_cookie",
     "kafka_sasl",
     "kafka_ssl_keyfile_pass",

@@ -147,6 +147,12 @@ pub struct Metrics {
     pub limited_connections: IntCounterVec,
     /// `sluicegate_limited_events_total`: submitted events refused because their sender had sent too many.
     pub limited_events: IntCounter,
+    /// `sluicegate_refused_tokens_total{reason}`: bearer tokens that were not accepted.
+    pub refused_tokens: IntCounterVec,
+    /// `sluicegate_token_key_fetches_total{result}`: fetches of the issuer's keys: `ok` or `failed`.
+    pub token_key_fetches: IntCounterVec,
+    /// `sluicegate_token_keys`: keys of the issuer that are in force.
+    pub token_keys: IntGauge,
     /// `sluicegate_ready`: 1 while `/readyz` answers 200.
     pub ready: IntGauge,
 }
@@ -268,6 +274,20 @@ impl Metrics {
                 "sluicegate_limited_events_total",
                 "Submitted events refused because their sender had sent too many",
             ),
+            refused_tokens: make.counters(
+                "sluicegate_refused_tokens_total",
+                "Bearer tokens that were not accepted, by reason",
+                &["reason"],
+            ),
+            token_key_fetches: make.counters(
+                "sluicegate_token_key_fetches_total",
+                "Fetches of the keys of the issuer of tokens",
+                &["result"],
+            ),
+            token_keys: make.gauge(
+                "sluicegate_token_keys",
+                "Keys of the issuer of tokens that are in force",
+            ),
             ready: make.gauge("sluicegate_ready", "1 while /readyz answers 200"),
             registry,
         };
@@ -300,6 +320,9 @@ impl Metrics {
                 counters.with_label_values(&[transport.as_str()]);
             }
             self.connections.with_label_values(&[transport.as_str()]);
+        }
+        for result in ["ok", "failed"] {
+            self.token_key_fetches.with_label_values(&[result]);
         }
         for source in ["ring", "kafka"] {
             self.resumes.with_label_values(&[source]);
