@@ -91,7 +91,11 @@ impl UrlCheck {
             Err(error) => error.to_string(),
         };
         if let Some(suppressed) = self.complaints.admit("check", std::time::Instant::now()) {
-            tracing::warn!(trouble, suppressed, "a check could not be made, so it denies");
+            tracing::warn!(
+                trouble,
+                suppressed,
+                "a check could not be made, so it denies"
+            );
         }
         None
     }
@@ -116,7 +120,10 @@ impl Question {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         };
-        add(self.authorization.as_ref().map_or(b"", HeaderValue::as_bytes));
+        add(self
+            .authorization
+            .as_ref()
+            .map_or(b"", HeaderValue::as_bytes));
         for (name, value) in &self.headers {
             add(name.as_str().as_bytes());
             add(value.as_bytes());

@@ -67,7 +67,9 @@ impl FromStr for CheckKind {
         }
         let uri: Uri = text.trim().parse().map_err(|_| NotACheck)?;
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        let is_plain = uri.authority().is_some_and(|name| !name.as_str().contains('@'));
+        let is_plain = uri
+            .authority()
+            .is_some_and(|name| !name.as_str().contains('@'));
         if is_http && is_plain {
             Ok(Self::Url(uri))
         } else {
@@ -80,7 +82,9 @@ impl FromStr for CheckKind {
 #[derive(Debug, thiserror::Error)]
 pub enum AccessConfigError {
     /// There is nothing to verify tokens with.
-    #[error("{setting} needs tokens, but none of JWT_SECRET_KEY, JWT_JWKS_URL and JWT_OIDC_ISSUER is set")]
+    #[error(
+        "{setting} needs tokens, but none of JWT_SECRET_KEY, JWT_JWKS_URL and JWT_OIDC_ISSUER is set"
+    )]
     NoKeys {
         /// The setting.
         setting: &'static str,

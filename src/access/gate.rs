@@ -144,12 +144,18 @@ impl Access {
     /// # Errors
     /// 401 when one of them is of no use, or of a session that was ended; 503 while there are no keys.
     pub async fn verify(&self, tokens: Vec<String>) -> Result<Visitor, HttpError> {
-        let Inner { verifier, blacklist, .. } = &*self.0;
+        let Inner {
+            verifier,
+            blacklist,
+            ..
+        } = &*self.0;
         let mut claims = Vec::with_capacity(tokens.len());
         if verifier.is_configured() {
             for token in &tokens {
                 let verified = verifier.verify(token).await;
-                claims.push(Arc::new(verified.map_err(|error| refusal::of_token(&error))?));
+                claims.push(Arc::new(
+                    verified.map_err(|error| refusal::of_token(&error))?,
+                ));
             }
         }
         let visitor = Visitor::new(claims, tokens);
@@ -216,10 +222,14 @@ impl Access {
         body: Bytes,
     ) -> Result<Subscriptions, HttpError> {
         let kept = guest.and_then(|guest| guest.credentials.as_deref());
-        let kept: Value = kept.and_then(|kept| serde_json::from_str(kept).ok()).unwrap_or_default();
+        let kept: Value = kept
+            .and_then(|kept| serde_json::from_str(kept).ok())
+            .unwrap_or_default();
         let items = kept.as_array().map(Vec::as_slice).unwrap_or_default();
         let tokens = || {
-            let tokens = items.iter().filter_map(|token| token.as_str().map(str::to_owned));
+            let tokens = items
+                .iter()
+                .filter_map(|token| token.as_str().map(str::to_owned));
             Visitor::new(Vec::new(), tokens.collect()).authorization()
         };
         let asker = match &self.0.subscription_check {
@@ -254,7 +264,11 @@ impl Access {
             }
             Check::Url(check) => {
                 let question = Question::json(body, asker.authorization);
-                if check.allows(question).await { Ok(wanted) } else { Err(denied()) }
+                if check.allows(question).await {
+                    Ok(wanted)
+                } else {
+                    Err(denied())
+                }
             }
         }
     }
@@ -270,21 +284,28 @@ impl Access {
         guest: Option<&Guest>,
         wanted: &Subscriptions,
     ) -> Result<Subscriptions, HttpError> {
-        let Inner { extractors, limits, verifier, .. } = &*self.0;
+        let Inner {
+            extractors,
+            limits,
+            verifier,
+            ..
+        } = &*self.0;
         let forced = match guest {
             Some(guest) => guest.forced.clone(),
             None if verifier.is_configured() => extractors.forced_by(&[]),
             None => Forced::open(),
         };
-        forced.narrow(wanted, extractors, limits).map_err(|error| match error {
-            SubscriptionError::Personal { .. } => {
-                refusal::denied("subscription_denied", error.to_string())
-            }
-            error => HttpError::bad_request(
-                "invalid_subscriptions",
-                format!("could not parse subscriptions: {error}"),
-            ),
-        })
+        forced
+            .narrow(wanted, extractors, limits)
+            .map_err(|error| match error {
+                SubscriptionError::Personal { .. } => {
+                    refusal::denied("subscription_denied", error.to_string())
+                }
+                error => HttpError::bad_request(
+                    "invalid_subscriptions",
+                    format!("could not parse subscriptions: {error}"),
+                ),
+            })
     }
 
     /// Decides about an event that a client submits; the request is what a server is asked with.
@@ -307,7 +328,11 @@ impl Access {
                 let admits = |event: &CloudEvent| {
                     rules.admits_submission(&claims, event.event_type(), event.source())
                 };
-                if events.iter().all(admits) { Ok(()) } else { denied() }
+                if events.iter().all(admits) {
+                    Ok(())
+                } else {
+                    denied()
+                }
             }
             Check::Url(check) => {
                 let of_event = headers.iter().filter(|(name, _)| {
@@ -315,10 +340,16 @@ impl Access {
                 });
                 let question = Question {
                     body: body.clone(),
-                    headers: of_event.map(|(name, value)| (name.clone(), value.clone())).collect(),
+                    headers: of_event
+                        .map(|(name, value)| (name.clone(), value.clone()))
+                        .collect(),
                     authorization: visitor.authorization(),
                 };
-                if check.allows(question).await { Ok(()) } else { denied() }
+                if check.allows(question).await {
+                    Ok(())
+                } else {
+                    denied()
+                }
             }
         }
     }

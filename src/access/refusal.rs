@@ -43,7 +43,10 @@ pub(super) fn of_token(error: &TokenError) -> HttpError {
             Duration::from_secs(5),
         );
     }
-    unauthorized("invalid_token", format!("could not accept the token: {error}"))
+    unauthorized(
+        "invalid_token",
+        format!("could not accept the token: {error}"),
+    )
 }
 
 /// 401 for a session that an operator has ended.

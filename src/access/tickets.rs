@@ -91,11 +91,15 @@ impl Tickets {
     /// # Cancel safety
     /// Dropping the future may leave the ticket redeemed.
     pub(super) async fn redeem(&self, text: &str) -> Result<Vec<String>, HttpError> {
-        let invalid = || refusal::unauthorized("invalid_ticket", "The ticket is not valid any more.");
+        let invalid =
+            || refusal::unauthorized("invalid_ticket", "The ticket is not valid any more.");
         if text.len() > MAX_TICKET_CHARS {
             return Err(invalid());
         }
-        let opened = self.key()?.open_text(PURPOSE, text).map_err(|_| invalid())?;
+        let opened = self
+            .key()?
+            .open_text(PURPOSE, text)
+            .map_err(|_| invalid())?;
         let ticket: Ticket = serde_json::from_str(&opened).map_err(|_| invalid())?;
         if ticket.expires_ms <= now_ms() || self.redeemed.known(&ticket.number).is_some() {
             return Err(invalid());

@@ -58,7 +58,10 @@ impl Visitor {
 
     /// Returns the user, if a token names one.
     pub(super) fn user(&self) -> Option<Arc<str>> {
-        self.claims.iter().find_map(|claims| claims.user()).map(Arc::from)
+        self.claims
+            .iter()
+            .find_map(|claims| claims.user())
+            .map(Arc::from)
     }
 
     /// Returns when the first token expires, in Unix milliseconds.
@@ -71,7 +74,11 @@ impl Visitor {
         if self.tokens.is_empty() {
             return None;
         }
-        let bearers: Vec<String> = self.tokens.iter().map(|token| format!("Bearer {token}")).collect();
+        let bearers: Vec<String> = self
+            .tokens
+            .iter()
+            .map(|token| format!("Bearer {token}"))
+            .collect();
         let mut value = HeaderValue::try_from(bearers.join(", ")).ok()?;
         value.set_sensitive(true);
         Some(value)

@@ -100,7 +100,9 @@ impl Submissions {
         let submission = submission.map_err(|error| self.refused(&error))?;
         if let Some(access) = access {
             let asked = (&request.headers, &body);
-            access.check_submission(&visitor, submission.events(), asked).await?;
+            access
+                .check_submission(&visitor, submission.events(), asked)
+                .await?;
         }
         match submission {
             Submission::One(event) => {

@@ -31,14 +31,54 @@ enum Endpoint {
 
 /// What has a version in its path, and an alias with RIG's version before.
 const VERSIONED: [(Method, &str, &str, Endpoint); 8] = [
-    (Method::POST, "/v3/messages", "/v2/messages", Endpoint::Messages),
-    (Method::POST, "/v3/session-blacklist", "/v2/session-blacklist", Endpoint::Refuse),
-    (Method::GET, "/v3/session-blacklist", "/v2/session-blacklist", Endpoint::Refused),
-    (Method::GET, "/v3/session-blacklist/{id}", "/v2/session-blacklist/{id}", Endpoint::IsRefused),
-    (Method::DELETE, "/v3/session-blacklist/{id}", "/v2/session-blacklist/{id}", Endpoint::Admit),
-    (Method::GET, "/v3/sessions", "/v2/sessions", Endpoint::Sessions),
-    (Method::DELETE, "/v3/sessions/{id}", "/v2/sessions/{id}", Endpoint::EndSession),
-    (Method::GET, "/v3/users/{user}/sessions", "/v2/users/{user}/sessions", Endpoint::SessionsOfUser),
+    (
+        Method::POST,
+        "/v3/messages",
+        "/v2/messages",
+        Endpoint::Messages,
+    ),
+    (
+        Method::POST,
+        "/v3/session-blacklist",
+        "/v2/session-blacklist",
+        Endpoint::Refuse,
+    ),
+    (
+        Method::GET,
+        "/v3/session-blacklist",
+        "/v2/session-blacklist",
+        Endpoint::Refused,
+    ),
+    (
+        Method::GET,
+        "/v3/session-blacklist/{id}",
+        "/v2/session-blacklist/{id}",
+        Endpoint::IsRefused,
+    ),
+    (
+        Method::DELETE,
+        "/v3/session-blacklist/{id}",
+        "/v2/session-blacklist/{id}",
+        Endpoint::Admit,
+    ),
+    (
+        Method::GET,
+        "/v3/sessions",
+        "/v2/sessions",
+        Endpoint::Sessions,
+    ),
+    (
+        Method::DELETE,
+        "/v3/sessions/{id}",
+        "/v2/sessions/{id}",
+        Endpoint::EndSession,
+    ),
+    (
+        Method::GET,
+        "/v3/users/{user}/sessions",
+        "/v2/users/{user}/sessions",
+        Endpoint::SessionsOfUser,
+    ),
 ];
 
 /// The page to try things out with.

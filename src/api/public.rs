@@ -105,7 +105,11 @@ impl PublicApi {
                 let limit_bytes = self.max_subscription_bytes;
                 subscriptions::put(&self.changes, request, params, limit_bytes).await?
             }
-            Endpoint::Events => self.submissions.submit(request, Some(&self.streams.access)).await?,
+            Endpoint::Events => {
+                self.submissions
+                    .submit(request, Some(&self.streams.access))
+                    .await?
+            }
             Endpoint::Tickets => tickets::issue(&self.streams.access, request).await?,
         };
         Ok(self.readable(&request.headers, response).into())

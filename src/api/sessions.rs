@@ -49,8 +49,9 @@ impl SessionAdmin {
     /// 400 that says what is wrong with the body, 503 when Kafka does not take it.
     pub(super) async fn refuse(&self, request: &mut Request) -> Result<Response<Body>, HttpError> {
         let body = request.body(MAX_BODY_BYTES).await?;
-        let asked: Value = serde_json::from_slice(&body)
-            .map_err(|_| bad("Expected a JSON object with \"sessionId\" and \"validityInSeconds\""))?;
+        let asked: Value = serde_json::from_slice(&body).map_err(|_| {
+            bad("Expected a JSON object with \"sessionId\" and \"validityInSeconds\"")
+        })?;
         let session = match &asked["sessionId"] {
             Value::Null => return Err(bad("Missing value for \"sessionId\"")),
             Value::String(session) if !session.is_empty() => session,
@@ -86,7 +87,10 @@ impl SessionAdmin {
     /// 404 for one that is not.
     pub(super) fn is_refused(&self, params: &Params) -> Result<Response<Body>, HttpError> {
         let session = named(params, "id");
-        let expires_ms = self.blacklist.refused_until(&session).ok_or_else(not_found)?;
+        let expires_ms = self
+            .blacklist
+            .refused_until(&session)
+            .ok_or_else(not_found)?;
         let entry = json!({ "sessionId": session, "expiresAt": time(expires_ms) });
         Ok(object(StatusCode::OK, &entry))
     }
@@ -97,7 +101,9 @@ impl SessionAdmin {
     /// 404 for one that is not refused, 503 when Kafka does not take it.
     pub(super) async fn admit(&self, params: &Params) -> Result<Response<Body>, HttpError> {
         let session = named(params, "id");
-        self.blacklist.refused_until(&session).ok_or_else(not_found)?;
+        self.blacklist
+            .refused_until(&session)
+            .ok_or_else(not_found)?;
         self.blacklist.remove(&session).await.map_err(unavailable)?;
         Ok(no_content())
     }

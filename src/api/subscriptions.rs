@@ -28,7 +28,10 @@ pub(super) async fn put(
         .open_token(params.get("token").unwrap_or_default())
         .map_err(refused)?;
     let wanted = changes.parse(&body).map_err(refused)?;
-    let (wanted, renewal) = changes.check(request, wanted, body).await.map_err(refused)?;
+    let (wanted, renewal) = changes
+        .check(request, wanted, body)
+        .await
+        .map_err(refused)?;
     let change = Change {
         wanted,
         renewal,

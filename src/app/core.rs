@@ -40,10 +40,7 @@ pub(super) struct Core {
 impl Core {
     /// Starts the shards and the shared state; also returns the queue of what clients say on their
     /// connections.
-    pub(super) fn start(
-        config: &Config,
-        producer: &Producer,
-    ) -> Result<(Self, Texts), AppError> {
+    pub(super) fn start(config: &Config, producer: &Producer) -> Result<(Self, Texts), AppError> {
         let topics: Arc<[String]> = config.source.topics().into();
         let metrics = Metrics::new();
         let tasks = Tasks::new();

@@ -113,9 +113,15 @@ impl Services {
             background::watch_sessions(self.state, self.long_polling.clone(), tasks.clone());
         tasks.spawn("longpoll.changes", sessions);
         let registry = self.streams.registry;
-        tasks.spawn("sessions.expiry", registry.clone().watch_expiry(tasks.clone()));
+        tasks.spawn(
+            "sessions.expiry",
+            registry.clone().watch_expiry(tasks.clone()),
+        );
         let blacklist = self.blacklist.clone();
-        tasks.spawn("sessions.blacklist", blacklist.watch(registry, tasks.clone()));
+        tasks.spawn(
+            "sessions.blacklist",
+            blacklist.watch(registry, tasks.clone()),
+        );
         let ended = background::Ended {
             long_polling: self.long_polling,
             acknowledgements: self.acknowledgements,

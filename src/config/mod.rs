@@ -292,7 +292,9 @@ impl Settings {
         self.kafka.check()?;
         self.identity.check()?;
         let has_keys = self.identity.is_configured();
-        let rules = self.access.load_rules(has_keys, self.cors.cors.is_exact())?;
+        let rules = self
+            .access
+            .load_rules(has_keys, self.cors.cors.is_exact())?;
         let outbox_bytes = self.dispatch.outbox_bytes;
         if self.replay.replay_ring_bytes < outbox_bytes {
             let expected = format!("expected at least OUTBOX_BYTES, which is {outbox_bytes}");

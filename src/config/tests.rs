@@ -157,11 +157,7 @@ fn unknown_names_are_refused_with_the_nearest_known_one() {
 
 #[test]
 fn protection_that_is_not_there_is_not_promised() {
-    for name in [
-        "SUBSCRIPTION_CHECK",
-        "SUBMISSION_CHECK",
-        "HTTPS_CERTFILE",
-    ] {
+    for name in ["SUBSCRIPTION_CHECK", "SUBMISSION_CHECK", "HTTPS_CERTFILE"] {
         let message = load(&[], &[(name, "jwt_validation")])
             .unwrap_err()
             .to_string();

@@ -1,7 +1,7 @@
 //! How connections end: polls with their answer, streams with a farewell.
 
-use super::control::ControlEvent;
 use super::connection::{Life, Polled, Sink, Start};
+use super::control::ControlEvent;
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::wire::CloseReason;

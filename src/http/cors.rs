@@ -116,6 +116,14 @@ impl Cors {
         }
     }
 
+    pub fn is_exact(&self) -> bool {
+        !matches!(&self.allowed, Allowed::Fixed(value) if value == "*")
+    }
+
+    pub fn admits_credentials(&self, headers: &HeaderMap) -> bool {
+        self.is_exact() && self.admits(headers)
+    }
+
     /// As [`Cors::apply`], and lets the page send cookies; not with `*`, which browsers refuse with credentials.
     pub fn apply_with_credentials(
         &self,

@@ -50,7 +50,9 @@ impl Blacklist {
         let validity_ms = i64::try_from(validity.as_millis()).unwrap_or(i64::MAX);
         let known_ms = self.refused_until(session).unwrap_or(0);
         let expires_ms = now_ms().saturating_add(validity_ms).max(known_ms);
-        self.records.keep_until(session, Listed {}, expires_ms).await
+        self.records
+            .keep_until(session, Listed {}, expires_ms)
+            .await
     }
 
     /// Admits a session again; it is no error when it was not refused.
@@ -64,13 +66,17 @@ impl Blacklist {
     /// Returns until when a session is refused, in Unix milliseconds, if it is.
     #[must_use]
     pub fn refused_until(&self, session: &str) -> Option<i64> {
-        self.records.known_until(session).map(|(_, expires_ms)| expires_ms)
+        self.records
+            .known_until(session)
+            .map(|(_, expires_ms)| expires_ms)
     }
 
     /// Returns whether one of these sessions is refused.
     #[must_use]
     pub fn refuses(&self, sessions: &[Arc<str>]) -> bool {
-        sessions.iter().any(|session| self.refused_until(session).is_some())
+        sessions
+            .iter()
+            .any(|session| self.refused_until(session).is_some())
     }
 
     /// Returns the sessions that are refused, each until when in Unix milliseconds, in the order of
@@ -78,8 +84,10 @@ impl Blacklist {
     #[must_use]
     pub fn list(&self) -> Vec<(String, i64)> {
         let living = self.records.living();
-        let mut list: Vec<(String, i64)> =
-            living.into_iter().map(|(session, _, expires_ms)| (session, expires_ms)).collect();
+        let mut list: Vec<(String, i64)> = living
+            .into_iter()
+            .map(|(session, _, expires_ms)| (session, expires_ms))
+            .collect();
         list.sort_unstable();
         list
     }
@@ -104,7 +112,9 @@ impl Blacklist {
 
     async fn end_if_listed(&self, registry: &Registry, session: &str) {
         if self.refused_until(session).is_some() {
-            registry.end_session(session, CloseReason::SessionKilled).await;
+            registry
+                .end_session(session, CloseReason::SessionKilled)
+                .await;
         }
     }
 

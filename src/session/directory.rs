@@ -130,7 +130,9 @@ impl Directory {
         };
         let mut joined = Joined::default();
         for (instance, answer) in instances.iter().zip(answers) {
-            let answer = answer.ok().and_then(|answer| serde_json::from_value::<Answer>(answer).ok());
+            let answer = answer
+                .ok()
+                .and_then(|answer| serde_json::from_value::<Answer>(answer).ok());
             match answer {
                 Some(answer) => joined.add(answer),
                 None => page.silent.push(instance.clone()),
@@ -212,7 +214,10 @@ impl Joined {
         let before = session.connections.len();
         let polls = &mut self.polls;
         session.connections.retain(|connection| {
-            connection.poll.as_ref().is_none_or(|poll| polls.insert(poll.clone()))
+            connection
+                .poll
+                .as_ref()
+                .is_none_or(|poll| polls.insert(poll.clone()))
         });
         let twice = before - session.connections.len();
         session.count = session.count.saturating_sub(twice);

@@ -63,7 +63,9 @@ impl Times {
     fn end_ms(&self, expires_ms: i64, number: Number) -> i64 {
         let spread = i64::try_from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).unwrap_or(0);
         let jitter_ms = spread * self.jitter_ms / (1 << 24);
-        expires_ms.saturating_add(self.grace_ms).saturating_add(jitter_ms)
+        expires_ms
+            .saturating_add(self.grace_ms)
+            .saturating_add(jitter_ms)
     }
 }
 
@@ -133,7 +135,11 @@ impl Members {
     }
 
     /// Notes which connection a member has; returns why it is to end at once, if it is.
-    pub(super) fn seated(&mut self, number: Number, connection: ConnectionId) -> Option<CloseReason> {
+    pub(super) fn seated(
+        &mut self,
+        number: Number,
+        connection: ConnectionId,
+    ) -> Option<CloseReason> {
         let entry = self.entries.get_mut(&number)?;
         entry.connection = Some(connection);
         self.by_connection.insert(connection, number);
@@ -231,7 +237,12 @@ impl Members {
     }
 
     /// Lists up to `limit` sessions after one, in the order of their names; of one user if asked for.
-    pub(super) fn list(&self, user: Option<&str>, after: Option<&str>, limit: usize) -> Vec<Listed> {
+    pub(super) fn list(
+        &self,
+        user: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<Listed> {
         let Some(user) = user else {
             let from = after.map_or(Bound::Unbounded, Bound::Excluded);
             let sessions = self.by_session.range::<str, _>((from, Bound::Unbounded));
@@ -242,7 +253,9 @@ impl Members {
         };
         let numbers = self.by_user.get(user).into_iter().flatten();
         let entries = numbers.filter_map(|number| self.entries.get(number));
-        let names: BTreeSet<&Arc<str>> = entries.flat_map(|entry| entry.guest.sessions.iter()).collect();
+        let names: BTreeSet<&Arc<str>> = entries
+            .flat_map(|entry| entry.guest.sessions.iter())
+            .collect();
         names
             .into_iter()
             .filter(|session| after.is_none_or(|after| &***session > after))
@@ -252,9 +265,19 @@ impl Members {
     }
 
     fn listed(&self, session: &Arc<str>, numbers: &BTreeSet<Number>) -> Listed {
-        let mut entries = numbers.iter().filter_map(|number| self.entries.get(number)).peekable();
+        let mut entries = numbers
+            .iter()
+            .filter_map(|number| self.entries.get(number))
+            .peekable();
         let user = entries.peek().and_then(|entry| entry.guest.user.clone());
-        let described = |entry: &Entry| (entry.transport, entry.since_ms, entry.guest.expires_ms, entry.poll);
+        let described = |entry: &Entry| {
+            (
+                entry.transport,
+                entry.since_ms,
+                entry.guest.expires_ms,
+                entry.poll,
+            )
+        };
         Listed {
             session: Arc::clone(session),
             user,
@@ -267,7 +290,11 @@ impl Members {
         let Some(entry) = self.entries.get_mut(&number) else {
             return;
         };
-        let notice_ms = entry.guest.expires_ms.saturating_sub(times.notice_ms).max(now_ms);
+        let notice_ms = entry
+            .guest
+            .expires_ms
+            .saturating_sub(times.notice_ms)
+            .max(now_ms);
         let before = std::mem::replace(&mut entry.due_ms, notice_ms);
         self.due.remove(&(before, number));
         self.due.insert((notice_ms, number));
@@ -291,7 +318,11 @@ impl Members {
     fn count(&mut self, transport: Transport, is_more: bool) {
         let place = Transport::ALL.iter().position(|known| *known == transport);
         if let Some(count) = place.and_then(|place| self.counts.get_mut(place)) {
-            *count = if is_more { *count + 1 } else { count.saturating_sub(1) };
+            *count = if is_more {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
         }
     }
 

@@ -40,12 +40,20 @@ impl PresenceEvents {
     /// Writes `rig.presence.join` and `rig.presence.leave` to a topic, with the session as key, until
     /// the process stops; without a topic nobody is told. `instance` is the name of this one.
     #[must_use]
-    pub fn start(topic: Option<String>, instance: String, producer: Producer, tasks: &Tasks) -> Self {
+    pub fn start(
+        topic: Option<String>,
+        instance: String,
+        producer: Producer,
+        tasks: &Tasks,
+    ) -> Self {
         let Some(topic) = topic else {
             return Self(None);
         };
         let (sender, queue) = mpsc::channel(QUEUE_LIMIT);
-        tasks.spawn("presence", write(topic, instance, producer, queue, tasks.clone()));
+        tasks.spawn(
+            "presence",
+            write(topic, instance, producer, queue, tasks.clone()),
+        );
         Self(Some(sender))
     }
 

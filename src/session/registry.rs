@@ -41,7 +41,9 @@ pub struct Member {
 
 impl fmt::Debug for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Member").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("Member")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,7 +63,9 @@ impl Drop for Member {
     fn drop(&mut self) {
         let left = self.inner.members.lock().leave(self.number, now_ms());
         if let Some(entry) = left {
-            self.inner.events.tell(Presence::Leave, &entry.guest, entry.transport);
+            self.inner
+                .events
+                .tell(Presence::Leave, &entry.guest, entry.transport);
         }
     }
 }
@@ -173,7 +177,12 @@ impl Registry {
         }
     }
 
-    pub(super) fn list(&self, user: Option<&str>, after: Option<&str>, limit: usize) -> Vec<Listed> {
+    pub(super) fn list(
+        &self,
+        user: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<Listed> {
         self.inner.members.lock().list(user, after, limit)
     }
 
@@ -202,9 +211,15 @@ impl Registry {
     }
 
     async fn do_what_is_due(&self) {
-        let (due, gone) = self.inner.members.lock().take_due(&self.inner.times, now_ms());
+        let (due, gone) = self
+            .inner
+            .members
+            .lock()
+            .take_due(&self.inner.times, now_ms());
         for entry in gone {
-            self.inner.events.tell(Presence::Leave, &entry.guest, entry.transport);
+            self.inner
+                .events
+                .tell(Presence::Leave, &entry.guest, entry.transport);
         }
         for due in due {
             match due {

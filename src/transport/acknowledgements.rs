@@ -152,7 +152,11 @@ impl Acknowledgements {
         Ok((id, cursor.parse().map_err(HttpError::internal)?))
     }
 
-    async fn resume(&self, tokens: &TokenKey, token: &str) -> Result<(SessionId, Cursor), HttpError> {
+    async fn resume(
+        &self,
+        tokens: &TokenKey,
+        token: &str,
+    ) -> Result<(SessionId, Cursor), HttpError> {
         let Ok(Token::Acknowledged(id)) = tokens.open(token) else {
             return Err(HttpError::bad_request(
                 "invalid_session",

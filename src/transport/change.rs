@@ -49,7 +49,11 @@ impl Change {
     ///
     /// # Errors
     /// [`ChangeError::Refused`] when it belongs to somebody else.
-    pub(super) async fn renew(&self, streams: &Streams, id: ConnectionId) -> Result<(), ChangeError> {
+    pub(super) async fn renew(
+        &self,
+        streams: &Streams,
+        id: ConnectionId,
+    ) -> Result<(), ChangeError> {
         let Some(renewal) = self.renewal.clone() else {
             return Ok(());
         };
@@ -80,7 +84,10 @@ impl Change {
         id: ConnectionId,
     ) -> Result<Value, ChangeError> {
         let key = streams.token_key.get().ok_or(ChangeError::NotReady)?;
-        let credentials = self.renewal.as_ref().and_then(|guest| guest.credentials.as_deref());
+        let credentials = self
+            .renewal
+            .as_ref()
+            .and_then(|guest| guest.credentials.as_deref());
         let wanted: Value = serde_json::from_str(&self.wanted.to_json()).unwrap_or_default();
         Ok(json!({
             "command": CHANGE_COMMAND,
@@ -122,7 +129,10 @@ impl Change {
         let change = Self {
             wanted: wanted.ok()?,
             renewal,
-            transport: Transport::ALL.into_iter().find(named).unwrap_or(Transport::Sse),
+            transport: Transport::ALL
+                .into_iter()
+                .find(named)
+                .unwrap_or(Transport::Sse),
         };
         Some((id, change))
     }
@@ -150,9 +160,13 @@ pub(super) fn read_answer(answer: &Value) -> Result<(), ChangeError> {
     match answer["result"].as_str() {
         Some("done") => Ok(()),
         Some("refused") => {
-            let status = answer["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+            let status = answer["status"]
+                .as_u64()
+                .and_then(|status| u16::try_from(status).ok());
             let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-            let detail = answer["detail"].as_str().unwrap_or("The change was refused.");
+            let detail = answer["detail"]
+                .as_str()
+                .unwrap_or("The change was refused.");
             Err(ChangeError::Refused(HttpError::new(
                 status.unwrap_or(StatusCode::FORBIDDEN),
                 "change_refused",

@@ -203,14 +203,19 @@ impl Changes {
     /// Replaces what a client wants that says so on its connection.
     async fn subscribe(&self, connection: ConnectionId, list: &[u8]) -> Result<(), HttpError> {
         let Streams {
-            extractors, limits, access, registry, ..
+            extractors,
+            limits,
+            access,
+            registry,
+            ..
         } = &self.streams;
-        let wanted = Subscriptions::parse(list, extractors, limits).map_err(|error| {
-            HttpError::bad_request("invalid_subscriptions", error.to_string())
-        })?;
+        let wanted = Subscriptions::parse(list, extractors, limits)
+            .map_err(|error| HttpError::bad_request("invalid_subscriptions", error.to_string()))?;
         let guest = registry.guest_of(connection);
         let body = as_request(list);
-        let wanted = access.check_subscriptions_of(guest.as_deref(), wanted, body).await?;
+        let wanted = access
+            .check_subscriptions_of(guest.as_deref(), wanted, body)
+            .await?;
         let change = Change {
             wanted,
             renewal: None,

@@ -55,7 +55,10 @@ impl HandOver {
             held: None,
         };
         let tasks = streams.tasks.clone();
-        tasks.spawn("stream.attach", streams.attach(attach, beginning, greeting, admitted));
+        tasks.spawn(
+            "stream.attach",
+            streams.attach(attach, beginning, greeting, admitted),
+        );
     }
 }
 

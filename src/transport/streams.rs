@@ -157,7 +157,9 @@ impl Streams {
                 let wanted = Subscriptions::parse(list, &self.extractors, &self.limits)
                     .map_err(|error| bad_subscriptions(&error))?;
                 let body = as_request(list);
-                self.access.check_subscriptions(&visitor, wanted, body).await?
+                self.access
+                    .check_subscriptions(&visitor, wanted, body)
+                    .await?
             }
         };
         let guest = self.access.guest(&visitor);
@@ -190,7 +192,9 @@ impl Streams {
     /// 429 or 503 over a limit, with the time to wait.
     fn admit(&self, request: &Request, guest: Option<&Guest>) -> Result<Place, HttpError> {
         let sessions = guest.map_or(&[][..], |guest| &guest.sessions);
-        let place = self.places.take(request.client_address(), sessions, Instant::now());
+        let place = self
+            .places
+            .take(request.client_address(), sessions, Instant::now());
         Ok(place?)
     }
 

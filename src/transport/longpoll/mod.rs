@@ -225,7 +225,10 @@ impl LongPolling {
         let query = request.query()?;
         let (subscriptions, guest) = self.streams.allowed(request, &query).await?;
         let beginning = self.streams.beginning(request, &query)?;
-        let admitted = self.streams.places.admit(request.client_address(), Instant::now());
+        let admitted = self
+            .streams
+            .places
+            .admit(request.client_address(), Instant::now());
         admitted?;
         let start = self
             .streams
@@ -233,7 +236,11 @@ impl LongPolling {
         let start = start.await?;
         let id = self
             .sessions
-            .start(&subscriptions, start, guest.map(|guest| guest.to_json(&self.streams.extractors)))
+            .start(
+                &subscriptions,
+                start,
+                guest.map(|guest| guest.to_json(&self.streams.extractors)),
+            )
             .await?;
         let mut response = json(Bytes::from_static(b"\"ok\""), "application/json");
         set_cookies(
@@ -274,12 +281,14 @@ impl LongPolling {
         let wanted = Subscriptions::parse(wanted.as_bytes(), &streams.extractors, &streams.limits)
             .map_err(|error| super::streams::bad_subscriptions(&error))?;
         let of_guest = guest.as_deref().map_or(&[][..], |guest| &guest.sessions);
-        let place = streams.places.take_again(request.client_address(), of_guest)?;
+        let place = streams
+            .places
+            .take_again(request.client_address(), of_guest)?;
         let waiting = WaitingPoll {
             polling: Arc::clone(self),
             id,
             seen,
-            place,
+            _place: place,
             guest,
             token: token.into(),
             headers: headers.into_iter().collect(),
@@ -294,7 +303,7 @@ struct WaitingPoll {
     id: SessionId,
     seen: Seen,
     /// Given back when the poll is answered, or its client gone.
-    place: Place,
+    _place: Place,
     guest: Option<Arc<Guest>>,
     token: Box<str>,
     /// What a map of headers gives; it is several times as large.
