@@ -25,6 +25,7 @@ mod changes_subscriptions;
 mod checker;
 mod delivers_matching_events;
 mod embedded_broker_keeps_events;
+mod ends_sessions;
 mod finds_topics;
 mod layers;
 mod produces_over_http;
@@ -169,6 +170,12 @@ fn main() {
                 state_is_shared::all_instances_agree_on_one_random_token_key,
                 state_is_shared::commands_reach_their_target_or_say_that_it_is_gone,
                 state_is_shared::a_token_of_one_is_taken_by_all,
+                ends_sessions::of_which_all_instances_close_every_connection,
+                ends_sessions::also_after_a_restart_of_everything_and_until_their_time_is_over,
+                ends_sessions::with_their_tokens_on_every_transport,
+                ends_sessions::unless_a_later_token_is_handed_in,
+                ends_sessions::which_operators_can_list_and_end,
+                ends_sessions::but_not_for_what_is_no_session,
                 serves_crowds::of_clients_that_never_read,
                 serves_crowds::of_clients_that_come_back,
                 survives::kill_9_of_the_instance,

@@ -12,5 +12,6 @@ pub mod longpoll;
 pub mod program;
 pub mod records;
 pub mod sse;
+pub mod tokens;
 pub mod ways;
 pub mod ws;

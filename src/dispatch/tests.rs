@@ -156,6 +156,7 @@ async fn stream(dispatcher: &Dispatcher, start: Start) -> ClientEnd {
         format: Format(0),
         subscriptions: Subscriptions::parse(wanted, &Extractors::none(), &limits).expect("one"),
         start,
+        held: None,
     };
     dispatcher.attach_known(attach).await.expect("a shard");
     client_end

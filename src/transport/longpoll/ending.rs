@@ -35,6 +35,6 @@ impl Ended {
 }
 
 fn forget_session(headers: &mut HeaderMap) {
-    let gone = HeaderValue::from_static("connection_token=; Path=/; HttpOnly; Max-Age=0");
+    let gone = HeaderValue::from_static("connection_token=; Max-Age=0; Path=/; HttpOnly");
     headers.append(SET_COOKIE, gone);
 }
