@@ -48,6 +48,8 @@ impl Claims {
     }
 
     /// Returns from when on the token is refused, in Unix milliseconds: its `exp`, and `JWT_LEEWAY`.
+    ///
+    /// A time beyond the range is the end of the range.
     #[must_use]
     pub fn expires_ms(&self) -> i64 {
         self.expires_ms

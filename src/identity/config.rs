@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Uri;
 
-use super::algorithm::{Algorithm, KeyKind};
+use super::algorithm::Algorithm;
 use super::key::{PublicKey, VerifyingKey};
 use super::pem::{self, PemError};
 use crate::event::{JsonPointer, PointerError};
@@ -43,10 +43,10 @@ pub struct IdentityConfig {
     #[arg(long, value_name = "POINTER", default_value = "/sub", value_parser = JsonPointer::parse)]
     pub jwt_user_field: JsonPointer,
     /// How often the issuer's keys are fetched again
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = refresh)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = fetch_interval)]
     pub jwt_jwks_refresh: Duration,
     /// Least time between two fetches of the issuer's keys when tokens name a key that is not known
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = settings::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = fetch_interval)]
     pub jwt_jwks_cooldown: Duration,
 }
 
@@ -203,21 +203,32 @@ impl IdentityConfig {
         let key = VerifyingKey::new(key, &self.jwt_alg, usual);
         let key = key
             .expect("every kind of key has an algorithm, and those that do not fit were refused");
-        if kind == KeyKind::Secret {
-            self.warn_of_short_secret(text.len());
-        }
         Ok(key)
     }
 
-    fn warn_of_short_secret(&self, length_bytes: usize) {
+    /// Tells the operator what is allowed, but should not stay so.
+    pub(super) fn warn_of_weaknesses(&self) {
+        let secret = self.jwt_secret_key.reveal();
         let hashes = self.jwt_alg.iter().map(|algorithm| algorithm.hash_bytes());
         let needed_bytes = hashes.max().unwrap_or(Algorithm::Hs256.hash_bytes());
-        if length_bytes < needed_bytes {
+        let is_secret = !secret.is_empty() && !pem::looks_like_pem(secret);
+        if is_secret && secret.len() < needed_bytes {
             tracing::warn!(
-                length_bytes,
+                length_bytes = secret.len(),
                 needed_bytes,
                 "JWT_SECRET_KEY is shorter than the hash: whoever sees one token can try to guess it \
                  and forge any other (RFC 7518, 3.2)"
+            );
+        }
+        let urls = [
+            self.jwt_jwks_url.as_ref().map(ToString::to_string),
+            self.jwt_oidc_issuer.as_deref().map(str::to_owned),
+        ];
+        let is_clear = |url: &String| parse_url(url).is_ok_and(|url| is_in_the_clear(&url));
+        if urls.iter().flatten().any(is_clear) {
+            tracing::warn!(
+                "the keys of tokens are fetched without TLS: whoever stands between can put in their \
+                 own and forge any token"
             );
         }
     }
@@ -257,6 +268,17 @@ fn without_blanks(list: &[Box<str>]) -> Vec<Box<str>> {
         .collect()
 }
 
+/// Returns whether what is got from a URL crosses a network unprotected.
+fn is_in_the_clear(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let is_here = host == "localhost"
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    url.scheme_str() != Some("https") && !is_here
+}
+
 /// Reads an issuer identifier (OpenID Connect Discovery 1.0, 2): a URL without query and fragment.
 fn parse_issuer(text: &str) -> Result<Box<str>, UrlError> {
     let url = parse_url(text)?;
@@ -270,7 +292,7 @@ fn parse_issuer(text: &str) -> Result<Box<str>, UrlError> {
 /// Longer ones would let in tokens that have long expired.
 const MAX_LEEWAY: Duration = Duration::from_secs(600);
 /// Shorter ones would be a load for the issuer.
-const MIN_REFRESH: Duration = Duration::from_secs(1);
+const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A duration out of its range.
 #[derive(Debug, thiserror::Error)]
@@ -280,7 +302,7 @@ enum RangeError {
     #[error("at most 10m")]
     LeewayTooLong,
     #[error("at least 1s")]
-    RefreshTooShort,
+    IntervalTooShort,
 }
 
 fn leeway(text: &str) -> Result<Duration, RangeError> {
@@ -290,11 +312,11 @@ fn leeway(text: &str) -> Result<Duration, RangeError> {
         .ok_or(RangeError::LeewayTooLong)
 }
 
-fn refresh(text: &str) -> Result<Duration, RangeError> {
-    let refresh = settings::duration(text)?;
-    (refresh >= MIN_REFRESH)
-        .then_some(refresh)
-        .ok_or(RangeError::RefreshTooShort)
+fn fetch_interval(text: &str) -> Result<Duration, RangeError> {
+    let interval = settings::duration(text)?;
+    (interval >= MIN_FETCH_INTERVAL)
+        .then_some(interval)
+        .ok_or(RangeError::IntervalTooShort)
 }
 
 impl Default for IdentityConfig {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::TokenError;
 use super::header::{Header, Parts};
 use super::key_set::KeySet;
-use super::provider::Provider;
+use super::provider::{Provider, ProviderError};
 use crate::telemetry::{Limited, Metrics, Tasks};
 
 /// How many different unknown keys are looked for at a time.
@@ -206,21 +206,20 @@ impl Task {
             (demand.begun, Arc::new(std::mem::take(&mut demand.wanted)))
         };
         let loaded = self.provider.load().await;
-        let result = if loaded.is_ok() { "ok" } else { "failed" };
-        self.metrics
-            .token_key_fetches
-            .with_label_values(&[result])
-            .inc();
         let is_fresh = loaded.is_ok();
+        let result = if is_fresh { "ok" } else { "failed" };
+        let fetches = &self.metrics.token_key_fetches;
+        fetches.with_label_values(&[result]).inc();
         let keys = match loaded {
             Ok(keys) => keys,
             Err(error) => {
-                if let Some(suppressed) = self.logged.admit("fetch", std::time::Instant::now()) {
-                    tracing::warn!(%error, suppressed, "could not fetch the keys of tokens; those before stay in force");
-                }
+                self.tell(&error);
                 self.publish.borrow().keys.clone()
             }
         };
+        if is_fresh && !self.publish.borrow().is_fresh {
+            tracing::info!(keys = keys.len(), "fetched the keys of tokens");
+        }
         self.metrics
             .token_keys
             .set(i64::try_from(keys.len()).unwrap_or(i64::MAX));
@@ -232,6 +231,16 @@ impl Task {
             looked_for,
         });
         is_fresh
+    }
+
+    fn tell(&self, error: &ProviderError) {
+        if let Some(suppressed) = self.logged.admit("", std::time::Instant::now()) {
+            tracing::warn!(
+                %error,
+                suppressed,
+                "could not fetch the keys of tokens; those from before stay in force"
+            );
+        }
     }
 
     /// Waits until the next fetch is due: in time, or because somebody asks, but not too soon.

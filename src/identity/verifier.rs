@@ -33,7 +33,7 @@ impl Verifier {
     /// Reads the keys, or starts a task on `tasks` that fetches them and keeps them fresh.
     ///
     /// That the issuer is away is no error: its tokens are refused for now, see
-    /// [`TokenError::KeysUnavailable`]. A short secret is warned of in the log.
+    /// [`TokenError::KeysUnavailable`]. Of a short secret, and of keys fetched without TLS, the log warns.
     ///
     /// # Errors
     /// [`IdentityError`] as [`IdentityConfig::check`].
@@ -64,6 +64,7 @@ impl Verifier {
             KeySource::KeySet(url) => served(Place::KeySet(url)),
             KeySource::Issuer(issuer) => served(Place::Issuer(issuer)),
         };
+        config.warn_of_weaknesses();
         for reason in TokenError::ALL {
             metrics.refused_tokens.with_label_values(&[reason.as_str()]);
         }

@@ -61,6 +61,7 @@ fn values_out_of_range_are_refused() {
         "--jwt-alg=ES512",
         "--jwt-leeway=11m",
         "--jwt-jwks-refresh=0s",
+        "--jwt-jwks-cooldown=999ms",
         "--jwt-jwks-url=id.example/keys",
         "--jwt-jwks-url=file:///keys",
         "--jwt-oidc-issuer=id.example",
