@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use sluicegate::dispatch::Index;
 use sluicegate::replay::{Record, RecordDecoder};
-use sluicegate::subscription::{Extractors, Subscriptions};
+use sluicegate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Stats, StatsAlloc};
 
 use crate::rig::{Rig, parse};
@@ -30,7 +30,7 @@ const ROUNDS: u32 = 20;
 /// Events that are dispatched together.
 const JOINED: u32 = 8;
 
-const EXTRACTORS: &str = r#"{"greeting":{"user":{"event":{"json_pointer":"/data/user"}}}}"#;
+const EXTRACTORS: &str = r#"{"greeting":{"user":{"event":{"json_pointer":"/data/user"},"jwt":{"json_pointer":"/sub"}}}}"#;
 const EVENT: &str = r#"{"specversion":"1.0","id":"4711","source":"/bench","type":"greeting","time":"2026-01-01T00:00:00Z","data":{"user":"user-4711","text":"good morning"}}"#;
 
 /// Something that was counted, and what it may be.
@@ -69,6 +69,10 @@ fn of_a_record() -> Vec<Cost> {
     for slot in 0..CONNECTIONS {
         index.insert(slot, &personal(slot, &extractors));
     }
+    let mut narrowed = Index::new();
+    for slot in 0..CONNECTIONS {
+        narrowed.insert(slot, &everything_but_of_others(slot, &extractors));
+    }
     let decoder = RecordDecoder {
         extractors: Arc::new(extractors),
         max_event_bytes: 1024 * 1024,
@@ -86,6 +90,7 @@ fn of_a_record() -> Vec<Cost> {
     let logged = decoder.decode(record).expect("an event");
     let mut hits = Vec::new();
     let matching = cheapest(|| index.matches(&logged.event, &logged.fields, &mut hits));
+    let narrowing = cheapest(|| narrowed.matches(&logged.event, &logged.fields, &mut hits));
     vec![
         Cost {
             name: "allocations to decode a record and extract a field",
@@ -95,6 +100,11 @@ fn of_a_record() -> Vec<Cost> {
         Cost {
             name: "allocations to match an event against 1,024 subscriptions",
             counted: allocations(&matching),
+            limit: 0.0,
+        },
+        Cost {
+            name: "allocations to match an event against 1,024 patterns without what belongs to others",
+            counted: allocations(&narrowing),
             limit: 0.0,
         },
     ]
@@ -178,6 +188,15 @@ fn cheapest(mut act: impl FnMut()) -> Stats {
 fn personal(user: u32, extractors: &Extractors) -> Subscriptions {
     let json = format!(r#"[{{"eventType":"greeting","oneOf":[{{"user":"user-{user:06}"}}]}}]"#);
     parse(&json, extractors)
+}
+
+/// What somebody gets who wants everything, and has a token.
+fn everything_but_of_others(user: u32, extractors: &Extractors) -> Subscriptions {
+    let claims = serde_json::json!({"sub": format!("user-{user:06}")});
+    let forced = extractors.forced_by(&[&claims]);
+    let wanted = parse(r#"[{"eventType":"*"}]"#, extractors);
+    let narrowed = forced.narrow(&wanted, extractors, &SubscriptionLimits::default());
+    narrowed.expect("patterns are narrowed")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]

@@ -2,7 +2,8 @@
 //!
 //! `one_hit/<n>`: n connections, each with one subscription to the same type and a value of its own; every event has one of
 //! these values. `shared/<n>`: n connections share 10 distinct subscriptions; every event hits a tenth of them.
-//! `filters/<n>`: as `one_hit`, but the value is an attribute in a filter `exact`. `_batched`: the same events, 64 together,
+//! `filters/<n>`: as `one_hit`, but the value is an attribute in a filter `exact`. `narrowed/<n>`: as `one_hit`, but by a
+//! token, and each connection wants all other types besides. `_batched`: the same events, 64 together,
 //! as a shard looks them up.
 //! The first lines printed are the memory of a connection, as the growth of the process's resident size shows it, with a
 //! subscription that all share and with one of its own; it includes the connection's own parsed list.
@@ -82,6 +83,13 @@ fn by_uuid(user: u32) -> String {
 
 fn by_filter(user: u32) -> String {
     format!(r#"[{{"filters":[{{"exact":{{"subject":"user-{user}"}}}}]}}]"#)
+}
+
+/// What a token makes of a list that wants everything.
+fn narrowed(user: u32) -> String {
+    let others =
+        r#"[{"eventType":"*","filters":[{"not":{"exact":{"type":"com.example.order.created"}}}]},"#;
+    personal(user).replacen('[', others, 1)
 }
 
 fn shared(user: u32) -> String {
@@ -196,5 +204,15 @@ fn filters(criterion: &mut Criterion) {
     );
 }
 
-criterion_group!(benches, memory, one_hit, sharing, filters);
+fn narrowing(criterion: &mut Criterion) {
+    measure(
+        criterion,
+        "narrowed",
+        &[100_000, 1_000],
+        narrowed,
+        |count| count,
+    );
+}
+
+criterion_group!(benches, memory, one_hit, sharing, filters, narrowing);
 criterion_main!(benches);

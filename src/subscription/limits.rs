@@ -55,6 +55,16 @@ impl SubscriptionLimits {
         max_filters: 1_000,
         max_filter_depth: 16,
     };
+
+    /// No limits but those of memory and of the nesting of JSON. For lists that were limited before they were written
+    /// down: what tokens and rules add to them does not count.
+    pub const UNLIMITED: Self = Self {
+        max_subscriptions: usize::MAX,
+        max_bytes: usize::MAX,
+        max_constraints: usize::MAX,
+        max_filters: usize::MAX,
+        max_filter_depth: usize::MAX,
+    };
 }
 
 impl Default for SubscriptionLimits {

@@ -279,6 +279,7 @@ fn any_subscription() -> impl Strategy<Value = String> {
         Just(r#"{"exact":{"type":"orders.created","id":"1"}}"#),
         Just(r#"{"prefix":{"type":"orders.eu"}}"#),
         Just(r#"{"not":{"exact":{"id":"1"}}}"#),
+        Just(r#"{"not":{"any":[{"exact":{"type":"orders.eu.paid"}},{"exact":{"type":"other"}}]}}"#),
         Just(r#"{"any":[{"suffix":{"type":"paid"}},{"exact":{"id":"2"}}]}"#),
     ];
     (

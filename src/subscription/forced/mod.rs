@@ -13,15 +13,6 @@ use crate::event::{Members, MembersFault, Scalar, shorten, string_value};
 /// How the record of somebody reads whom nothing is forced on.
 const OPEN: &str = "\"open\"";
 
-/// Reads a record in full: it was written here, and what it was written from was limited.
-const NO_LIMITS: SubscriptionLimits = SubscriptionLimits {
-    max_subscriptions: usize::MAX,
-    max_bytes: usize::MAX,
-    max_constraints: usize::MAX,
-    max_filters: usize::MAX,
-    max_filter_depth: 1,
-};
-
 /// Whose events of the personal types somebody gets: what the claims of the tokens leave. Cheap to clone.
 ///
 /// A type is personal if an extractor declares a claim (`jwt`) for one of its fields. For each token and each personal
@@ -184,7 +175,8 @@ impl Forced {
         if declared != extractors.fingerprint() {
             return Err(ForcedError::OtherExtractors);
         }
-        let derived = Subscriptions::parse(types.as_bytes(), extractors, &NO_LIMITS)?;
+        let derived =
+            Subscriptions::parse(types.as_bytes(), extractors, &SubscriptionLimits::UNLIMITED)?;
         let mut before = None;
         for (index, subscription) in derived.iter().enumerate() {
             let is_next = before.replace(subscription.pattern()) < Some(subscription.pattern());

@@ -106,7 +106,11 @@ fn all_claims_of_a_rule_are_met_by_one_token() {
         json!({"scope": "orders:write"}),
     ];
     assert!(may(std::slice::from_ref(&both)) && may(&[role.clone(), both]));
-    assert!(!may(&[role.clone()]) && !may(&[scope.clone()]) && !may(&[role, scope]));
+    assert!(
+        !may(std::slice::from_ref(&role))
+            && !may(std::slice::from_ref(&scope))
+            && !may(&[role, scope])
+    );
     assert!(!may(&[]));
 }
 
@@ -137,7 +141,12 @@ fn without_rules_nobody_may() {
     ] {
         let rules = rules(&table);
         assert!(!rules.admits_submission(&[&admin], "x", "/s"));
-        let error = narrow(&rules, &[admin.clone()], &json!([{"eventType": "a.*"}])).unwrap_err();
+        let error = narrow(
+            &rules,
+            std::slice::from_ref(&admin),
+            &json!([{"eventType": "a.*"}]),
+        )
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             "no rule allows to subscribe to event type \"a.*\" with these tokens"

@@ -61,7 +61,7 @@ fn is_applied(rule: &Value, tokens: &[Value]) -> bool {
     claims.is_empty()
         || tokens.iter().any(|token| {
             claims.iter().all(|(claim, values)| {
-                words(&token[&claim[1..]])
+                words(&token[claim.trim_start_matches('/')])
                     .iter()
                     .any(|word| texts(values).contains(word))
             })

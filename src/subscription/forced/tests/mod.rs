@@ -285,7 +285,14 @@ fn many_patterns_over_many_personal_types_are_refused_before_they_cost_much() {
         forced.narrow(&wanted.unwrap(), &extractors, limits)
     };
     let limits = SubscriptionLimits::default();
-    assert_eq!(narrow(5, &limits).unwrap().len(), 2_005);
+    let five = narrow(5, &limits).unwrap();
+    assert_eq!(five.len(), 2_005);
+    let read = Subscriptions::parse(
+        five.to_json().as_bytes(),
+        &extractors,
+        &SubscriptionLimits::UNLIMITED,
+    );
+    assert_eq!(read.unwrap(), five);
     let error = narrow(1_000, &limits).unwrap_err();
     assert!(error.is_over_limit() && !error.is_denied());
     assert_eq!(
