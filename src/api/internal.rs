@@ -8,6 +8,7 @@ use http::{Method, Response, StatusCode};
 
 use super::events::Submissions;
 use super::health;
+use super::internal_guard::InternalGuard;
 use super::sessions::SessionAdmin;
 use crate::http::{Body, Handler, HttpError, Reply, Request, Routed, Router};
 use crate::telemetry::{Metrics, Readiness};
@@ -88,6 +89,7 @@ const PAGE: &str = include_str!("page.html");
 #[derive(Debug)]
 pub struct InternalApi {
     router: Router<Endpoint>,
+    guard: InternalGuard,
     submissions: Arc<Submissions>,
     sessions: SessionAdmin,
     readiness: Readiness,
@@ -96,9 +98,10 @@ pub struct InternalApi {
 }
 
 impl InternalApi {
-    /// Puts the endpoints together; `is_started` becomes true when the public port is open.
+    /// Puts the endpoints together behind `guard`; `is_started` becomes true when the public port is open.
     #[must_use]
     pub fn new(
+        guard: InternalGuard,
         submissions: Arc<Submissions>,
         sessions: SessionAdmin,
         readiness: Readiness,
@@ -118,6 +121,7 @@ impl InternalApi {
         }
         Self {
             router,
+            guard,
             submissions,
             sessions,
             readiness,
@@ -127,6 +131,7 @@ impl InternalApi {
     }
 
     async fn answer(&self, request: &mut Request) -> Result<Response<Body>, HttpError> {
+        self.guard.check(request)?;
         let (endpoint, params) = match self.router.find(&request.method, request.path()) {
             Routed::Found(endpoint, params) => (endpoint, params),
             Routed::NotFound => return Err(HttpError::not_found()),

@@ -6,6 +6,7 @@
 mod events;
 mod health;
 mod internal;
+mod internal_guard;
 mod public;
 mod sessions;
 mod subscriptions;
@@ -13,5 +14,6 @@ mod tickets;
 
 pub use events::{SubmissionConfig, Submissions};
 pub use internal::InternalApi;
+pub use internal_guard::{InternalGuard, InternalGuardConfig};
 pub use public::PublicApi;
 pub use sessions::SessionAdmin;

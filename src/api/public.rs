@@ -94,7 +94,10 @@ impl PublicApi {
         request: &mut Request,
     ) -> Result<Reply, HttpError> {
         let response = match endpoint {
-            Endpoint::Sse => return self.streams.sse(request).await,
+            Endpoint::Sse => match self.streams.sse(request).await {
+                Ok(stream) => return Ok(stream),
+                Err(refused) => self.streams.sse_limit_answer.refuse(refused),
+            },
             Endpoint::Ws if Acknowledgements::are_asked_for(&request.query()?) => {
                 return self.acknowledgements.ws(request).await;
             }
@@ -117,7 +120,8 @@ impl PublicApi {
 
     /// Lets pages of allowed origins read a response.
     fn readable(&self, request: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
-        self.cors().apply(request, response.headers_mut());
+        self.cors()
+            .apply_with_credentials(request, response.headers_mut());
         response
     }
 }

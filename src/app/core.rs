@@ -95,6 +95,7 @@ impl Core {
             limits: config.subscription_limits,
             cors: config.cors.cors.clone(),
             places: Places::new(&config.places, metrics.clone(), Instant::now()),
+            sse_limit_answer: config.sse.sse_limit_answer,
             token_key,
             history,
             metrics: metrics.clone(),
@@ -207,6 +208,8 @@ impl Core {
         Services {
             limits: config.http_limits,
             tls: config.tls,
+            internal_tls: config.internal_tls,
+            internal_guard: config.internal_guard,
             trusted_proxies: config.proxies.trusted_proxies,
             streams: self.streams,
             long_polling,

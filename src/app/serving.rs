@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::background::{self, Texts};
-use crate::api::{InternalApi, PublicApi, SessionAdmin, Submissions};
+use crate::api::{InternalApi, InternalGuard, PublicApi, SessionAdmin, Submissions};
 use crate::http::{BindError, Handler, HttpLimits, Listener, Serving, Tls, TrustedProxies};
 use crate::session::Blacklist;
 use crate::shared::StateLog;
@@ -20,6 +20,9 @@ pub const KAFKA_PATIENCE: Duration = Duration::from_secs(3);
 pub(super) struct Services {
     pub(super) limits: HttpLimits,
     pub(super) tls: Option<Tls>,
+    /// How the internal port speaks it.
+    pub(super) internal_tls: Option<Tls>,
+    pub(super) internal_guard: InternalGuard,
     pub(super) trusted_proxies: TrustedProxies,
     pub(super) streams: Streams,
     pub(super) long_polling: Arc<LongPolling>,
@@ -78,13 +81,25 @@ impl Services {
     /// Serves the internal port, from now on.
     pub(super) fn serve_internal(&self, port: Port) {
         let api = InternalApi::new(
+            self.internal_guard.clone(),
             Arc::clone(&self.submissions),
             self.sessions.clone(),
             self.readiness.clone(),
             Arc::clone(&self.is_started),
             self.metrics.clone(),
         );
-        port.serve(api, self.serving("internal", self.tasks.clone()));
+        let address = port.plain.local_addr();
+        if self.internal_guard.is_open() && !address.ip().to_canonical().is_loopback() {
+            tracing::warn!(
+                address = %address,
+                "the internal port is not on loopback and asks nobody who they are; set API_TOKEN or API_CLIENT_CA_FILE, or keep others away"
+            );
+        }
+        let serving = Serving {
+            tls: self.internal_tls.clone(),
+            ..self.serving("internal", self.tasks.clone())
+        };
+        port.serve(api, serving);
     }
 
     /// Serves the public port on `tasks`, when the instance is ready or has waited long enough.

@@ -29,7 +29,7 @@ pub use program::{Program, read};
 pub use sources::Environment;
 
 use crate::access::{AccessConfig, PlacesConfig, RatesConfig, Rules};
-use crate::api::SubmissionConfig;
+use crate::api::{InternalGuard, InternalGuardConfig, SubmissionConfig};
 use crate::dispatch::DispatchConfig;
 use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::identity::IdentityConfig;
@@ -39,7 +39,7 @@ use crate::session::SessionConfig;
 use crate::shared::SharedConfig;
 use crate::source::SourceConfig;
 use crate::subscription::{Extractors, SubscriptionLimits};
-use crate::transport::{AcknowledgementConfig, LongPollConfig};
+use crate::transport::{AcknowledgementConfig, LongPollConfig, SseConfig};
 use sources::{Merged, Origin, SECRETS};
 
 /// All settings, as they are given.
@@ -76,6 +76,8 @@ struct Settings {
     #[command(flatten)]
     rates: RatesConfig,
     #[command(flatten)]
+    sse: SseConfig,
+    #[command(flatten)]
     long_poll: LongPollConfig,
     #[command(flatten)]
     acknowledgement: AcknowledgementConfig,
@@ -83,6 +85,8 @@ struct Settings {
     http_limits: HttpLimits,
     #[command(flatten)]
     tls: TlsConfig,
+    #[command(flatten)]
+    internal_guard: InternalGuardConfig,
     #[command(flatten)]
     cors: CorsConfig,
     #[command(flatten)]
@@ -118,6 +122,8 @@ pub struct Config {
     pub places: PlacesConfig,
     /// How many events may be submitted.
     pub rates: RatesConfig,
+    /// How server-sent events are refused.
+    pub sse: SseConfig,
     /// How long polls are served.
     pub long_poll: LongPollConfig,
     /// WebSocket sessions with acknowledgements.
@@ -126,6 +132,10 @@ pub struct Config {
     pub http_limits: HttpLimits,
     /// How TLS is spoken; `None` without a certificate, and then no port speaks it.
     pub tls: Option<Tls>,
+    /// How the internal port speaks TLS.
+    pub internal_tls: Option<Tls>,
+    /// Whom the internal port lets in.
+    pub internal_guard: InternalGuard,
     /// Which pages may read the answers.
     pub cors: CorsConfig,
     /// Which proxies say who their clients are.
@@ -301,6 +311,8 @@ impl Settings {
             let value = self.replay.replay_ring_bytes.to_string();
             return Err(bad("replay_ring_bytes", &value, expected));
         }
+        let tls = self.tls.load()?;
+        let internal_tls = self.tls.load_internal(tls.as_ref())?;
         Ok(Config {
             process: self.process,
             kafka: self.kafka,
@@ -316,9 +328,17 @@ impl Settings {
             replay: self.replay,
             places: self.places,
             rates: self.rates,
+            sse: self.sse,
             long_poll: self.long_poll,
             acknowledgement: self.acknowledgement,
-            tls: self.tls.load()?,
+            internal_guard: InternalGuard::new(
+                &self.internal_guard,
+                internal_tls
+                    .as_ref()
+                    .is_some_and(Tls::asks_for_certificates),
+            ),
+            internal_tls,
+            tls,
             cors: self.cors,
             proxies: self.proxies,
             extractors: Arc::new(extractors),

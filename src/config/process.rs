@@ -50,7 +50,7 @@ pub struct ProcessConfig {
         help_heading = "Listeners"
     )]
     pub api_https_port: u16,
-    /// Address of the internal port; it asks nobody who they are
+    /// Address of the internal port; on another than loopback, set API_TOKEN or API_CLIENT_CA_FILE
     #[arg(
         long,
         value_name = "ADDRESS",

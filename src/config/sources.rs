@@ -13,7 +13,8 @@ use clap::{Arg, Command};
 use super::ConfigError;
 
 /// Settings whose values are never printed, and whose variables have a variant `NAME_FILE`.
-pub(super) const SECRETS: [&str; 6] = [
+pub(super) const SECRETS: [&str; 7] = [
+    "api_token",
     "https_keyfile_pass",
     "jwt_secret_key",
     "node_cookie",

@@ -1,7 +1,6 @@
 //! The certificate of the TLS ports, and its key: read from files, and read again when they change.
 
 use std::fs::Metadata;
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,90 +13,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::tls_error::TlsError;
 use crate::settings::Secret;
-
-/// Why there is no TLS.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// TLS needs a certificate and its key.
-    #[error("{set} is set, but {missing} is not; TLS needs both")]
-    OnlyOne {
-        /// The setting that is there.
-        set: &'static str,
-        /// The other one.
-        missing: &'static str,
-    },
-    /// A file cannot be read.
-    #[error("{setting}: cannot read {path}: {source}", path = path.display())]
-    Unreadable {
-        /// Which setting names the file.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// A file has nothing of use.
-    #[error("{setting}: {path} has no {expected} in PEM", path = path.display())]
-    Empty {
-        /// Which setting names the file.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What it should have.
-        expected: &'static str,
-    },
-    /// A file is broken.
-    #[error("{setting}: {path} is not PEM: {source}", path = path.display())]
-    NotPem {
-        /// Which setting names the file.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the parser says.
-        source: pem::Error,
-    },
-    /// The key is encrypted in the way of old.
-    #[error(
-        "HTTPS_KEYFILE: {path} is encrypted in the traditional format; convert it: openssl pkcs8 -topk8 -in {path} -out key.pem",
-        path = path.display()
-    )]
-    OldEncryption {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The key is encrypted, and there is no passphrase.
-    #[error("HTTPS_KEYFILE: {path} is encrypted; set HTTPS_KEYFILE_PASS", path = path.display())]
-    Encrypted {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The key cannot be decrypted.
-    #[error("HTTPS_KEYFILE_PASS: cannot decrypt {path}: {source}", path = path.display())]
-    NotDecrypted {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong; the passphrase, most often.
-        source: pkcs8::Error,
-    },
-    /// The certificate and the key are of no use together.
-    #[error(
-        "HTTPS_CERTFILE {certificates} with HTTPS_KEYFILE {key}: {source}",
-        certificates = certificates.display(),
-        key = key.display()
-    )]
-    Refused {
-        /// The file of the certificate.
-        certificates: PathBuf,
-        /// The file of the key.
-        key: PathBuf,
-        /// Why, such as a key of another certificate.
-        source: rustls::Error,
-    },
-    /// The cryptography library does not work.
-    #[error("TLS cannot be set up")]
-    Setup(#[from] rustls::Error),
-}
 
 /// A certificate that follows its files.
 #[derive(Debug)]
@@ -167,7 +84,7 @@ const CERTFILE: &str = "HTTPS_CERTFILE";
 const KEYFILE: &str = "HTTPS_KEYFILE";
 
 fn read(certificates: &Path, key: &Path, passphrase: &Secret) -> Result<CertifiedKey, TlsError> {
-    let chain = read_chain(certificates)?;
+    let chain = read_certificates(CERTFILE, certificates)?;
     let private_key = read_key(key, passphrase)?;
     CertifiedKey::from_der(chain, private_key, &aws_lc_rs::default_provider()).map_err(|source| {
         TlsError::Refused {
@@ -178,17 +95,21 @@ fn read(certificates: &Path, key: &Path, passphrase: &Secret) -> Result<Certifie
     })
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = read_file(CERTFILE, path)?;
+/// Reads the certificates of a file; there is one at least.
+pub(super) fn read_certificates(
+    setting: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = read_file(setting, path)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let chain = chain.map_err(|source| TlsError::NotPem {
-        setting: CERTFILE,
+        setting,
         path: path.to_owned(),
         source,
     })?;
     if chain.is_empty() {
         return Err(TlsError::Empty {
-            setting: CERTFILE,
+            setting,
             path: path.to_owned(),
             expected: "certificate",
         });

@@ -175,6 +175,13 @@ impl HttpError {
         self.0.code
     }
 
+    /// Returns when the client may try again, in whole seconds, where the answer says it.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.0.headers.get(RETRY_AFTER)?.to_str().ok()?;
+        seconds.parse().ok().map(Duration::from_secs)
+    }
+
     /// Returns the sentence for people.
     #[must_use]
     pub fn public(&self) -> &str {

@@ -30,6 +30,7 @@
 //! RFC 9110, RFC 9112 (message framing: section 6; connections: section 9), RFC 9113 (HTTP/2), RFC 8441
 //! (WebSocket over HTTP/2), RFC 9457 (problem details), RFC 7239 (`Forwarded`), WHATWG Fetch (CORS protocol).
 
+mod authorities;
 mod certificate;
 mod connection;
 mod cookie;
@@ -51,12 +52,12 @@ mod router;
 mod sent;
 mod socket;
 mod tls;
+mod tls_error;
 mod wire;
 
 #[cfg(test)]
 mod wire_tests;
 
-pub use certificate::TlsError;
 pub use cookie::cookie;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use error::HttpError;
@@ -67,3 +68,4 @@ pub use reply::{Body, Duplex, Handler, Later, Link, Reply, StreamBody, TakeOver,
 pub use request::{Query, Request};
 pub use router::{Params, Routed, Router};
 pub use tls::{Tls, TlsConfig};
+pub use tls_error::TlsError;

@@ -1,22 +1,25 @@
 //! TLS: its settings, and the handshake.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
+use rustls::server::NoServerSessionStorage;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::certificate::{Certificate, TlsError};
+use super::authorities::{self, CA_FILE};
+use super::certificate::Certificate;
 use super::connection::{self, Shared};
 use super::http2;
 use super::peer::Peer;
 use super::reply::Handler;
+use super::tls_error::TlsError;
 use crate::settings::Secret;
 use crate::telemetry::Tasks;
 
@@ -33,6 +36,9 @@ pub struct TlsConfig {
     /// Passphrase of the private key, where it is encrypted (PKCS #8)
     #[arg(long, value_name = "PASSPHRASE", default_value = "")]
     pub https_keyfile_pass: Secret,
+    /// Certificate authorities in PEM: the internal port then asks for a client certificate of one of them, but for health; needs HTTPS_CERTFILE
+    #[arg(long, value_name = "FILE")]
+    pub api_client_ca_file: Option<PathBuf>,
 }
 
 /// How often the files are looked at; see [`Tls::watch`].
@@ -48,6 +54,12 @@ impl TlsConfig {
     /// PEM, the passphrase is wrong, or the key is that of another certificate.
     pub fn load(&self) -> Result<Option<Tls>, TlsError> {
         let (certificates, key) = match (&self.https_certfile, &self.https_keyfile) {
+            (None, None) if self.api_client_ca_file.is_some() => {
+                return Err(TlsError::OnlyOne {
+                    set: CA_FILE,
+                    missing: "HTTPS_CERTFILE",
+                });
+            }
             (None, None) => return Ok(None),
             (Some(_), None) => {
                 return Err(TlsError::OnlyOne {
@@ -66,6 +78,18 @@ impl TlsConfig {
         let certificate = Certificate::load(certificates, key, self.https_keyfile_pass.clone())?;
         Tls::new(Arc::new(certificate)).map(Some)
     }
+
+    /// Returns how the internal port speaks TLS, with the certificate of `public`: it asks clients for theirs where
+    /// there is an `API_CLIENT_CA_FILE`.
+    ///
+    /// # Errors
+    /// [`TlsError`] that names the setting and the file: unreadable, not PEM, or no certificate authority.
+    pub fn load_internal(&self, public: Option<&Tls>) -> Result<Option<Tls>, TlsError> {
+        match (public, &self.api_client_ca_file) {
+            (Some(tls), Some(path)) => tls.verifying_clients(path).map(Some),
+            (tls, _) => Ok(tls.cloned()),
+        }
+    }
 }
 
 /// How TLS is spoken. Cheap to clone.
@@ -73,6 +97,7 @@ impl TlsConfig {
 pub struct Tls {
     acceptor: TlsAcceptor,
     certificate: Arc<Certificate>,
+    asks_for_certificates: bool,
 }
 
 impl std::fmt::Debug for Tls {
@@ -91,13 +116,48 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&certificate) as _);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // Without state here: whoever comes back, be it all at once, saves us the signature.
         config.ticketer = aws_lc_rs::Ticketer::new()?;
-        Ok(Self {
+        Ok(Self::speaking(config, certificate, false))
+    }
+
+    /// Shows the same certificate, and asks clients for theirs, which one of the authorities in the file at `path`
+    /// has to have signed. Who shows none may connect; see [`Request::has_client_certificate`].
+    ///
+    /// [`Request::has_client_certificate`]: super::Request::has_client_certificate
+    ///
+    /// # Errors
+    /// [`TlsError`] that names the file: unreadable, not PEM, or no certificate authority.
+    pub fn verifying_clients(&self, path: &Path) -> Result<Self, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = authorities::verifier(path, Arc::clone(&provider))?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::clone(&self.certificate) as _);
+        // A session that is resumed is not verified again, and its certificate may be over.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Self::speaking(config, Arc::clone(&self.certificate), true))
+    }
+
+    fn speaking(
+        mut config: ServerConfig,
+        certificate: Arc<Certificate>,
+        asks_for_certificates: bool,
+    ) -> Self {
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             certificate,
-        })
+            asks_for_certificates,
+        }
+    }
+
+    /// Returns whether clients are asked for a certificate.
+    #[must_use]
+    pub const fn asks_for_certificates(&self) -> bool {
+        self.asks_for_certificates
     }
 
     /// Looks at the files every two seconds, and shows the new certificate to new connections when

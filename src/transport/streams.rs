@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::beginning::{Beginning, INVALID_CURSOR, beginning};
 use super::hand_over::HandOver;
 use super::handshake::answer_handshake;
-use super::{FORMATS, LONG_POLL, SSE, WS, WS_WITH_CURSORS, sse};
+use super::{FORMATS, LONG_POLL, SSE, SseLimitAnswer, WS, WS_WITH_CURSORS, sse};
 use crate::access::{Access, Place, Places, as_request};
 use crate::dispatch::{
     Attach, CloseReason, ConnectionId, ControlEvent, Dispatcher, Format, Gone, Held, Outlet, Start,
@@ -35,6 +35,8 @@ pub struct Streams {
     pub cors: Cors,
     /// How many connections there may be.
     pub places: Places,
+    /// How server-sent events are refused that are over a limit.
+    pub sse_limit_answer: SseLimitAnswer,
     /// Has the key of connection tokens, once it is known.
     pub token_key: Arc<OnceLock<TokenKey>>,
     /// Knows where clients begin that ask for a start position.
