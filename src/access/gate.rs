@@ -75,7 +75,7 @@ enum Check {
     Nobody,
     Token,
     Rules(Arc<Rules>),
-    Url(UrlCheck),
+    Url(Box<UrlCheck>),
 }
 
 /// What a check of subscriptions looks at.
@@ -102,7 +102,8 @@ impl Access {
             CheckKind::Rules => Check::Rules(rules.clone().unwrap_or_default()),
             CheckKind::Url(uri) => {
                 let (uri, fetch) = (uri.clone(), parts.fetch.clone());
-                Check::Url(UrlCheck::new(uri, fetch, config.check_timeout, cache_ttl))
+                let check = UrlCheck::new(uri, fetch, config.check_timeout, cache_ttl);
+                Check::Url(Box::new(check))
             }
         };
         Self(Arc::new(Inner {

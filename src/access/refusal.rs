@@ -36,7 +36,7 @@ pub(super) fn denied(code: &'static str, public: impl Into<String>) -> HttpError
 
 /// 401 for a token that cannot be verified; 503 while there are no keys.
 pub(super) fn of_token(error: &TokenError) -> HttpError {
-    if matches!(error, TokenError::KeysUnavailable) {
+    if error.is_temporary() {
         return HttpError::unavailable(
             "keys_unavailable",
             "The keys of tokens cannot be had at the moment.",

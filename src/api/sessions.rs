@@ -52,13 +52,13 @@ impl SessionAdmin {
         let asked: Value = serde_json::from_slice(&body).map_err(|_| {
             bad("Expected a JSON object with \"sessionId\" and \"validityInSeconds\"")
         })?;
-        let session = match &asked["sessionId"] {
+        let session = match asked.get("sessionId").unwrap_or(&Value::Null) {
             Value::Null => return Err(bad("Missing value for \"sessionId\"")),
             Value::String(session) if !session.is_empty() => session,
             other => return Err(bad(&format!("Expected non-empty string, got {other}"))),
         };
         check_name(session)?;
-        let validity = validity(&asked["validityInSeconds"])?;
+        let validity = validity(asked.get("validityInSeconds").unwrap_or(&Value::Null))?;
         let added = self.blacklist.add(session, validity).await;
         added.map_err(unavailable)?;
         let mut response = object(StatusCode::CREATED, &json!({}));

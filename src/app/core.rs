@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::AppError;
 use super::background::{self, Texts};
-use super::door::Door;
+use super::door::{Door, Ground};
 use super::serving::Services;
 use crate::access::Places;
 use crate::api::{SessionAdmin, Submissions};
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::dispatch::{Dispatcher, Incarnation, Surroundings};
 use crate::kafka::Producer;
 use crate::replay::{History, HistoryParts, RecordDecoder, ReplayLog};
-use crate::session::{Blacklist, Directory, LIST_COMMAND, PresenceEvents, Registry};
+use crate::session::{Blacklist, Directory, LIST_COMMAND};
 use crate::shared::{CommandHandler, CommandLog, StateLog};
 use crate::source::{Ingest, IngestParts, KafkaSource};
 use crate::telemetry::{Metrics, Readiness, Tasks};
@@ -44,12 +44,7 @@ impl Core {
         let topics: Arc<[String]> = config.source.topics().into();
         let metrics = Metrics::new();
         let tasks = Tasks::new();
-        let names = topics.iter().map(String::as_str);
-        let log = Arc::new(ReplayLog::new(names, config.replay.replay_ring_bytes));
-        let decoder = RecordDecoder {
-            extractors: Arc::clone(&config.extractors),
-            max_event_bytes: config.source.max_event_bytes,
-        };
+        let (log, decoder) = empty_log(config, &topics);
         let parts = HistoryParts {
             topics: Arc::clone(&topics),
             decoder: decoder.clone(),
@@ -67,28 +62,14 @@ impl Core {
         };
         let (dispatcher, texts) = Dispatcher::start(&config.dispatch, &surroundings)?;
         let readiness = Readiness::new();
-        let state = Arc::new(StateLog::start(
-            &config.kafka,
-            producer.clone(),
-            readiness.clone(),
-        )?);
-        let token_key = Arc::default();
-        let blacklist = Blacklist::new(Arc::clone(&state), dispatcher.incarnation());
-        let door = Door {
-            blacklist: &blacklist,
-            state: &state,
-            token_key: &token_key,
-            own: dispatcher.incarnation(),
+        let ground = Ground {
+            producer,
+            dispatcher: &dispatcher,
+            readiness: &readiness,
+            metrics: &metrics,
+            tasks: &tasks,
         };
-        let access = door.open(config, &tasks, &metrics)?;
-        let events = PresenceEvents::start(
-            config.session.presence_topic.clone(),
-            config.kafka.instance(),
-            producer.clone(),
-            &tasks,
-        );
-        let leeway = config.identity.jwt_leeway;
-        let registry = Registry::new(&config.session, leeway, dispatcher.clone(), events);
+        let door = Door::open(config, &ground)?;
         let streams = Streams {
             dispatcher: dispatcher.clone(),
             extractors: Arc::clone(&config.extractors),
@@ -96,12 +77,12 @@ impl Core {
             cors: config.cors.cors.clone(),
             places: Places::new(&config.places, metrics.clone(), Instant::now()),
             sse_limit_answer: config.sse.sse_limit_answer,
-            token_key,
+            token_key: door.token_key,
             history,
             metrics: metrics.clone(),
             tasks: tasks.clone(),
-            access,
-            registry,
+            access: door.access,
+            registry: door.registry,
         };
         let core = Self {
             topics,
@@ -111,8 +92,8 @@ impl Core {
             decoder,
             log,
             dispatcher,
-            state,
-            blacklist,
+            state: door.state,
+            blacklist: door.blacklist,
             streams,
         };
         Ok((core, texts))
@@ -225,6 +206,17 @@ impl Core {
             tasks: self.tasks,
         }
     }
+}
+
+/// Returns the log of the newest events, empty, and what decodes records for it.
+fn empty_log(config: &Config, topics: &[String]) -> (Arc<ReplayLog>, RecordDecoder) {
+    let names = topics.iter().map(String::as_str);
+    let log = ReplayLog::new(names, config.replay.replay_ring_bytes);
+    let decoder = RecordDecoder {
+        extractors: Arc::clone(&config.extractors),
+        max_event_bytes: config.source.max_event_bytes,
+    };
+    (Arc::new(log), decoder)
 }
 
 /// Does what another instance asks for, and returns the answer.

@@ -292,12 +292,7 @@ impl Settings {
         };
         let extractors = match &self.process.extractors {
             None => Extractors::none(),
-            Some(text) if text.trim_start().starts_with('{') => Extractors::parse(text)
-                .map_err(|error| bad("extractors", text, error.to_string()))?,
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| error.to_string())
-                .and_then(|text| Extractors::parse(&text).map_err(|error| error.to_string()))
-                .map_err(|error| bad("extractors", path, error))?,
+            Some(text) => read_extractors(text).map_err(|error| bad("extractors", text, error))?,
         };
         self.kafka.check()?;
         self.identity.check()?;
@@ -313,6 +308,10 @@ impl Settings {
         }
         let tls = self.tls.load()?;
         let internal_tls = self.tls.load_internal(tls.as_ref())?;
+        let has_ca = internal_tls
+            .as_ref()
+            .is_some_and(Tls::asks_for_certificates);
+        let internal_guard = InternalGuard::new(&self.internal_guard, has_ca);
         Ok(Config {
             process: self.process,
             kafka: self.kafka,
@@ -331,12 +330,7 @@ impl Settings {
             sse: self.sse,
             long_poll: self.long_poll,
             acknowledgement: self.acknowledgement,
-            internal_guard: InternalGuard::new(
-                &self.internal_guard,
-                internal_tls
-                    .as_ref()
-                    .is_some_and(Tls::asks_for_certificates),
-            ),
+            internal_guard,
             internal_tls,
             tls,
             cors: self.cors,
@@ -348,6 +342,16 @@ impl Settings {
             session: self.session,
         })
     }
+}
+
+/// Reads extractors: JSON, or the path of a file with it.
+fn read_extractors(text: &str) -> Result<Extractors, String> {
+    let parse = |json: &str| Extractors::parse(json).map_err(|error| error.to_string());
+    if text.trim_start().starts_with('{') {
+        return parse(text);
+    }
+    let json = std::fs::read_to_string(text).map_err(|error| error.to_string())?;
+    parse(&json)
 }
 
 /// Says of a bad value where it stands, instead of naming a flag that nobody gave.

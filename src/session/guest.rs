@@ -14,7 +14,7 @@ pub struct Guest {
     pub sessions: Box<[Arc<str>]>,
     /// The user, if a token names one.
     pub user: Option<Arc<str>>,
-    /// When the first of its tokens expires, in Unix milliseconds.
+    /// When the first of its tokens expires, leeway included, in Unix milliseconds.
     pub expires_ms: i64,
     /// What its claims force on its subscriptions.
     pub forced: Forced,
@@ -67,7 +67,11 @@ impl Guest {
             sessions: sessions.iter().map(text).collect::<Result<_, _>>()?,
             user: optional("user")?,
             expires_ms: json["expires_ms"].as_i64().ok_or(UnreadableGuest)?,
-            forced: forced.map_err(|_| UnreadableGuest)?,
+            // Nobody with a token is open; a record that says so was not written by us.
+            forced: forced
+                .ok()
+                .filter(|forced| !forced.is_open())
+                .ok_or(UnreadableGuest)?,
             credentials: None,
         })
     }

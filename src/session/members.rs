@@ -98,7 +98,7 @@ impl Members {
     /// Takes somebody in; whoever polls again keeps the number. Returns it, and whether it is new.
     pub(super) fn enter(
         &mut self,
-        guest: Arc<Guest>,
+        guest: &Arc<Guest>,
         (transport, poll): (Transport, Option<PollSession>),
         times: &Times,
         now_ms: i64,
@@ -114,7 +114,7 @@ impl Members {
         let number = self.next;
         self.next += 1;
         let entry = Entry {
-            guest: Arc::clone(&guest),
+            guest: Arc::clone(guest),
             transport,
             since_ms: now_ms,
             connection: None,
@@ -129,7 +129,7 @@ impl Members {
         }
         self.entries.insert(number, entry);
         self.count(transport, true);
-        self.index(number, &guest);
+        self.index(number, guest);
         self.schedule(number, times, now_ms);
         (number, true)
     }
@@ -164,14 +164,20 @@ impl Members {
     }
 
     /// Gives a member a new guest: a later token of the same client.
-    pub(super) fn rename(&mut self, number: Number, guest: Arc<Guest>, times: &Times, now_ms: i64) {
+    pub(super) fn rename(
+        &mut self,
+        number: Number,
+        guest: &Arc<Guest>,
+        times: &Times,
+        now_ms: i64,
+    ) {
         let Some(entry) = self.entries.get_mut(&number) else {
             return;
         };
         entry.is_notified = false;
-        let before = std::mem::replace(&mut entry.guest, Arc::clone(&guest));
+        let before = std::mem::replace(&mut entry.guest, Arc::clone(guest));
         self.unindex(number, &before);
-        self.index(number, &guest);
+        self.index(number, guest);
         self.schedule(number, times, now_ms);
     }
 

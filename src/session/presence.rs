@@ -1,17 +1,23 @@
-//! Events that say who comes and goes, for those who asked for them.
+//! Events that say who comes and goes, for operators who asked for them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::config::SessionConfig;
 use super::guest::Guest;
-use crate::kafka::{OutgoingRecord, Producer};
+use crate::kafka::{KafkaConfig, OutgoingRecord, Producer, TopicSpec, ensure_topics};
 use crate::telemetry::{Limited, Tasks, Transport, now_ms};
 
 /// How many events may wait for Kafka; one too many is dropped, and the log says so.
 const QUEUE_LIMIT: usize = 10_000;
+/// How many events are written at a time.
+const IN_FLIGHT: usize = 256;
+/// How long to wait before the topic is created again.
+const RETRY: Duration = Duration::from_secs(1);
 /// How often the log says that Kafka does not take the events.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -37,23 +43,29 @@ struct Told {
 }
 
 impl PresenceEvents {
-    /// Writes `rig.presence.join` and `rig.presence.leave` to a topic, with the session as key, until
-    /// the process stops; without a topic nobody is told. `instance` is the name of this one.
+    /// Writes `rig.presence.join` and `rig.presence.leave` to the topic of the settings, with the session as
+    /// key, until the process stops; without a topic nobody is told.
     #[must_use]
     pub fn start(
-        topic: Option<String>,
-        instance: String,
-        producer: Producer,
+        config: &SessionConfig,
+        kafka: &KafkaConfig,
+        producer: &Producer,
         tasks: &Tasks,
     ) -> Self {
-        let Some(topic) = topic else {
+        let Some(topic) = config.presence_topic.clone() else {
             return Self(None);
         };
         let (sender, queue) = mpsc::channel(QUEUE_LIMIT);
-        tasks.spawn(
-            "presence",
-            write(topic, instance, producer, queue, tasks.clone()),
-        );
+        let writer = Writer {
+            topic,
+            kafka: kafka.clone(),
+            producer: producer.clone(),
+            complaints: Limited::new(COMPLAINT_INTERVAL),
+        };
+        let stopping = tasks.stopping();
+        tasks.spawn("presence", async move {
+            stopping.run_until_cancelled(writer.run(queue)).await;
+        });
         Self(Some(sender))
     }
 
@@ -72,29 +84,59 @@ impl PresenceEvents {
     }
 }
 
-async fn write(
+/// Writes the events to Kafka.
+struct Writer {
     topic: String,
-    instance: String,
+    kafka: KafkaConfig,
     producer: Producer,
-    mut queue: mpsc::Receiver<Told>,
-    tasks: Tasks,
-) {
-    let stopping = tasks.stopping();
-    let complaints = Limited::new(COMPLAINT_INTERVAL);
-    while let Some(Some(told)) = stopping.run_until_cancelled(queue.recv()).await {
+    complaints: Limited,
+}
+
+impl Writer {
+    /// Writes what comes, in order, some at a time.
+    async fn run(self, mut queue: mpsc::Receiver<Told>) {
+        self.create_topic().await;
+        let instance = self.kafka.instance();
+        let (writer, instance) = (&self, &*instance);
+        stream::poll_fn(|cx| queue.poll_recv(cx))
+            .map(|told| writer.write(told, instance))
+            .buffered(IN_FLIGHT)
+            .for_each(std::future::ready)
+            .await;
+    }
+
+    /// Creates the topic where it is missing; Kafka may be away for a while.
+    async fn create_topic(&self) {
+        let spec = [TopicSpec {
+            name: self.topic.clone(),
+            partitions: 1,
+            config: Vec::new(),
+        }];
+        while let Err(error) = ensure_topics(&self.kafka, &spec).await {
+            self.complain(&error);
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn write(&self, told: Told, instance: &str) {
         for session in &told.guest.sessions {
-            let event = told.to_json(session, &instance);
+            let event = told.to_json(session, instance);
             let record = OutgoingRecord {
-                topic: &topic,
+                topic: &self.topic,
                 key: Some(session.as_bytes()),
                 headers: &[("content-type", b"application/cloudevents+json")],
                 payload: Some(event.as_bytes()),
             };
-            if let Err(error) = producer.produce(record).await
-                && let Some(suppressed) = complaints.admit("presence", Instant::now())
-            {
-                tracing::warn!(%error, suppressed, topic, "presence events cannot be written");
+            if let Err(error) = self.producer.produce(record).await {
+                self.complain(&error);
             }
+        }
+    }
+
+    fn complain(&self, error: &dyn std::error::Error) {
+        if let Some(suppressed) = self.complaints.admit("presence", Instant::now()) {
+            let topic = &self.topic;
+            tracing::warn!(%error, suppressed, topic, "presence events cannot be written");
         }
     }
 }

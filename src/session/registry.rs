@@ -71,20 +71,15 @@ impl Drop for Member {
 }
 
 impl Registry {
-    /// Starts with nobody; members end `leeway` and the grace of the settings after their tokens.
+    /// Starts with nobody.
     #[must_use]
-    pub fn new(
-        config: &SessionConfig,
-        leeway: Duration,
-        dispatcher: Dispatcher,
-        events: PresenceEvents,
-    ) -> Self {
+    pub fn new(config: &SessionConfig, dispatcher: Dispatcher, events: PresenceEvents) -> Self {
         let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let inner = Inner {
             members: Mutex::default(),
             times: Times {
                 notice_ms: ms(config.session_expiry_notice),
-                grace_ms: ms(config.session_expiry_grace.saturating_add(leeway)),
+                grace_ms: ms(config.session_expiry_grace),
                 jitter_ms: ms(config.session_expiry_jitter).min(3_600_000),
             },
             earlier: Notify::new(),
@@ -102,28 +97,28 @@ impl Registry {
     /// Enter first and look at the blacklist then: so a session that is ended meanwhile is seen by one
     /// of the two.
     #[must_use]
-    pub fn enter(&self, guest: Arc<Guest>, transport: Transport) -> Member {
+    pub fn enter(&self, guest: &Arc<Guest>, transport: Transport) -> Member {
         self.take_in(guest, (transport, None))
     }
 
     /// As [`enter`](Self::enter) for a poll of this session, which stays here a while after its answer.
     #[must_use]
-    pub fn enter_poll(&self, guest: Arc<Guest>, session: [u8; 16]) -> Member {
+    pub fn enter_poll(&self, guest: &Arc<Guest>, session: [u8; 16]) -> Member {
         self.take_in(guest, (Transport::LongPolling, Some(session)))
     }
 
-    fn take_in(&self, guest: Arc<Guest>, place: (Transport, Option<PollSession>)) -> Member {
+    fn take_in(&self, guest: &Arc<Guest>, place: (Transport, Option<PollSession>)) -> Member {
         let inner = &self.inner;
         let mut members = inner.members.lock();
         let before_ms = members.next_due_ms();
-        let (number, is_new) = members.enter(Arc::clone(&guest), place, &inner.times, now_ms());
+        let (number, is_new) = members.enter(guest, place, &inner.times, now_ms());
         let is_earlier = members.next_due_ms() != before_ms;
         drop(members);
         if is_earlier {
             inner.earlier.notify_one();
         }
         if is_new {
-            inner.events.tell(Presence::Join, &guest, place.0);
+            inner.events.tell(Presence::Join, guest, place.0);
         }
         Member {
             number,
@@ -148,7 +143,7 @@ impl Registry {
 
     /// Lets a connection go on with a later token, and tells it so. Returns whether it belongs to
     /// somebody; otherwise nothing happens.
-    pub async fn renew(&self, connection: ConnectionId, guest: Arc<Guest>) -> bool {
+    pub async fn renew(&self, connection: ConnectionId, guest: &Arc<Guest>) -> bool {
         let expires_ms = guest.expires_ms;
         {
             let mut members = self.inner.members.lock();

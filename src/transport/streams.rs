@@ -234,7 +234,7 @@ impl Streams {
         };
         let transport = FORMATS.get(usize::from(attach.format.0));
         let transport = transport.map_or(Transport::Sse, |wire| wire.transport());
-        let member = guest.map(|guest| (self.registry.enter(Arc::clone(&guest), transport), guest));
+        let member = guest.map(|guest| (self.registry.enter(&guest, transport), guest));
         let held = place.is_counted().then(|| Box::new(place) as Box<dyn Held>);
         let attach = Attach {
             start,

@@ -37,7 +37,7 @@ use crate::dispatch::{
 use crate::http::{Body, HttpError, Reply, Request, cookie};
 use crate::session::{Guest, UnreadableGuest};
 use crate::shared::StateLog;
-use crate::subscription::Subscriptions;
+use crate::subscription::{SubscriptionLimits, Subscriptions};
 use crate::telemetry::{Transport, now_ms};
 
 /// The limits of long polling.
@@ -278,8 +278,11 @@ impl LongPolling {
         }
         let wanted = session.subscriptions.to_string();
         let streams = &self.streams;
-        let wanted = Subscriptions::parse(wanted.as_bytes(), &streams.extractors, &streams.limits)
+        let unlimited = &SubscriptionLimits::UNLIMITED;
+        let wanted = Subscriptions::parse(wanted.as_bytes(), &streams.extractors, unlimited)
             .map_err(|error| super::streams::bad_subscriptions(&error))?;
+        // Once more: the settings may force more today than when the session began.
+        let wanted = streams.access.narrow(guest.as_deref(), &wanted)?;
         let of_guest = guest.as_deref().map_or(&[][..], |guest| &guest.sessions);
         let place = streams
             .places
@@ -355,7 +358,7 @@ impl WaitingPoll {
         };
         let streams = &self.polling.streams;
         let member = self.guest.as_ref().map(|guest| {
-            let member = streams.registry.enter_poll(Arc::clone(guest), self.id);
+            let member = streams.registry.enter_poll(guest, self.id);
             (member, Arc::clone(guest))
         });
         // In a box, so that it takes no memory while the poll waits.
