@@ -27,7 +27,10 @@ mod delivers_matching_events;
 mod embedded_broker_keeps_events;
 mod ends_sessions;
 mod finds_topics;
+mod guards_the_internal_port;
+mod keeps_browsers_safe;
 mod layers;
+mod limits_clients;
 mod produces_over_http;
 mod recovers_from_outages;
 mod refuses_bad_input;
@@ -200,6 +203,23 @@ fn main() {
             checker::trials::names_events_repeated_by_a_resume_before_one,
             checker::trials::names_foreign_events_of_a_wrong_filter,
             checker::trials::names_events_that_are_swapped,
+            limits_clients::who_are_known_by_the_address_that_a_trusted_proxy_names,
+            limits_clients::by_how_many_are_open,
+            limits_clients::who_wait_for_a_poll,
+            limits_clients::by_their_session,
+            limits_clients::but_lets_browsers_try_again_where_that_is_asked_for,
+            limits_clients::in_the_bytes_of_a_request,
+            limits_clients::in_the_events_that_a_session_submits,
+            guards_the_internal_port::with_a_token,
+            guards_the_internal_port::with_client_certificates,
+            guards_the_internal_port::with_either,
+            guards_the_internal_port::and_warns_where_anybody_may_come,
+            keeps_browsers_safe::who_reads_an_answer_of_any_kind,
+            keeps_browsers_safe::who_reads_a_stream,
+            keeps_browsers_safe::who_sends_what_a_form_could_not,
+            keeps_browsers_safe::who_opens_a_websocket,
+            keeps_browsers_safe::who_opens_a_websocket_over_http2,
+            keeps_browsers_safe::from_pages_at_the_internal_port,
             tells_the_operator::that_kafka_is_not_there_at_most_once_a_second,
         ]
     ));
@@ -241,6 +261,7 @@ fn main() {
         says_what_is_wrong::with_ports,
         says_what_is_wrong::but_never_a_secret,
         says_what_is_wrong::to_a_health_check,
+        guards_the_internal_port::unless_its_settings_are_of_no_use,
     ]);
     let mut arguments = Arguments::from_args();
     // They wait most of the time: for Kafka, for heartbeats, for nothing to come.

@@ -109,7 +109,8 @@ pub async fn raw_over(mut socket: impl AsyncRead + AsyncWrite + Unpin, bytes: &[
     parse(&answer)
 }
 
-fn parse(bytes: &[u8]) -> Answer {
+/// Reads an answer that is whole.
+pub fn parse(bytes: &[u8]) -> Answer {
     let (head, body) = split_head(bytes)
         .unwrap_or_else(|| panic!("no whole answer: {:?}", String::from_utf8_lossy(bytes)));
     let (status, headers) = parse_head(&head);

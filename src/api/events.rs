@@ -1,5 +1,6 @@
 //! Events that clients and backends submit over HTTP: they go to Kafka, and come back from there.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::access::{Access, Visitor};
+use crate::access::{Access, Rates, Submitter, Visitor};
 use crate::event::{BatchError, CloudEvent, Submission, SubmissionError, decode_http};
 use crate::http::{Body, HttpError, Request};
 use crate::kafka::{OutgoingRecord, ProduceError, Producer};
@@ -51,6 +52,7 @@ pub struct Submissions {
     config: SubmissionConfig,
     topic: String,
     producer: Producer,
+    rates: Arc<Rates>,
     metrics: Metrics,
 }
 
@@ -61,6 +63,7 @@ impl Submissions {
         config: SubmissionConfig,
         default_topic: &str,
         producer: Producer,
+        rates: Rates,
         metrics: Metrics,
     ) -> Self {
         let topic = config
@@ -71,6 +74,7 @@ impl Submissions {
             config,
             topic,
             producer,
+            rates: Arc::new(rates),
             metrics,
         }
     }
@@ -81,7 +85,7 @@ impl Submissions {
     ///
     /// # Errors
     /// 400, 413 or 415 for what cannot be taken, 401 and 403 for what `access` does not allow: then nothing
-    /// was written. 503 or 504 while Kafka does
+    /// was written, as with 429 over the limit of the client's session or, without one, address. 503 or 504 while Kafka does
     /// not acknowledge; for a batch, the answer says which events were written.
     ///
     /// # Cancel safety
@@ -99,6 +103,7 @@ impl Submissions {
         let submission = decode_http(&request.headers, body.clone());
         let submission = submission.map_err(|error| self.refused(&error))?;
         if let Some(access) = access {
+            self.limit(&visitor, request, submission.events())?;
             let asked = (&request.headers, &body);
             access
                 .check_submission(&visitor, submission.events(), asked)
@@ -112,6 +117,22 @@ impl Submissions {
             }
             Submission::Batch(events) => self.submit_batch(&events).await,
         }
+    }
+
+    /// Counts events for the first session of a client, or for its address.
+    fn limit(
+        &self,
+        visitor: &Visitor,
+        request: &Request,
+        events: &[CloudEvent],
+    ) -> Result<(), HttpError> {
+        let sessions = visitor.sessions();
+        let submitter = sessions.first().map_or_else(
+            || Submitter::Address(request.client_address()),
+            |session| Submitter::Session(session),
+        );
+        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        Ok(self.rates.take(submitter, count, Instant::now())?)
     }
 
     async fn submit_batch(&self, events: &[CloudEvent]) -> Result<Response<Body>, HttpError> {

@@ -9,7 +9,7 @@ use super::AppError;
 use super::background::{self, Texts};
 use super::door::{Door, Ground};
 use super::serving::Services;
-use crate::access::Places;
+use crate::access::{Places, Rates};
 use crate::api::{SessionAdmin, Submissions};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Incarnation, Surroundings};
@@ -179,6 +179,7 @@ impl Core {
             config.submission,
             default_topic,
             producer,
+            Rates::new(&config.rates, self.metrics.clone()),
             self.metrics.clone(),
         );
         let sessions = SessionAdmin::new(
