@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::identity::Claims;
 use crate::session::Guest;
+use crate::subscription::Forced;
 
 /// Who sends a request, as far as it shows; anonymous by default.
 #[derive(Clone, Default)]
@@ -84,19 +85,26 @@ impl Visitor {
         Some(value)
     }
 
-    /// Returns the guest that this visitor becomes with a connection; `None` for somebody unknown.
+    /// Returns the guest that this visitor becomes with a connection; `None` for somebody unknown of whom no
+    /// later check has to know anything.
     pub(super) fn guest(
         &self,
-        forced: crate::subscription::Forced,
+        forced: Forced,
         credentials: Option<Box<str>>,
     ) -> Option<Arc<Guest>> {
-        let expires_ms = self.expires_ms()?;
+        let kept = credentials.filter(|_| !self.tokens.is_empty());
+        // Tokens that nobody here can verify say nothing, but a server that is asked may understand them.
+        let (expires_ms, forced) = match self.expires_ms() {
+            Some(expires_ms) => (expires_ms, forced),
+            None if kept.is_some() => (i64::MAX, Forced::open()),
+            None => return None,
+        };
         Some(Arc::new(Guest {
             sessions: self.sessions(),
             user: self.user(),
             expires_ms,
             forced,
-            credentials,
+            credentials: kept,
         }))
     }
 }

@@ -76,15 +76,23 @@ impl Guest {
         })
     }
 
+    /// Returns whether its tokens were verified; others are kept for a server that is asked, and say nothing
+    /// here.
+    #[must_use]
+    pub const fn is_verified(&self) -> bool {
+        !self.forced.is_open()
+    }
+
     /// Returns whether `other` is the same somebody: the same user, or, where no token names one, a
-    /// session of the same name.
+    /// session of the same name, or no session either.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         match (&self.user, &other.user) {
             (Some(user), Some(other)) => user == other,
             (None, None) => {
-                let mut sessions = self.sessions.iter();
-                sessions.any(|session| other.sessions.contains(session))
+                let is_shared = |session| other.sessions.contains(session);
+                let is_nameless = self.sessions.is_empty() && other.sessions.is_empty();
+                is_nameless || self.sessions.iter().any(is_shared)
             }
             _ => false,
         }

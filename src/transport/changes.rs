@@ -130,7 +130,8 @@ impl Changes {
         let query = request.query().map_err(refused)?;
         let visitor = access.identify(request, &query).await.map_err(refused)?;
         let wanted = access.check_subscriptions(&visitor, wanted, body).await;
-        Ok((wanted.map_err(refused)?, access.guest(&visitor)))
+        let renewal = access.guest(&visitor).filter(|guest| guest.is_verified());
+        Ok((wanted.map_err(refused)?, renewal))
     }
 
     /// Replaces what the connection of a token wants, as far as its owner's claims allow it, and its
@@ -237,7 +238,8 @@ impl Changes {
         })?;
         let access = &self.streams.access;
         let visitor = access.verify(vec![handed.token.into_owned()]).await?;
-        let Some(guest) = access.guest(&visitor) else {
+        let guest = access.guest(&visitor).filter(|guest| guest.is_verified());
+        let Some(guest) = guest else {
             return Err(HttpError::bad_request(
                 "tokens_not_used",
                 "Tokens are not verified here.",

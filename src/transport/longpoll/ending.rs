@@ -3,6 +3,7 @@
 use http::header::{HeaderValue, SET_COOKIE};
 use http::{HeaderMap, Response};
 
+use super::answers::list;
 use crate::dispatch::ControlEvent;
 use crate::http::Body;
 use crate::telemetry::now_ms;
@@ -28,7 +29,7 @@ impl Ended {
     /// stands. It takes the cookie back that names the session.
     pub(super) fn answer(self, mut events: Vec<Vec<u8>>, last: &str) -> Response<Body> {
         events.push(self.event().to_json(now_ms()));
-        let mut response = super::list(&events, last);
+        let mut response = list(&events, last);
         forget_session(response.headers_mut());
         response
     }

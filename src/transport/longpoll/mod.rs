@@ -8,9 +8,11 @@
 //! The record says which events a client wants, the cookie how far it is. So any instance can answer
 //! any poll, and between polls nobody holds anything.
 
+mod answers;
 mod cookies;
 mod ending;
 mod sessions;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,10 +24,13 @@ use http::{HeaderMap, Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use self::answers::{announcements, answer, json, with};
 use self::cookies::{FIRST_EVENT, Seen, set_cookies};
 use self::ending::Ended;
+pub(super) use self::sessions::foreign_token;
 pub use self::sessions::{STATE_KIND, gone};
 use self::sessions::{Session, Sessions};
+use self::waiting::{Waiting, WaitingPoll};
 use super::LONG_POLL;
 use super::session_id::{SessionId, session_id};
 use super::streams::{Streams, not_now};
@@ -92,9 +97,6 @@ pub struct LongPolling {
     /// Told when the subscriptions of a session change.
     waiting: Waiting,
 }
-
-/// The polls that wait, by session, each with the change of subscriptions that its client knows.
-type Waiting = Mutex<HashMap<SessionId, Vec<(ConnectionId, u64)>>>;
 
 impl LongPolling {
     /// Starts with no poll waiting.
@@ -234,14 +236,10 @@ impl LongPolling {
             .streams
             .cursor_at(beginning, &subscriptions, self.timeout);
         let start = start.await?;
-        let id = self
-            .sessions
-            .start(
-                &subscriptions,
-                start,
-                guest.map(|guest| guest.to_json(&self.streams.extractors)),
-            )
-            .await?;
+        // Of a poll that goes on no check is asked, so nobody needs tokens that were not verified.
+        let guest = guest.filter(|guest| guest.is_verified());
+        let guest = guest.map(|guest| guest.to_json(&self.streams.extractors));
+        let id = self.sessions.start(&subscriptions, start, guest).await?;
         let mut response = json(Bytes::from_static(b"\"ok\""), "application/json");
         set_cookies(
             response.headers_mut(),
@@ -298,160 +296,4 @@ impl LongPolling {
         };
         Ok(Reply::Later(Box::pin(waiting.response(wanted))))
     }
-}
-
-/// A poll that waits for events; this is all that is kept of its request.
-struct WaitingPoll {
-    polling: Arc<LongPolling>,
-    id: SessionId,
-    seen: Seen,
-    /// Given back when the poll is answered, or its client gone.
-    _place: Place,
-    guest: Option<Arc<Guest>>,
-    token: Box<str>,
-    /// What a map of headers gives; it is several times as large.
-    headers: Box<[(Option<HeaderName>, HeaderValue)]>,
-}
-
-impl WaitingPoll {
-    async fn response(self, wanted: Subscriptions) -> Response<Body> {
-        let response = match self.wait(wanted).await {
-            Ok(polled) => {
-                let (events, last) = self.after_wait(polled).await;
-                match self.polling.ended(self.guest.as_deref()) {
-                    None => answer(&events, &self.token, &last),
-                    Some(Ended::Killed) => Ok(Ended::Killed.answer(Vec::new(), &last)),
-                    Some(Ended::Expired) => Ok(Ended::Expired.answer(events, &last)),
-                }
-            }
-            Err(error) => Err(error),
-        };
-        with(
-            response.unwrap_or_else(HttpError::into_response),
-            self.headers,
-        )
-    }
-
-    /// Adds what has changed of the session while its poll waited.
-    async fn after_wait(&self, polled: Polled) -> (Vec<Vec<u8>>, String) {
-        let mut events = polled.events;
-        let mut revision = self.seen.revision;
-        if let Some(session) = self.polling.sessions.find(self.id).await
-            && session.revision > revision
-        {
-            revision = session.revision;
-            events.extend(announcements(&self.seen, &session, ""));
-        }
-        (events, format!("{}.{revision}", polled.cursor))
-    }
-
-    /// Waits at a shard for the first events after what the client has seen.
-    async fn wait(&self, subscriptions: Subscriptions) -> Result<Polled, HttpError> {
-        let dispatcher = &self.polling.streams.dispatcher;
-        let (answer, mut polled) = oneshot::channel();
-        let attach = Attach {
-            outlet: Outlet::Poll(answer),
-            format: LONG_POLL,
-            subscriptions,
-            start: Start::After(self.seen.cursor.clone()),
-            held: None,
-        };
-        let streams = &self.polling.streams;
-        let member = self.guest.as_ref().map(|guest| {
-            let member = streams.registry.enter_poll(guest, self.id);
-            (member, Arc::clone(guest))
-        });
-        // In a box, so that it takes no memory while the poll waits.
-        let attached = Box::pin(streams.seat(attach, member)).await;
-        let connection = attached.map_err(|_| not_now())?;
-        let _registered = Registered::new(self, connection);
-        let result = match tokio::time::timeout(self.polling.timeout, &mut polled).await {
-            Ok(result) => result,
-            Err(_) => {
-                dispatcher.end_poll(connection).await;
-                polled.await
-            }
-        };
-        result.map_err(|_| not_now())
-    }
-}
-
-/// Returns the answer with these events, and the cookies of a client that has seen them.
-fn answer(events: &[Vec<u8>], token: &str, last: &str) -> Result<Response<Body>, HttpError> {
-    let mut response = list(events, last);
-    set_cookies(response.headers_mut(), token, last)?;
-    Ok(response)
-}
-
-/// Returns the answer with these events, without cookies.
-fn list(events: &[Vec<u8>], last: &str) -> Response<Body> {
-    let mut body = format!("{{\"last_event_id\":\"{last}\",\"events\":[").into_bytes();
-    body.extend_from_slice(&events.join(&b','));
-    body.extend_from_slice(b"]}");
-    json(body.into(), "application/json; charset=utf-8")
-}
-
-/// Adds the headers that every answer to this client has.
-fn with(
-    mut response: Response<Body>,
-    headers: impl IntoIterator<Item = (Option<HeaderName>, HeaderValue)>,
-) -> Response<Body> {
-    response.headers_mut().extend(headers);
-    response
-}
-
-/// Returns the control events that tell a client what it does not know of its session.
-fn announcements(seen: &Seen, session: &Session, token: &str) -> Vec<Vec<u8>> {
-    let mut events = Vec::new();
-    if seen.revision == 0 {
-        events.push(ControlEvent::connection_created(token).to_json(now_ms()));
-    }
-    let subscriptions = session.subscriptions.to_string();
-    events.push(ControlEvent::subscriptions_set(&subscriptions).to_json(now_ms()));
-    events
-}
-
-/// A poll in the list of those that wait; leaves it when dropped.
-struct Registered<'a> {
-    poll: &'a WaitingPoll,
-    connection: ConnectionId,
-}
-
-impl<'a> Registered<'a> {
-    fn new(poll: &'a WaitingPoll, connection: ConnectionId) -> Self {
-        let mut waiting = poll.polling.waiting.lock();
-        let of_session = waiting.entry(poll.id).or_default();
-        of_session.push((connection, poll.seen.revision));
-        Self { poll, connection }
-    }
-}
-
-impl Drop for Registered<'_> {
-    fn drop(&mut self) {
-        let mut waiting = self.poll.polling.waiting.lock();
-        if let Some(of_session) = waiting.get_mut(&self.poll.id) {
-            of_session.retain(|(connection, _)| *connection != self.connection);
-            if of_session.is_empty() {
-                waiting.remove(&self.poll.id);
-            }
-        }
-    }
-}
-
-/// 403 for a token that is not that of the connection's owner.
-pub(super) fn foreign_token() -> HttpError {
-    HttpError::new(
-        StatusCode::FORBIDDEN,
-        "foreign_connection",
-        "The connection belongs to somebody else.",
-    )
-}
-
-fn json(body: Bytes, content_type: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::new(body));
-    *response.status_mut() = StatusCode::OK;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
 }

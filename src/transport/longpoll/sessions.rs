@@ -148,3 +148,12 @@ pub fn gone() -> HttpError {
         "Connection no longer exists.",
     )
 }
+
+/// 403 for a token that is not that of the connection's owner.
+pub(in crate::transport) fn foreign_token() -> HttpError {
+    HttpError::new(
+        StatusCode::FORBIDDEN,
+        "foreign_connection",
+        "The connection belongs to somebody else.",
+    )
+}
