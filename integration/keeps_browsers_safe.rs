@@ -226,5 +226,19 @@ pub async fn from_pages_at_the_internal_port(kafka: &Kafka) {
             .filter(|(name, _)| name.starts_with("access-control-"));
         assert_eq!(cors.count(), 0, "{host} {origin}");
     }
+    // With a GET to its own origin a page names none.
+    for (host, status) in [
+        ("localhost", 200),
+        ("127.0.0.1", 200),
+        ("evil.example", 403),
+    ] {
+        for path in ["/metrics", "/v3/sessions", "/health"] {
+            let request =
+                format!("GET {path} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n");
+            let answer = http::raw(gateway.internal(), request.as_bytes()).await;
+            let expected = if path == "/health" { 200 } else { status };
+            assert_eq!(answer.status, expected, "{host} {path}");
+        }
+    }
     gateway.stop().await;
 }

@@ -105,7 +105,7 @@ impl Http2 {
 pub fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> {
     let mut request = Request::builder()
         .method(method)
-        .uri(format!("https://test{target}"));
+        .uri(format!("https://localhost{target}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::header::HOST;
 use http::{Method, Response, StatusCode};
 
 use super::events::Submissions;
+use super::foreign::{refuse_foreign_names, refuse_foreign_pages};
 use super::health;
 use super::internal_guard::InternalGuard;
 use super::sessions::SessionAdmin;
@@ -138,6 +138,9 @@ impl InternalApi {
             Routed::MethodNotAllowed(allow) => return Err(HttpError::method_not_allowed(allow)),
         };
         refuse_foreign_pages(request)?;
+        if self.guard.is_open() && !InternalGuard::tells_anybody(request.path()) {
+            refuse_foreign_names(request)?;
+        }
         Ok(match endpoint {
             Endpoint::Page => {
                 health::with_type(StatusCode::OK, PAGE.into(), "text/html; charset=utf-8")
@@ -160,40 +163,6 @@ impl InternalApi {
             Endpoint::SessionsOfUser => self.sessions.of_user(request, &params).await?,
         })
     }
-}
-
-/// Refuses what a browser sends for the page of somebody else: this port has no users with browsers
-/// but for its own page. A page that had its name pointed here (DNS rebinding) names itself in `Host`
-/// and `Origin`.
-fn refuse_foreign_pages(request: &Request) -> Result<(), HttpError> {
-    let Some(origin) = request.headers.get(http::header::ORIGIN) else {
-        return Ok(());
-    };
-    let host = request
-        .headers
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    let is_own = origin.to_str().is_ok_and(|origin| {
-        origin == format!("http://{host}") || origin == format!("https://{host}")
-    });
-    if is_own && is_local_name(host) {
-        return Ok(());
-    }
-    Err(HttpError::new(
-        StatusCode::FORBIDDEN,
-        "foreign_origin",
-        "This port does not answer pages of other origins.",
-    ))
-}
-
-fn is_local_name(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name == "localhost"
-        || name
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok()
 }
 
 impl Handler for InternalApi {

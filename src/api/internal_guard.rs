@@ -79,13 +79,19 @@ impl InternalGuard {
         self.token.is_none() && !self.takes_certificates
     }
 
+    /// Returns whether what is at a path is told to everybody: how the instance is.
+    #[must_use]
+    pub fn tells_anybody(path: &str) -> bool {
+        OPEN.contains(&path)
+    }
+
     /// Checks a request before anything is said of what there is at its path.
     ///
     /// # Errors
     /// 401 with `WWW-Authenticate`, the same whatever is wrong.
     pub fn check(&self, request: &Request) -> Result<(), HttpError> {
         let is_allowed = self.is_open()
-            || OPEN.contains(&request.path())
+            || Self::tells_anybody(request.path())
             || (self.takes_certificates && request.has_client_certificate())
             || self.has_token(&request.headers);
         if is_allowed {

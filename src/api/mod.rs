@@ -4,6 +4,7 @@
 //! RIG's paths and answers; CloudEvents HTTP binding; RFC 9457 for errors.
 
 mod events;
+mod foreign;
 mod health;
 mod internal;
 mod internal_guard;
