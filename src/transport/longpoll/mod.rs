@@ -14,15 +14,12 @@ mod ending;
 mod sessions;
 mod waiting;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Response, StatusCode};
-use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use http::header::{CACHE_CONTROL, HeaderValue};
+use http::{HeaderMap, Response};
 
 use self::answers::{announcements, answer, json, with};
 use self::cookies::{FIRST_EVENT, Seen, set_cookies};
@@ -31,19 +28,16 @@ pub(super) use self::sessions::foreign_token;
 pub use self::sessions::{STATE_KIND, gone};
 use self::sessions::{Session, Sessions};
 use self::waiting::{Waiting, WaitingPoll};
-use super::LONG_POLL;
 use super::session_id::{SessionId, session_id};
-use super::streams::{Streams, not_now};
-use crate::access::Place;
+use super::streams::Streams;
 use crate::dispatch::{
-    Attach, CloseReason, ConnectionId, ControlEvent, Incoming, Input, Outgoing, Outlet, Polled,
-    Start, Token, TokenKey, Wire,
+    CloseReason, ConnectionId, Incoming, Input, Outgoing, Token, TokenKey, Wire,
 };
 use crate::http::{Body, HttpError, Reply, Request, cookie};
 use crate::session::{Guest, UnreadableGuest};
 use crate::shared::StateLog;
 use crate::subscription::{SubscriptionLimits, Subscriptions};
-use crate::telemetry::{Transport, now_ms};
+use crate::telemetry::Transport;
 
 /// The limits of long polling.
 #[derive(Debug, Clone, clap::Args)]
