@@ -269,6 +269,11 @@ impl Connection {
         latest.map(|latest| latest.position.begin_anew(topic, epoch))
     }
 
+    /// Lets go of what it holds, before its end is known to anybody.
+    pub(super) fn release(&mut self) {
+        self.held = None;
+    }
+
     /// Holds something more until it ends.
     pub(super) fn hold(&mut self, more: Box<dyn Held>) {
         self.held = match self.held.take() {

@@ -16,6 +16,8 @@ impl Shard {
             return;
         };
         let Some(answer) = answer.take() else { return };
+        // First, so that the next poll of the client does not meet this one.
+        connection.release();
         let format = connection.format;
         let events: Vec<Vec<u8>> = connection
             .outbox

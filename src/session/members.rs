@@ -1,10 +1,11 @@
 //! The connections of this instance that belong to somebody, as data.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map, hash_map};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::guest::Guest;
+use super::numbers::Numbers;
 use crate::dispatch::{CloseReason, ConnectionId};
 use crate::telemetry::Transport;
 
@@ -85,8 +86,8 @@ pub(super) struct Listed {
 pub(super) struct Members {
     next: Number,
     entries: HashMap<Number, Entry>,
-    by_session: BTreeMap<Arc<str>, BTreeSet<Number>>,
-    by_user: HashMap<Arc<str>, BTreeSet<Number>>,
+    by_session: BTreeMap<Arc<str>, Numbers>,
+    by_user: HashMap<Arc<str>, Numbers>,
     by_connection: HashMap<ConnectionId, Number>,
     by_poll: HashMap<PollSession, Number>,
     due: BTreeSet<(i64, Number)>,
@@ -188,22 +189,28 @@ impl Members {
         Some((*number, Arc::clone(&entry.guest)))
     }
 
-    /// Marks the members of a session to end, and returns the connections that have to be closed now.
-    pub(super) fn end_session(&mut self, session: &str, reason: CloseReason) -> Vec<ConnectionId> {
-        let numbers = self.by_session.get(session).cloned().unwrap_or_default();
-        let mut connections = Vec::new();
+    /// Marks the members of a session to end; returns the connections that have to be closed now, and who has
+    /// left because no connection is there.
+    pub(super) fn end_session(
+        &mut self,
+        session: &str,
+        reason: CloseReason,
+    ) -> (Vec<ConnectionId>, Vec<Entry>) {
+        let numbers = self.by_session.get(session).map(Numbers::iter);
+        let numbers: Vec<Number> = numbers.into_iter().flatten().collect();
+        let (mut connections, mut gone) = (Vec::new(), Vec::new());
         for number in numbers {
             let Some(entry) = self.entries.get_mut(&number) else {
                 continue;
             };
             entry.ending = Some(reason);
             if entry.away_since_ms.is_some() {
-                self.remove(number);
+                gone.extend(self.remove(number));
             } else {
                 connections.extend(entry.connection);
             }
         }
-        connections
+        (connections, gone)
     }
 
     /// Returns how many members each transport has.
@@ -257,8 +264,9 @@ impl Members {
                 .map(|(session, numbers)| self.listed(session, numbers))
                 .collect();
         };
-        let numbers = self.by_user.get(user).into_iter().flatten();
-        let entries = numbers.filter_map(|number| self.entries.get(number));
+        let numbers = self.by_user.get(user).map(Numbers::iter);
+        let numbers = numbers.into_iter().flatten();
+        let entries = numbers.filter_map(|number| self.entries.get(&number));
         let names: BTreeSet<&Arc<str>> = entries
             .flat_map(|entry| entry.guest.sessions.iter())
             .collect();
@@ -270,10 +278,10 @@ impl Members {
             .collect()
     }
 
-    fn listed(&self, session: &Arc<str>, numbers: &BTreeSet<Number>) -> Listed {
-        let mut entries = numbers
-            .iter()
-            .filter_map(|number| self.entries.get(number))
+    fn listed(&self, session: &Arc<str>, numbers: &Numbers) -> Listed {
+        let of_session = numbers.iter();
+        let mut entries = of_session
+            .filter_map(|number| self.entries.get(&number))
             .peekable();
         let user = entries.peek().and_then(|entry| entry.guest.user.clone());
         let described = |entry: &Entry| {
@@ -334,29 +342,33 @@ impl Members {
 
     fn index(&mut self, number: Number, guest: &Guest) {
         for session in &guest.sessions {
-            let of_session = self.by_session.entry(Arc::clone(session));
-            of_session.or_default().insert(number);
+            match self.by_session.entry(Arc::clone(session)) {
+                btree_map::Entry::Occupied(mut numbers) => numbers.get_mut().insert(number),
+                btree_map::Entry::Vacant(place) => {
+                    place.insert(Numbers::One(number));
+                }
+            }
         }
         if let Some(user) = &guest.user {
-            let of_user = self.by_user.entry(Arc::clone(user));
-            of_user.or_default().insert(number);
+            match self.by_user.entry(Arc::clone(user)) {
+                hash_map::Entry::Occupied(mut numbers) => numbers.get_mut().insert(number),
+                hash_map::Entry::Vacant(place) => {
+                    place.insert(Numbers::One(number));
+                }
+            }
         }
     }
 
     fn unindex(&mut self, number: Number, guest: &Guest) {
         for session in &guest.sessions {
-            if let Some(numbers) = self.by_session.get_mut(session) {
-                numbers.remove(&number);
-                if numbers.is_empty() {
-                    self.by_session.remove(session);
-                }
+            let numbers = self.by_session.get_mut(session);
+            if numbers.is_some_and(|numbers| numbers.remove(number)) {
+                self.by_session.remove(session);
             }
         }
-        if let Some(user) = &guest.user
-            && let Some(numbers) = self.by_user.get_mut(user)
-        {
-            numbers.remove(&number);
-            if numbers.is_empty() {
+        if let Some(user) = &guest.user {
+            let numbers = self.by_user.get_mut(user);
+            if numbers.is_some_and(|numbers| numbers.remove(number)) {
                 self.by_user.remove(user);
             }
         }

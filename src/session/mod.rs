@@ -19,6 +19,7 @@ mod config;
 mod directory;
 mod guest;
 mod members;
+mod numbers;
 mod presence;
 mod registry;
 

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::config::SessionConfig;
 use super::guest::Guest;
-use super::members::{Due, Listed, Members, Number, PollSession, Times};
+use super::members::{Due, Entry, Listed, Members, Number, PollSession, Times};
 use super::presence::{Presence, PresenceEvents};
 use crate::dispatch::{CloseReason, ConnectionId, ControlEvent, Dispatcher};
 use crate::telemetry::{Tasks, Transport, now_ms};
@@ -166,7 +166,8 @@ impl Registry {
 
     /// Ends all connections of a session here.
     pub async fn end_session(&self, session: &str, reason: CloseReason) {
-        let connections = self.inner.members.lock().end_session(session, reason);
+        let (connections, gone) = self.inner.members.lock().end_session(session, reason);
+        self.tell_gone(&gone);
         for connection in connections {
             self.dispatcher.close(connection, reason).await;
         }
@@ -211,11 +212,7 @@ impl Registry {
             .members
             .lock()
             .take_due(&self.inner.times, now_ms());
-        for entry in gone {
-            self.inner
-                .events
-                .tell(Presence::Leave, &entry.guest, entry.transport);
-        }
+        self.tell_gone(&gone);
         for due in due {
             match due {
                 Due::Notice(connection, expires_ms) => {
@@ -227,6 +224,13 @@ impl Registry {
                     self.dispatcher.close(connection, reason).await;
                 }
             }
+        }
+    }
+
+    fn tell_gone(&self, gone: &[Entry]) {
+        for entry in gone {
+            let events = &self.inner.events;
+            events.tell(Presence::Leave, &entry.guest, entry.transport);
         }
     }
 }
