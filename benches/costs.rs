@@ -13,9 +13,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluicegate::config::Config;
 use sluicegate::dispatch::Index;
 use sluicegate::replay::{Record, RecordDecoder};
+use sluicegate::session::{Guest, Member, PresenceEvents, Registry};
 use sluicegate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
+use sluicegate::telemetry::Transport;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Stats, StatsAlloc};
 
 use crate::rig::{Rig, parse};
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         .expect("a runtime");
     let mut costs = of_a_record();
     costs.extend(runtime.block_on(of_connections()));
+    costs.push(runtime.block_on(of_members()));
     println!("| cost | counted | limit |\n|---|--:|--:|");
     for cost in &costs {
         println!(
@@ -159,6 +163,37 @@ async fn of_connections() -> Vec<Cost> {
             limit: 0.4,
         },
     ]
+}
+
+/// Counts what it costs to know who a connection belongs to: its user, its session, what its token forces, and
+/// when it ends.
+async fn of_members() -> Cost {
+    let extractors = Extractors::parse(EXTRACTORS).expect("extractors");
+    let rig = Rig::start();
+    let settings = Config::from_environment([("KAFKA_BROKERS", "127.0.0.1:1")]).expect("settings");
+    let events = PresenceEvents::default();
+    let registry = Registry::new(&settings.session, rig.dispatcher(), events);
+    let member = |number: u32| {
+        let claims = serde_json::json!({"sub": format!("user-{number:06}")});
+        let guest = Guest {
+            sessions: [Arc::from(format!("session-{number:06}"))].into(),
+            user: Some(Arc::from(format!("user-{number:06}"))),
+            expires_ms: i64::from(number) + 4_000_000_000_000,
+            forced: extractors.forced_by(&[&claims]),
+            credentials: None,
+        };
+        registry.enter(&Arc::new(guest), Transport::Sse)
+    };
+    let empty = settled();
+    let members: Vec<Member> = (0..CONNECTIONS).map(member).collect();
+    let kept = settled() - empty;
+    drop(members);
+    rig.stop().await;
+    Cost {
+        name: "bytes to know whose a connection is",
+        counted: bytes_kept(&kept) / f64::from(CONNECTIONS),
+        limit: 720.0,
+    }
 }
 
 /// Returns the counts once no other thread takes or gives back memory.

@@ -110,6 +110,12 @@ impl Rig {
         began.elapsed()
     }
 
+    /// Returns what the clients are connected to.
+    #[allow(dead_code, reason = "not every bench asks")]
+    pub(crate) fn dispatcher(&self) -> Dispatcher {
+        self.dispatcher.clone()
+    }
+
     /// Ends the shard.
     pub(crate) async fn stop(self) {
         self.dispatcher.drain(Duration::from_millis(100)).await;
