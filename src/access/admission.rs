@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::places::{Full, Key, Limit};
+use super::counted::Key;
+use super::limit::{Full, Limit};
 
 const WINDOW: Duration = Duration::from_secs(60);
 /// How many addresses a window keeps room for after one in which there were more.

@@ -18,8 +18,10 @@
 mod admission;
 mod check;
 mod config;
+mod counted;
 mod credentials;
 mod gate;
+mod limit;
 mod places;
 mod rates;
 mod refusal;
@@ -29,7 +31,8 @@ mod visitor;
 
 pub use config::{AccessConfig, AccessConfigError, CheckKind, NotACheck};
 pub use gate::{Access, AccessParts, as_request};
-pub use places::{Full, Limit, Place, Places, PlacesConfig};
+pub use limit::{Full, Limit};
+pub use places::{Place, Places, PlacesConfig};
 pub use rates::{Rates, RatesConfig, Submitter, TooManyEvents};
 pub use rules::{Denied, Rules, RulesError, RulesFault};
 pub use visitor::Visitor;

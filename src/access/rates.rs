@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::places::{Key, Name};
+use super::counted::{Key, Name};
 use crate::http::HttpError;
 use crate::telemetry::Metrics;
 

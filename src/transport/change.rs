@@ -5,12 +5,12 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::changes::ChangeError;
 use super::longpoll::foreign_token;
 use super::streams::Streams;
-use crate::dispatch::ConnectionId;
+use crate::dispatch::{ConnectionId, Gone};
 use crate::http::HttpError;
 use crate::session::Guest;
+use crate::shared::CommandError;
 use crate::subscription::{SubscriptionLimits, Subscriptions};
 use crate::telemetry::Transport;
 
@@ -18,6 +18,48 @@ use crate::telemetry::Transport;
 pub const CHANGE_COMMAND: &str = "replace_subscriptions";
 /// What the cluster's key seals: credentials on their way to another instance.
 const PURPOSE: &str = "sluicegate credentials 1";
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The token is not one of this cluster.
+    #[error("invalid connection token")]
+    InvalidToken,
+    /// The connection has ended.
+    #[error("the connection no longer exists")]
+    Gone,
+    /// The subscriptions are not what they have to be.
+    #[error("{0}")]
+    Subscriptions(#[from] crate::subscription::SubscriptionError),
+    /// The instance that holds the connection did not answer, or Kafka cannot be reached.
+    #[error("the instance that holds the connection cannot be reached")]
+    Unreachable(#[source] CommandError),
+    /// It is not allowed, or the session record could not be changed.
+    #[error(transparent)]
+    Refused(HttpError),
+    /// The shared state is not there yet.
+    #[error("the shared state is being read")]
+    NotReady,
+}
+
+impl ChangeError {
+    /// Returns what to tell a client on its own connection; nobody is left to be told that it is gone.
+    pub(super) fn unless_gone(self) -> Result<(), HttpError> {
+        match self {
+            Self::Refused(error) => Err(error),
+            _ => {
+                tracing::debug!("a connection ended before its change was made");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl From<Gone> for ChangeError {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
 
 /// What is to become of a connection.
 #[derive(Debug, Clone)]

@@ -15,11 +15,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::acknowledgements::Acknowledgements;
-use super::change::{self, Change};
+use super::change::{self, Change, ChangeError};
 use super::longpoll::LongPolling;
 use super::streams::Streams;
 use crate::access::as_request;
-use crate::dispatch::{ClientText, ConnectionId, ControlEvent, Gone, Token};
+use crate::dispatch::{ClientText, ConnectionId, ControlEvent, Token};
 use crate::http::{HttpError, Request};
 use crate::session::Guest;
 use crate::shared::{CommandError, CommandLog};
@@ -28,48 +28,6 @@ use crate::telemetry::Transport;
 
 /// How long another instance may take to make a change.
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why a change was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    /// The token is not one of this cluster.
-    #[error("invalid connection token")]
-    InvalidToken,
-    /// The connection has ended.
-    #[error("the connection no longer exists")]
-    Gone,
-    /// The subscriptions are not what they have to be.
-    #[error("{0}")]
-    Subscriptions(#[from] crate::subscription::SubscriptionError),
-    /// The instance that holds the connection did not answer, or Kafka cannot be reached.
-    #[error("the instance that holds the connection cannot be reached")]
-    Unreachable(#[source] CommandError),
-    /// It is not allowed, or the session record could not be changed.
-    #[error(transparent)]
-    Refused(HttpError),
-    /// The shared state is not there yet.
-    #[error("the shared state is being read")]
-    NotReady,
-}
-
-impl ChangeError {
-    /// Returns what to tell a client on its own connection; nobody is left to be told that it is gone.
-    fn unless_gone(self) -> Result<(), HttpError> {
-        match self {
-            Self::Refused(error) => Err(error),
-            _ => {
-                tracing::debug!("a connection ended before its change was made");
-                Ok(())
-            }
-        }
-    }
-}
-
-impl From<Gone> for ChangeError {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
-}
 
 /// Makes changes. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -24,8 +24,8 @@ mod streams;
 mod ws;
 
 pub use acknowledgements::{AcknowledgementConfig, Acknowledgements};
-pub use change::{CHANGE_COMMAND, Change};
-pub use changes::{ChangeError, Changes};
+pub use change::{CHANGE_COMMAND, Change, ChangeError};
+pub use changes::Changes;
 pub use longpoll::{LongPollConfig, LongPolling, STATE_KIND, gone};
 pub use refusal::{SseConfig, SseLimitAnswer};
 pub use sse::Sse;

@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::admission::Windows;
-use crate::http::HttpError;
+use super::counted::{Key, Name};
+use super::limit::{Full, Limit};
 use crate::telemetry::Metrics;
 
 /// How many connections there may be.
@@ -45,79 +46,6 @@ pub struct PlacesConfig {
     /// Connections that one client address may open a minute; 0 for any number
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub max_connections_per_minute_per_address: u32,
-}
-
-/// A limit of connections; the label `limit` of the metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// `MAX_CONNECTIONS`.
-    Instance,
-    /// `MAX_CONNECTIONS_PER_ADDRESS`.
-    Address,
-    /// `MAX_CONNECTIONS_PER_SESSION`.
-    Session,
-    /// `MAX_CONNECTIONS_PER_MINUTE`.
-    Minute,
-    /// `MAX_CONNECTIONS_PER_MINUTE_PER_ADDRESS`.
-    AddressMinute,
-}
-
-impl Limit {
-    /// All limits, in the order in which they are looked at.
-    pub const ALL: [Self; 5] = [
-        Self::Instance,
-        Self::Address,
-        Self::Session,
-        Self::Minute,
-        Self::AddressMinute,
-    ];
-
-    /// Returns the value of the label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Instance => "instance",
-            Self::Address => "address",
-            Self::Session => "session",
-            Self::Minute => "minute",
-            Self::AddressMinute => "address_minute",
-        }
-    }
-
-    /// What the client is told; the words for the limit of RIG are RIG's.
-    const fn public(self) -> &'static str {
-        match self {
-            Self::Instance => "Reached maximum number of connections.",
-            Self::Address => "Reached maximum number of connections of an address.",
-            Self::Session => "Reached maximum number of connections of a session.",
-            Self::Minute => "Reached maximum number of connections per minute.",
-            Self::AddressMinute => {
-                "Reached maximum number of connections per minute of an address."
-            }
-        }
-    }
-}
-
-/// There is no room for a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the limit of connections by {limit} is reached", limit = what.as_str())]
-pub struct Full {
-    /// Which limit was reached.
-    pub what: Limit,
-    /// When to come again: where windows are counted, when the next begins; else a guess.
-    pub retry_after: Duration,
-}
-
-impl From<Full> for HttpError {
-    /// 503 when the whole instance is full, for another may have room; else 429.
-    fn from(full: Full) -> Self {
-        let (code, public) = ("too_many_connections", full.what.public());
-        let error = match full.what {
-            Limit::Instance => Self::unavailable(code, public, full.retry_after),
-            _ => Self::too_many_requests(code, public, full.retry_after),
-        };
-        error.with_member("limit", full.what.as_str().into())
-    }
 }
 
 /// How soon somebody should come again who found no place: nobody knows when one is given back.
@@ -144,33 +72,6 @@ struct Open {
     in_all: u32,
     /// By address and by session; never 0.
     held: HashMap<Key, u32>,
-}
-
-/// What stands for an address or a session: its hash under a random key.
-pub(super) type Key = u64;
-
-/// What is hashed; an address and a session never have the same bytes.
-#[derive(Hash)]
-pub(super) enum Name<'a> {
-    V4(u32),
-    /// A client of IPv6 has a network of 64 bits, and takes of it what address it likes.
-    V6(u64),
-    Session(&'a str),
-}
-
-impl<'a> Name<'a> {
-    pub(super) fn of_address(address: IpAddr) -> Name<'static> {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Name::V4(address.to_bits()),
-            IpAddr::V6(address) => {
-                Name::V6(u64::try_from(address.to_bits() >> 64).unwrap_or_default())
-            }
-        }
-    }
-
-    pub(super) const fn of_session(name: &'a str) -> Self {
-        Self::Session(name)
-    }
 }
 
 /// A connection that is counted; gives its place back when dropped.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::http::HttpError;
 
 const NONE: PlacesConfig = PlacesConfig {
     max_connections: 0,
