@@ -27,13 +27,18 @@ mod delivers_matching_events;
 mod embedded_broker_keeps_events;
 mod ends_sessions;
 mod finds_topics;
+mod follows_its_issuer;
 mod guards_the_internal_port;
 mod keeps_browsers_safe;
+mod keeps_tokens_secret;
 mod layers;
 mod limits_clients;
+mod opens_to_tokens;
 mod produces_over_http;
 mod recovers_from_outages;
+mod redeems_tickets;
 mod refuses_bad_input;
+mod refuses_forged_tokens;
 mod replays_the_past;
 mod resumes_from_a_cursor;
 mod says_what_is_wrong;
@@ -179,6 +184,8 @@ fn main() {
                 ends_sessions::unless_a_later_token_is_handed_in,
                 ends_sessions::which_operators_can_list_and_end,
                 ends_sessions::but_not_for_what_is_no_session,
+                redeems_tickets::once_at_whichever_instance,
+                redeems_tickets::only_while_they_and_their_tokens_are_good,
                 serves_crowds::of_clients_that_never_read,
                 serves_crowds::of_clients_that_come_back,
                 survives::kill_9_of_the_instance,
@@ -188,7 +195,7 @@ fn main() {
             ]
         ));
     }
-    // The checker runs on a real Kafka where there is one.
+    // The checker and whole programs run on a real Kafka where there is one.
     let backend = match Backend::Apache.missing() {
         None => Backend::Apache,
         Some(_) => Backend::Embedded,
@@ -220,6 +227,7 @@ fn main() {
             keeps_browsers_safe::who_opens_a_websocket,
             keeps_browsers_safe::who_opens_a_websocket_over_http2,
             keeps_browsers_safe::from_pages_at_the_internal_port,
+            keeps_tokens_secret::in_answers_logs_metrics_and_records,
             tells_the_operator::that_kafka_is_not_there_at_most_once_a_second,
         ]
     ));
@@ -239,6 +247,28 @@ fn main() {
             finds_topics::that_are_made_anew_under_a_client_that_does_not_read,
             finds_topics::that_are_made_anew_while_an_instance_is_down,
             finds_topics::that_are_made_anew_and_all_instances_agree,
+        ]
+    ));
+    // What clients meet at the door is the same in front of every broker.
+    trials.extend(behaviours!(
+        Backend::Embedded,
+        true,
+        [
+            follows_its_issuer::while_its_keys_rotate_under_load,
+            follows_its_issuer::with_the_keys_it_knows_while_the_issuer_is_away,
+            follows_its_issuer::as_soon_as_the_issuer_is_there,
+            opens_to_tokens::at_each_place_of_every_transport,
+            opens_to_tokens::but_not_at_two_places_at_once,
+            opens_to_tokens::in_a_cookie_of_listed_pages_alone,
+            opens_to_tokens::among_sub_protocols_which_are_not_said_again,
+            redeems_tickets::but_none_that_was_altered,
+            redeems_tickets::but_none_of_another_cluster,
+            redeems_tickets::which_nobody_gets_without_a_token,
+            refuses_forged_tokens::whatever_their_algorithm_and_signature,
+            refuses_forged_tokens::whatever_they_claim,
+            refuses_forged_tokens::whatever_key_their_header_asks_for,
+            refuses_forged_tokens::signed_with_a_public_key,
+            refuses_forged_tokens::that_are_too_large_or_no_text,
         ]
     ));
     trials.extend(without_kafka![

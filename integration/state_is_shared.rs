@@ -129,7 +129,9 @@ pub async fn all_instances_agree_on_one_random_token_key(kafka: &Kafka) {
     let derived = ClusterKey::of_cluster(&cookie, &later)
         .await
         .expect("a key");
-    assert!(derived == ClusterKey::from_cookie("some secret of many letters") && derived != key);
+    let state_topic = format!("{cluster}.state");
+    let expected = ClusterKey::from_cookie("some secret of many letters", &state_topic);
+    assert!(derived == expected && derived != key);
 }
 
 /// A command reaches its target and the reply comes back; who left or never was is gone.

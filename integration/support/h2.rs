@@ -66,18 +66,7 @@ impl Http2 {
                 // A refusal may come before the body is sent.
                 let _sent = sender.send_data(Bytes::copy_from_slice(body), true);
             }
-            let response = response.await.unwrap();
-            let (head, mut stream) = response.into_parts();
-            let mut body = Vec::new();
-            while let Some(Ok(data)) = stream.data().await {
-                stream.flow_control().release_capacity(data.len()).unwrap();
-                body.extend_from_slice(&data);
-            }
-            Answer {
-                status: head.status.as_u16(),
-                headers: texts(&head.headers),
-                body,
-            }
+            read(response.await.unwrap()).await
         };
         tokio::time::timeout(PATIENCE, exchange)
             .await
@@ -102,6 +91,21 @@ impl Http2 {
     }
 }
 
+/// Reads an answer to its end.
+pub async fn read(response: Response<RecvStream>) -> Answer {
+    let (head, mut stream) = response.into_parts();
+    let mut body = Vec::new();
+    while let Some(Ok(data)) = stream.data().await {
+        stream.flow_control().release_capacity(data.len()).unwrap();
+        body.extend_from_slice(&data);
+    }
+    Answer {
+        status: head.status.as_u16(),
+        headers: texts(&head.headers),
+        body,
+    }
+}
+
 pub fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> {
     let mut request = Request::builder()
         .method(method)
@@ -112,7 +116,7 @@ pub fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<
     request.body(()).unwrap()
 }
 
-fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+pub fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()
         .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How many keys stay published after a rotation, as tokens of theirs are still about.
-const KEPT: usize = 8;
+const KEPT: usize = 16;
 
 /// How the server answers.
 #[derive(Debug, Clone)]

@@ -2,6 +2,8 @@
 
 pub mod brokers;
 pub mod certificates;
+pub mod doors;
+pub mod forger;
 pub mod gateway;
 pub mod h2;
 pub mod http;

@@ -138,6 +138,19 @@ impl Process {
         (status.unwrap().code(), log)
     }
 
+    /// Ends it, and returns all that it has written, where it was started with a log.
+    pub async fn written(mut self) -> String {
+        self.terminate();
+        eventually("the program ends", async || {
+            self.child.try_wait().unwrap().is_some()
+        })
+        .await;
+        let mut written = self.log();
+        let mut stderr = self.child.stderr.take().unwrap();
+        stderr.read_to_string(&mut written).unwrap();
+        written
+    }
+
     /// Returns how much memory it uses, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());

@@ -6,6 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
@@ -143,28 +144,40 @@ impl Kafka {
 
     /// Returns the keys of all records of a topic.
     pub async fn keys(&self, topic: &str) -> Vec<Option<String>> {
-        let consumer: BaseConsumer = self.client().set("group.id", "keys").create().unwrap();
-        let mut keys = Vec::new();
+        let records = self.records(topic).await;
+        records.into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// Returns the keys and values of all records of a topic.
+    pub async fn records(&self, topic: &str) -> Vec<(Option<String>, Vec<u8>)> {
+        let mut config = self.client();
+        config
+            .set("group.id", "records")
+            .set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let (mut records, began) = (Vec::new(), Instant::now());
         for partition in 0..self.partitions(topic).await {
-            let (low, high) = consumer.fetch_watermarks(topic, partition, LIMIT).unwrap();
             let mut list = TopicPartitionList::new();
-            list.add_partition_offset(topic, partition, Offset::Offset(low))
+            list.add_partition_offset(topic, partition, Offset::Beginning)
                 .unwrap();
             consumer.assign(&list).unwrap();
-            let mut next = low;
-            while next < high {
-                let message = consumer
-                    .poll(LIMIT)
-                    .expect("a record in time")
-                    .expect("a record");
-                next = message.offset() + 1;
+            loop {
+                let message = match consumer.poll(Duration::from_millis(100)) {
+                    Some(Ok(message)) => message,
+                    Some(Err(KafkaError::PartitionEOF(_))) => break,
+                    Some(Err(error)) => panic!("{topic}: {error}"),
+                    None => {
+                        assert!(began.elapsed() < LIMIT, "{topic} is read in time");
+                        continue;
+                    }
+                };
                 let key = message
                     .key()
                     .map(|key| String::from_utf8(key.to_vec()).unwrap());
-                keys.push(key);
+                records.push((key, message.payload().unwrap_or_default().to_vec()));
             }
         }
-        keys
+        records
     }
 
     /// Joins a consumer group and waits until it has partitions. Leaves it when dropped.

@@ -355,17 +355,25 @@ impl Access {
         }
     }
 
-    /// Makes a ticket for a visitor who has shown a token; also returns for how many seconds it can be
-    /// redeemed.
+    /// Makes a ticket for whoever shows a token; also returns for how many seconds it can be redeemed.
     ///
     /// # Errors
-    /// 401 for somebody unknown, 503 before the cluster's key is known.
-    pub fn ticket(&self, visitor: &Visitor) -> Result<(String, u64), HttpError> {
-        if visitor.tokens().is_empty() {
-            return Err(refusal::token_needed());
+    /// As [`identify`](Self::identify); 401 also for somebody unknown, and for a ticket, which would then
+    /// be good for as long as its token; 503 before the cluster's key is known.
+    pub async fn ticket(
+        &self,
+        request: &Request,
+        query: &Query,
+    ) -> Result<(String, u64), HttpError> {
+        let Inner { cookie, cors, .. } = &*self.0;
+        match credentials::find(&request.headers, query, cookie.as_deref(), cors)? {
+            Presented::Nothing | Presented::Ticket(_) => Err(refusal::token_needed()),
+            Presented::Tokens(tokens) => {
+                let visitor = self.verify(tokens).await?;
+                let ticket = self.0.tickets.issue(visitor.tokens().to_vec())?;
+                Ok((ticket, self.0.tickets.ttl().as_secs()))
+            }
         }
-        let ticket = self.0.tickets.issue(visitor.tokens().to_vec())?;
-        Ok((ticket, self.0.tickets.ttl().as_secs()))
     }
 
     /// Forgets tickets that are over; to be called now and then.

@@ -12,8 +12,7 @@ use crate::http::{Body, HttpError, Request};
 /// # Errors
 /// 401 without a token that is of use, 503 while the shared state is not there.
 pub(super) async fn issue(access: &Access, request: &Request) -> Result<Response<Body>, HttpError> {
-    let visitor = access.identify(request, &request.query()?).await?;
-    let (ticket, seconds) = access.ticket(&visitor)?;
+    let (ticket, seconds) = access.ticket(request, &request.query()?).await?;
     let body = json!({ "ticket": ticket, "expires_in": seconds });
     Ok(health::with_type(
         StatusCode::CREATED,

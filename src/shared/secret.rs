@@ -59,7 +59,7 @@ impl ClusterKey {
                     "NODE_COOKIE is shorter than {COOKIE_BYTES} bytes and may be guessed"
                 );
             }
-            return Ok(Self::from_cookie(cookie));
+            return Ok(Self::from_cookie(cookie, state.topic()));
         }
         let proposal = STANDARD.encode(Self::random().0);
         let agreed = state.agree(KIND, KEY, proposal.as_bytes()).await?;
@@ -72,16 +72,17 @@ impl ClusterKey {
         Self::decode(&agreed).ok_or(StateError::NotSeen)
     }
 
-    /// Derives the key from a cookie by HKDF with SHA-256 (RFC 5869).
+    /// Derives the key from a cookie by HKDF with SHA-256 (RFC 5869), for the cluster with this state
+    /// topic: a ticket is redeemed once in a cluster, so none may be good in two that share a cookie.
     ///
     /// # Panics
     /// Never: HKDF-SHA256 gives 32 bytes.
     #[must_use]
-    pub fn from_cookie(cookie: &str) -> Self {
+    pub fn from_cookie(cookie: &str, state_topic: &str) -> Self {
         let secret = Salt::new(HKDF_SHA256, b"sluicegate").extract(cookie.as_bytes());
         let mut key = [0; 32];
         secret
-            .expand(&[b"token key 1"], Length)
+            .expand(&[b"token key 1 ", state_topic.as_bytes()], Length)
             .and_then(|bytes| bytes.fill(&mut key))
             .expect("32 bytes are within what HKDF-SHA256 gives");
         Self(key)
@@ -122,12 +123,12 @@ mod tests {
 
     #[test]
     fn a_cookie_gives_the_same_key_everywhere_and_another_one_another() {
-        let key = ClusterKey::from_cookie("a cookie of some length");
-        assert_eq!(key, ClusterKey::from_cookie("a cookie of some length"));
-        assert_ne!(
-            key,
-            ClusterKey::from_cookie("a cookie of some other length")
-        );
+        let key = ClusterKey::from_cookie("a cookie of some length", "a.state");
+        let derived = |cookie| ClusterKey::from_cookie(cookie, "a.state");
+        assert_eq!(key, derived("a cookie of some length"));
+        assert_ne!(key, derived("a cookie of some other length"));
+        let elsewhere = ClusterKey::from_cookie("a cookie of some length", "b.state");
+        assert_ne!(key, elsewhere);
         assert_ne!(key.as_bytes(), &[0; 32]);
     }
 

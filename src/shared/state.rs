@@ -251,6 +251,11 @@ impl StateLog {
             Ok(Err(_)) | Err(_) => Err(StateError::NotSeen),
         }
     }
+
+    /// Returns the name of the topic.
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
 }
 
 /// Applies the records of the log, in order.
