@@ -143,8 +143,14 @@ impl Kafka {
 
     /// Returns the keys of all records of a topic.
     pub async fn keys(&self, topic: &str) -> Vec<Option<String>> {
+        let records = self.records(topic).await.into_iter();
+        records.map(|(key, _)| key).collect()
+    }
+
+    /// Returns the keys and the values of all records of a topic.
+    pub async fn records(&self, topic: &str) -> Vec<(Option<String>, Vec<u8>)> {
         let consumer: BaseConsumer = self.client().set("group.id", "keys").create().unwrap();
-        let mut keys = Vec::new();
+        let mut records = Vec::new();
         for partition in 0..self.partitions(topic).await {
             let (low, high) = consumer.fetch_watermarks(topic, partition, LIMIT).unwrap();
             let mut list = TopicPartitionList::new();
@@ -161,10 +167,11 @@ impl Kafka {
                 let key = message
                     .key()
                     .map(|key| String::from_utf8(key.to_vec()).unwrap());
-                keys.push(key);
+                let value = message.payload().unwrap_or_default().to_vec();
+                records.push((key, value));
             }
         }
-        keys
+        records
     }
 
     /// Joins a consumer group and waits until it has partitions. Leaves it when dropped.
