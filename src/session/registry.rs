@@ -111,14 +111,15 @@ impl Registry {
         let inner = &self.inner;
         let mut members = inner.members.lock();
         let before_ms = members.next_due_ms();
-        let (number, is_new) = members.enter(guest, place, &inner.times, now_ms());
+        let (number, known) = members.enter(guest, place, &inner.times, now_ms());
         let is_earlier = members.next_due_ms() != before_ms;
         drop(members);
         if is_earlier {
             inner.earlier.notify_one();
         }
-        if is_new {
-            inner.events.tell(Presence::Join, guest, place.0);
+        match known {
+            None => inner.events.tell(Presence::Join, guest, place.0),
+            Some(before) => inner.tell_of_change(&before, guest, place.0),
         }
         Member {
             number,
@@ -150,7 +151,11 @@ impl Registry {
             let Some((number, _)) = members.of_connection(connection) else {
                 return false;
             };
-            members.rename(number, guest, &self.inner.times, now_ms());
+            let before = members.rename(number, guest, &self.inner.times, now_ms());
+            drop(members);
+            if let Some((before, transport)) = before {
+                self.inner.tell_of_change(&before, guest, transport);
+            }
         }
         self.inner.earlier.notify_one();
         let renewed = ControlEvent::session_renewed(expires_ms);
@@ -167,7 +172,7 @@ impl Registry {
     /// Ends all connections of a session here.
     pub async fn end_session(&self, session: &str, reason: CloseReason) {
         let (connections, gone) = self.inner.members.lock().end_session(session, reason);
-        self.tell_gone(&gone);
+        self.inner.tell_of_leave(gone);
         for connection in connections {
             self.dispatcher.close(connection, reason).await;
         }
@@ -200,10 +205,17 @@ impl Registry {
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
                 () = self.inner.earlier.notified() => {}
-                () = stopping.cancelled() => return,
+                () = stopping.cancelled() => return self.end_events(),
             }
             self.do_what_is_due().await;
         }
+    }
+
+    /// Tells that those have left who polled here; nobody is told anything after that.
+    fn end_events(&self) {
+        let away = self.inner.members.lock().take_away();
+        self.inner.tell_of_leave(away);
+        self.inner.events.end();
     }
 
     async fn do_what_is_due(&self) {
@@ -212,7 +224,7 @@ impl Registry {
             .members
             .lock()
             .take_due(&self.inner.times, now_ms());
-        self.tell_gone(&gone);
+        self.inner.tell_of_leave(gone);
         for due in due {
             match due {
                 Due::Notice(connection, expires_ms) => {
@@ -226,11 +238,21 @@ impl Registry {
             }
         }
     }
+}
 
-    fn tell_gone(&self, gone: &[Entry]) {
+impl Inner {
+    fn tell_of_leave(&self, gone: Vec<Entry>) {
         for entry in gone {
-            let events = &self.inner.events;
-            events.tell(Presence::Leave, &entry.guest, entry.transport);
+            self.events
+                .tell(Presence::Leave, &entry.guest, entry.transport);
+        }
+    }
+
+    /// A later token may name another session: the connection leaves one and joins the other.
+    fn tell_of_change(&self, before: &Arc<Guest>, now: &Arc<Guest>, transport: Transport) {
+        if before.sessions != now.sessions || before.user != now.user {
+            self.events.tell(Presence::Leave, before, transport);
+            self.events.tell(Presence::Join, now, transport);
         }
     }
 }
