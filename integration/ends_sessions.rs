@@ -254,6 +254,7 @@ pub async fn which_operators_can_list_and_end(kafka: &Kafka) {
         json!({ "sse": 2, "ws": 1, "longpolling": 1 }),
         "{list}"
     );
+    assert_eq!(list["openConnections"]["sse"], 2, "{list}");
     assert_eq!(list["silentInstances"], json!([]));
     let first = get(&other, "/v3/sessions?limit=2").await.json();
     assert_eq!(

@@ -173,6 +173,7 @@ impl SessionAdmin {
             "sessions": page.sessions.iter().map(describe).collect::<Vec<Value>>(),
             "next": next.map(|last| last.session.as_str()),
             "connections": page.counts,
+            "openConnections": page.open,
             "instances": page.instances,
             "silentInstances": page.silent,
         });

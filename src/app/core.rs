@@ -226,7 +226,7 @@ async fn answer_command(streams: &Streams, command: &Value) -> Value {
         Some(CHANGE_COMMAND) => Change::on_command(streams, command).await,
         Some(LIST_COMMAND) => {
             let own = streams.dispatcher.incarnation().to_string();
-            Directory::on_command(&streams.registry, &own, command)
+            Directory::on_command(&streams.registry, &streams.metrics, &own, command)
         }
         _ => {
             tracing::warn!("another instance sent a command that is not known here");

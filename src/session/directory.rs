@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::members::{Listed, ListedConnection};
 use super::registry::Registry;
 use crate::shared::CommandLog;
-use crate::telemetry::Transport;
+use crate::telemetry::{Metrics, Transport};
 
 /// How long the other instances may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -58,7 +59,7 @@ pub struct OpenSession {
     pub connections: Vec<OpenConnection>,
 }
 
-/// How many connections there are that belong to somebody.
+/// How many connections there are, by transport.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Over server-sent events.
@@ -69,11 +70,19 @@ pub struct Counts {
     pub longpolling: usize,
 }
 
+/// How long an answer may be, in bytes: it has to fit a record.
+const MAX_ANSWER_BYTES: usize = 512 * 1024;
+
 /// What one instance answers.
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
     sessions: Vec<OpenSession>,
+    /// Set where there are more than fit: the last one that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cut_after: Option<String>,
     counts: Counts,
+    #[serde(default)]
+    open: Counts,
 }
 
 /// The sessions of the cluster, as far as the instances answered.
@@ -85,6 +94,8 @@ pub struct Page {
     pub has_more: bool,
     /// Connections by transport, of all sessions.
     pub counts: Counts,
+    /// Connections by transport, also of those without a session; of clients that poll those that wait.
+    pub open: Counts,
     /// How many instances there are.
     pub instances: usize,
     /// The instances that did not answer in time.
@@ -138,46 +149,83 @@ impl Directory {
                 None => page.silent.push(instance.clone()),
             }
         }
+        joined.cut();
         page.counts = joined.counts;
-        page.has_more = joined.sessions.len() > limit;
+        page.open = joined.open;
+        page.has_more = joined.sessions.len() > limit || joined.cut_after.is_some();
         page.sessions = joined.sessions.into_values().take(limit).collect();
         page
     }
 
     /// Answers another instance that asks with [`LIST_COMMAND`] who is connected here.
     #[must_use]
-    pub fn on_command(registry: &Registry, instance: &str, command: &Value) -> Value {
+    pub fn on_command(
+        registry: &Registry,
+        metrics: &Metrics,
+        instance: &str,
+        command: &Value,
+    ) -> Value {
         let Ok(wanted) = serde_json::from_value::<Wanted>(command["wanted"].clone()) else {
             return json!({ "result": "unknown" });
         };
         let limit = wanted.limit.min(MAX_LISTED + 1);
         let listed = registry.list(wanted.user.as_deref(), wanted.after.as_deref(), limit);
-        let sessions = listed.into_iter().map(|listed| OpenSession {
+        let sessions = listed
+            .into_iter()
+            .map(|listed| OpenSession::of(listed, instance));
+        let mut answer = Answer {
+            sessions: sessions.collect(),
+            cut_after: None,
+            counts: Counts::default(),
+            open: Counts::default(),
+        };
+        answer.shorten(MAX_ANSWER_BYTES);
+        for (transport, count) in Transport::ALL.into_iter().zip(registry.counts()) {
+            *answer.counts.of(transport) = count;
+            let open = metrics.connections.with_label_values(&[transport.as_str()]);
+            *answer.open.of(transport) = usize::try_from(open.get()).unwrap_or(0);
+        }
+        serde_json::to_value(answer).unwrap_or_default()
+    }
+}
+
+impl OpenSession {
+    fn of(listed: Listed, instance: &str) -> Self {
+        let connection =
+            |(transport, since_ms, expires_ms, poll): ListedConnection| OpenConnection {
+                transport: transport.as_str().to_owned(),
+                since_ms,
+                expires_ms,
+                instance: instance.to_owned(),
+                poll: poll.map(|id| uuid::Uuid::from_bytes(id).simple().to_string()),
+            };
+        Self {
             session: listed.session.as_ref().to_owned(),
             user: listed.user.as_deref().map(str::to_owned),
             count: listed.count,
-            connections: listed
-                .connections
-                .into_iter()
-                .map(|(transport, since_ms, expires_ms, poll)| OpenConnection {
-                    transport: transport.as_str().to_owned(),
-                    since_ms,
-                    expires_ms,
-                    instance: instance.to_owned(),
-                    poll: poll.map(|id| uuid::Uuid::from_bytes(id).simple().to_string()),
-                })
-                .collect(),
-        });
-        let by_transport = registry.counts();
-        let mut counts = Counts::default();
-        for (transport, count) in Transport::ALL.into_iter().zip(by_transport) {
-            *counts.of(transport) = count;
+            connections: listed.connections.into_iter().map(connection).collect(),
         }
-        let answer = Answer {
-            sessions: sessions.collect(),
-            counts,
+    }
+}
+
+impl Answer {
+    /// Leaves out the last sessions if the answer is longer than `limit_bytes`; never the first one.
+    fn shorten(&mut self, limit_bytes: usize) {
+        let mut bytes = 0;
+        let mut fits = |session: &OpenSession| {
+            bytes += serde_json::to_string(session).map_or(0, |json| json.len());
+            bytes <= limit_bytes
         };
-        serde_json::to_value(answer).unwrap_or_default()
+        let count = self
+            .sessions
+            .iter()
+            .take_while(|session| fits(session))
+            .count()
+            .max(1);
+        if count < self.sessions.len() {
+            self.sessions.truncate(count);
+            self.cut_after = self.sessions.last().map(|last| last.session.clone());
+        }
     }
 }
 
@@ -195,7 +243,10 @@ impl Counts {
 #[derive(Default)]
 struct Joined {
     sessions: BTreeMap<String, OpenSession>,
+    /// After this name the list of some instance goes on.
+    cut_after: Option<String>,
     counts: Counts,
+    open: Counts,
     /// The polls that were seen, each with a session that it belongs to.
     polls: BTreeSet<(String, String)>,
 }
@@ -206,12 +257,24 @@ impl Joined {
         self.counts.sse += answer.counts.sse;
         self.counts.ws += answer.counts.ws;
         self.counts.longpolling += answer.counts.longpolling;
+        self.open.sse += answer.open.sse;
+        self.open.ws += answer.open.ws;
+        self.open.longpolling += answer.open.longpolling;
+        let earlier = self.cut_after.take();
+        self.cut_after = earlier.into_iter().chain(answer.cut_after).min();
         // A poll with two tokens belongs to two sessions, and is counted once.
         let mut twice = BTreeSet::new();
         for session in answer.sessions {
             self.add_session(session, &mut twice);
         }
         self.counts.longpolling = self.counts.longpolling.saturating_sub(twice.len());
+    }
+
+    /// Leaves out what some instance has not said everything of.
+    fn cut(&mut self) {
+        if let Some(last) = &self.cut_after {
+            self.sessions.retain(|session, _| session <= last);
+        }
     }
 
     /// Joins what is said of one session; adds the polls to `twice` that another instance has seen.
@@ -274,7 +337,12 @@ mod tests {
                 ws,
                 longpolling,
             };
-            joined.add(Answer { sessions, counts });
+            joined.add(Answer {
+                sessions,
+                cut_after: None,
+                counts,
+                open: Counts::default(),
+            });
         }
         joined
     }
@@ -285,6 +353,34 @@ mod tests {
             joined.counts.ws,
             joined.counts.longpolling,
         ]
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_cut_and_the_list_goes_on_after_it() {
+        let names = ["a", "b", "c", "d"];
+        let mut long = Answer {
+            sessions: names.map(|name| session(name, None, Vec::new())).into(),
+            cut_after: None,
+            counts: Counts::default(),
+            open: Counts::default(),
+        };
+        let one = serde_json::to_string(&long.sessions[0]).unwrap().len();
+        long.shorten(4 * one);
+        assert_eq!((long.sessions.len(), &long.cut_after), (4, &None));
+        long.shorten(2 * one);
+        assert_eq!(
+            (long.sessions.len(), long.cut_after.as_deref()),
+            (2, Some("b"))
+        );
+        let mut joined = joined(vec![(vec![session("c", None, Vec::new())], [0; 3])]);
+        joined.add(long);
+        joined.cut();
+        let names: Vec<&str> = joined.sessions.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            ["a", "b"],
+            "c is left for the next page: the other may have more before it"
+        );
     }
 
     #[test]

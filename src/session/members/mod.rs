@@ -70,6 +70,9 @@ impl Times {
     }
 }
 
+/// A connection as it is listed: transport, since when and until when in Unix milliseconds, poll session.
+pub(super) type ListedConnection = (Transport, i64, i64, Option<PollSession>);
+
 /// A session as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
@@ -77,8 +80,8 @@ pub(super) struct Listed {
     pub(super) user: Option<Arc<str>>,
     /// How many connections it has here.
     pub(super) count: usize,
-    /// The first of them: transport, since when and until when in Unix milliseconds, poll session.
-    pub(super) connections: Vec<(Transport, i64, i64, Option<PollSession>)>,
+    /// The first of them.
+    pub(super) connections: Vec<ListedConnection>,
 }
 
 /// All members; what is asked for costs by what is answered, not by how many there are.
