@@ -196,32 +196,40 @@ impl Counts {
 struct Joined {
     sessions: BTreeMap<String, OpenSession>,
     counts: Counts,
-    polls: BTreeSet<String>,
+    /// The polls that were seen, each with a session that it belongs to.
+    polls: BTreeSet<(String, String)>,
 }
 
 impl Joined {
+    /// Joins what one more instance says; somebody who polled at two of them is one.
     fn add(&mut self, answer: Answer) {
         self.counts.sse += answer.counts.sse;
         self.counts.ws += answer.counts.ws;
         self.counts.longpolling += answer.counts.longpolling;
+        // A poll with two tokens belongs to two sessions, and is counted once.
+        let mut twice = BTreeSet::new();
         for session in answer.sessions {
-            self.add_session(session);
+            self.add_session(session, &mut twice);
         }
+        self.counts.longpolling = self.counts.longpolling.saturating_sub(twice.len());
     }
 
-    /// Joins what two instances say of a session; somebody who polled at both is one.
-    fn add_session(&mut self, mut session: OpenSession) {
+    /// Joins what is said of one session; adds the polls to `twice` that another instance has seen.
+    fn add_session(&mut self, mut session: OpenSession, twice: &mut BTreeSet<String>) {
         let before = session.connections.len();
-        let polls = &mut self.polls;
+        let (name, polls) = (&session.session, &mut self.polls);
         session.connections.retain(|connection| {
-            connection
-                .poll
-                .as_ref()
-                .is_none_or(|poll| polls.insert(poll.clone()))
+            let Some(poll) = &connection.poll else {
+                return true;
+            };
+            let is_new = polls.insert((name.clone(), poll.clone()));
+            if !is_new {
+                twice.insert(poll.clone());
+            }
+            is_new
         });
-        let twice = before - session.connections.len();
-        session.count = session.count.saturating_sub(twice);
-        self.counts.longpolling = self.counts.longpolling.saturating_sub(twice);
+        let seen = before - session.connections.len();
+        session.count = session.count.saturating_sub(seen);
         match self.sessions.get_mut(&session.session) {
             Some(known) => {
                 known.count += session.count;
@@ -232,5 +240,93 @@ impl Joined {
                 self.sessions.insert(session.session.clone(), session);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(transport: &str, poll: Option<&str>) -> OpenConnection {
+        OpenConnection {
+            transport: transport.to_owned(),
+            since_ms: 1,
+            expires_ms: 2,
+            instance: String::new(),
+            poll: poll.map(str::to_owned),
+        }
+    }
+
+    fn session(name: &str, user: Option<&str>, connections: Vec<OpenConnection>) -> OpenSession {
+        OpenSession {
+            session: name.to_owned(),
+            user: user.map(str::to_owned),
+            count: connections.len(),
+            connections,
+        }
+    }
+
+    fn joined(answers: Vec<(Vec<OpenSession>, [usize; 3])>) -> Joined {
+        let mut joined = Joined::default();
+        for (sessions, [sse, ws, longpolling]) in answers {
+            let counts = Counts {
+                sse,
+                ws,
+                longpolling,
+            };
+            joined.add(Answer { sessions, counts });
+        }
+        joined
+    }
+
+    fn counts(joined: &Joined) -> [usize; 3] {
+        [
+            joined.counts.sse,
+            joined.counts.ws,
+            joined.counts.longpolling,
+        ]
+    }
+
+    #[test]
+    fn a_session_at_two_instances_is_one() {
+        let here = session("a", None, vec![connection("sse", None)]);
+        let there = session("a", Some("alice"), vec![connection("ws", None)]);
+        let other = session("b", None, vec![connection("ws", None)]);
+        let joined = joined(vec![
+            (vec![here], [1, 0, 0]),
+            (vec![there, other], [0, 2, 0]),
+        ]);
+        assert_eq!(counts(&joined), [1, 2, 0]);
+        let names: Vec<&str> = joined.sessions.keys().map(String::as_str).collect();
+        assert_eq!(names, ["a", "b"]);
+        let both = &joined.sessions["a"];
+        assert_eq!((both.count, both.connections.len()), (2, 2));
+        assert_eq!(both.user.as_deref(), Some("alice"));
+    }
+
+    #[test]
+    fn somebody_who_polls_at_two_instances_is_one() {
+        let seen = || session("a", None, vec![connection("longpolling", Some("p"))]);
+        let other = session("b", None, vec![connection("longpolling", Some("q"))]);
+        let joined = joined(vec![
+            (vec![seen()], [0, 0, 1]),
+            (vec![seen(), other], [0, 0, 2]),
+        ]);
+        assert_eq!(counts(&joined), [0, 0, 2]);
+        assert_eq!(joined.sessions["a"].count, 1);
+        assert_eq!(joined.sessions["b"].count, 1);
+    }
+
+    #[test]
+    fn somebody_who_polls_with_two_tokens_is_one_of_both_sessions() {
+        let seen = |name| session(name, None, vec![connection("longpolling", Some("p"))]);
+        let once = joined(vec![(vec![seen("a"), seen("b")], [0, 0, 1])]);
+        assert_eq!(counts(&once), [0, 0, 1]);
+        assert_eq!(once.sessions["a"].count, 1);
+        assert_eq!(once.sessions["b"].count, 1);
+        let answer = || (vec![seen("a"), seen("b")], [0, 0, 1]);
+        let twice = joined(vec![answer(), answer()]);
+        assert_eq!(counts(&twice), [0, 0, 1]);
+        assert_eq!(twice.sessions["b"].count, 1);
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::config::SessionConfig;
 use super::guest::Guest;
@@ -32,7 +33,14 @@ pub(super) enum Presence {
 
 /// Where the events go: to a topic, or nowhere. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct PresenceEvents(Option<mpsc::Sender<Told>>);
+pub struct PresenceEvents(Option<Queue>);
+
+/// What is told and not written yet.
+#[derive(Debug, Clone)]
+struct Queue {
+    sender: mpsc::Sender<Told>,
+    end: CancellationToken,
+}
 
 #[derive(Debug)]
 struct Told {
@@ -44,7 +52,7 @@ struct Told {
 
 impl PresenceEvents {
     /// Writes `rig.presence.join` and `rig.presence.leave` to the topic of the settings, with the session as
-    /// key, until the process stops; without a topic nobody is told.
+    /// key, until [`end`](Self::end) is told; without a topic nobody is told.
     #[must_use]
     pub fn start(
         config: &SessionConfig,
@@ -62,24 +70,29 @@ impl PresenceEvents {
             producer: producer.clone(),
             complaints: Limited::new(COMPLAINT_INTERVAL),
         };
-        let stopping = tasks.stopping();
-        tasks.spawn("presence", async move {
-            stopping.run_until_cancelled(writer.run(queue)).await;
-        });
-        Self(Some(sender))
+        let end = CancellationToken::new();
+        tasks.spawn("presence", writer.run(queue, end.clone()));
+        Self(Some(Queue { sender, end }))
+    }
+
+    /// Has what was told before written, and nothing after it.
+    pub(super) fn end(&self) {
+        if let Some(queue) = &self.0 {
+            queue.end.cancel();
+        }
     }
 
     /// Tells of one connection; never waits.
     pub(super) fn tell(&self, presence: Presence, guest: &Arc<Guest>, transport: Transport) {
-        let Some(sender) = &self.0 else { return };
+        let Some(queue) = &self.0 else { return };
         let told = Told {
             presence,
             guest: Arc::clone(guest),
             transport,
             at_ms: now_ms(),
         };
-        if sender.try_send(told).is_err() {
-            tracing::debug!("a presence event was dropped: kafka takes them too slowly");
+        if queue.sender.try_send(told).is_err() {
+            tracing::debug!("a presence event was dropped: too many wait for kafka");
         }
     }
 }
@@ -93,13 +106,25 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes what comes, in order, some at a time.
-    async fn run(self, mut queue: mpsc::Receiver<Told>) {
-        self.create_topic().await;
+    /// Writes what comes, in order, some at a time, until the end is told.
+    async fn run(self, queue: mpsc::Receiver<Told>, end: CancellationToken) {
+        if end.run_until_cancelled(self.create_topic()).await.is_none() {
+            return;
+        }
         let instance = self.kafka.instance();
         let (writer, instance) = (&self, &*instance);
-        stream::poll_fn(|cx| queue.poll_recv(cx))
-            .map(|told| writer.write(told, instance))
+        let told = stream::unfold((queue, end), |(mut queue, end)| async move {
+            let next = end.run_until_cancelled(queue.recv()).await;
+            let told = match next {
+                Some(told) => told,
+                None => {
+                    queue.close();
+                    queue.recv().await
+                }
+            };
+            Some((told?, (queue, end)))
+        });
+        told.map(|told| writer.write(told, instance))
             .buffered(IN_FLIGHT)
             .for_each(std::future::ready)
             .await;

@@ -111,14 +111,15 @@ impl Registry {
         let inner = &self.inner;
         let mut members = inner.members.lock();
         let before_ms = members.next_due_ms();
-        let (number, is_new) = members.enter(guest, place, &inner.times, now_ms());
+        let (number, known) = members.enter(guest, place, &inner.times, now_ms());
         let is_earlier = members.next_due_ms() != before_ms;
         drop(members);
         if is_earlier {
             inner.earlier.notify_one();
         }
-        if is_new {
-            inner.events.tell(Presence::Join, guest, place.0);
+        match known {
+            None => inner.events.tell(Presence::Join, guest, place.0),
+            Some(before) => inner.tell_of_change(&before, guest, place.0),
         }
         Member {
             number,
@@ -150,7 +151,11 @@ impl Registry {
             let Some((number, _)) = members.of_connection(connection) else {
                 return false;
             };
-            members.rename(number, guest, &self.inner.times, now_ms());
+            let before = members.rename(number, guest, &self.inner.times, now_ms());
+            drop(members);
+            if let Some((before, transport)) = before {
+                self.inner.tell_of_change(&before, guest, transport);
+            }
         }
         self.inner.earlier.notify_one();
         let renewed = ControlEvent::session_renewed(expires_ms);
@@ -200,10 +205,17 @@ impl Registry {
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
                 () = self.inner.earlier.notified() => {}
-                () = stopping.cancelled() => return,
+                () = stopping.cancelled() => return self.end_events(),
             }
             self.do_what_is_due().await;
         }
+    }
+
+    /// Tells that those have left who polled here; nobody is told anything after that.
+    fn end_events(&self) {
+        let away = self.inner.members.lock().take_away();
+        self.tell_gone(&away);
+        self.inner.events.end();
     }
 
     async fn do_what_is_due(&self) {
@@ -231,6 +243,16 @@ impl Registry {
         for entry in gone {
             let events = &self.inner.events;
             events.tell(Presence::Leave, &entry.guest, entry.transport);
+        }
+    }
+}
+
+impl Inner {
+    /// A later token may name another session: the connection leaves one and joins the other.
+    fn tell_of_change(&self, before: &Arc<Guest>, now: &Arc<Guest>, transport: Transport) {
+        if before.sessions != now.sessions || before.user != now.user {
+            self.events.tell(Presence::Leave, before, transport);
+            self.events.tell(Presence::Join, now, transport);
         }
     }
 }

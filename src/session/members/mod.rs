@@ -96,21 +96,22 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Takes somebody in; whoever polls again keeps the number. Returns it, and whether it is new.
+    /// Takes somebody in; whoever polls again keeps the number. Returns it, and for somebody who was here
+    /// already who that was.
     pub(super) fn enter(
         &mut self,
         guest: &Arc<Guest>,
         (transport, poll): (Transport, Option<PollSession>),
         times: &Times,
         now_ms: i64,
-    ) -> (Number, bool) {
+    ) -> (Number, Option<Arc<Guest>>) {
         let known = poll.and_then(|poll| self.by_poll.get(&poll).copied());
         if let Some(number) = known
             && let Some(entry) = self.entries.get_mut(&number)
             && entry.away_since_ms.take().is_some()
         {
-            self.rename(number, guest, times, now_ms);
-            return (number, false);
+            let before = self.rename(number, guest, times, now_ms);
+            return (number, before.map(|(before, _)| before));
         }
         let number = self.next;
         self.next += 1;
@@ -132,7 +133,7 @@ impl Members {
         self.count(transport, true);
         self.index(number, guest);
         self.schedule(number, times, now_ms);
-        (number, true)
+        (number, None)
     }
 
     /// Notes which connection a member has; returns why it is to end at once, if it is.
@@ -164,22 +165,22 @@ impl Members {
         self.remove(number)
     }
 
-    /// Gives a member a new guest: a later token of the same client.
+    /// Gives a member a new guest: a later token of the same client. Returns the one before.
     pub(super) fn rename(
         &mut self,
         number: Number,
         guest: &Arc<Guest>,
         times: &Times,
         now_ms: i64,
-    ) {
-        let Some(entry) = self.entries.get_mut(&number) else {
-            return;
-        };
+    ) -> Option<(Arc<Guest>, Transport)> {
+        let entry = self.entries.get_mut(&number)?;
+        let transport = entry.transport;
         entry.is_notified = false;
         let before = std::mem::replace(&mut entry.guest, Arc::clone(guest));
         self.unindex(number, &before);
         self.index(number, guest);
         self.schedule(number, times, now_ms);
+        Some((before, transport))
     }
 
     /// Returns the member that has a connection.
@@ -211,6 +212,19 @@ impl Members {
             }
         }
         (connections, gone)
+    }
+
+    /// Lets everybody go who polled and may come again; returns them.
+    pub(super) fn take_away(&mut self) -> Vec<Entry> {
+        let polls: Vec<Number> = self.by_poll.values().copied().collect();
+        let is_away = |number: &Number| {
+            let entry = self.entries.get(number);
+            entry.is_some_and(|entry| entry.away_since_ms.is_some())
+        };
+        let away: Vec<Number> = polls.into_iter().filter(is_away).collect();
+        away.into_iter()
+            .filter_map(|number| self.remove(number))
+            .collect()
     }
 
     /// Returns how many members each transport has.
@@ -374,3 +388,6 @@ impl Members {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
