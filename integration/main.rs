@@ -25,12 +25,14 @@ mod changes_subscriptions;
 mod checker;
 mod delivers_matching_events;
 mod embedded_broker_keeps_events;
+mod ends_every_connection;
 mod ends_sessions;
 mod finds_topics;
 mod follows_its_issuer;
 mod guards_the_internal_port;
 mod keeps_browsers_safe;
 mod keeps_tokens_secret;
+mod knows_who_is_there;
 mod layers;
 mod limits_clients;
 mod opens_to_tokens;
@@ -186,6 +188,9 @@ fn main() {
                 ends_sessions::but_not_for_what_is_no_session,
                 redeems_tickets::once_at_whichever_instance,
                 redeems_tickets::only_while_they_and_their_tokens_are_good,
+                ends_every_connection::at_every_instance_and_at_one_that_starts_later,
+                ends_every_connection::at_an_instance_that_was_frozen_meanwhile,
+                ends_every_connection::once_kafka_is_back,
                 serves_crowds::of_clients_that_never_read,
                 serves_crowds::of_clients_that_come_back,
                 survives::kill_9_of_the_instance,
@@ -210,6 +215,14 @@ fn main() {
             checker::trials::names_events_repeated_by_a_resume_before_one,
             checker::trials::names_foreign_events_of_a_wrong_filter,
             checker::trials::names_events_that_are_swapped,
+            ends_every_connection::over_tls_and_http2_too,
+            ends_every_connection::of_a_client_that_does_not_read,
+            ends_every_connection::of_two_hundred,
+            ends_every_connection::that_is_being_opened,
+            knows_who_is_there::by_a_join_and_a_leave_of_each_connection,
+            knows_who_is_there::of_those_who_poll_once,
+            knows_who_is_there::also_when_a_later_token_names_another_session,
+            knows_who_is_there::until_the_instance_stops,
             limits_clients::who_are_known_by_the_address_that_a_trusted_proxy_names,
             limits_clients::by_how_many_are_open,
             limits_clients::who_wait_for_a_poll,

@@ -10,8 +10,9 @@ cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
 with=${2:-embedded}
 work=$(mktemp -d)
-pid= kafka_pid=
+pid= kafka_pid= tokens_pid=
 stop() {
+  if [ -n "$tokens_pid" ] && kill "$tokens_pid" 2>/dev/null; then wait "$tokens_pid" || true; fi
   if [ -n "$pid" ] && kill "$pid" 2>/dev/null; then wait "$pid" || true; fi
   # Kafka ends when its standard input is closed.
   if [ -n "$kafka_pid" ]; then exec 9>&-; wait "$kafka_pid" 2>/dev/null || true; fi
@@ -36,9 +37,9 @@ if [ "$with" = kafka ] && ! { command -v java && command -v mvn; } >/dev/null; t
   exit "${FOREIGN_REQUIRE_ALL:-0}"
 fi
 
-read -r public internal kafka controller tls internal_tls < <(node -e '
+read -r public internal kafka controller tls internal_tls tokens tokens_internal page < <(node -e '
   const { createServer } = require("node:net");
-  const servers = [0, 0, 0, 0, 0, 0].map(() => createServer().listen(0, "127.0.0.1"));
+  const servers = Array(9).fill(0).map(() => createServer().listen(0, "127.0.0.1"));
   Promise.all(servers.map((server) => new Promise((done) => server.once("listening", done)))).then(() => {
     console.log(servers.map((server) => server.address().port).join(" "));
     servers.forEach((server) => server.close());
@@ -50,13 +51,16 @@ export SLUICEGATE_TLS_URL="https://localhost:$tls"
 export SLUICEGATE_CA="$work/cert.pem"
 export KAFKA_BROKER="127.0.0.1:$kafka"
 export CHROMIUM="$chromium"
+export SLUICEGATE_TOKENS_URL="http://127.0.0.1:$tokens" SLUICEGATE_TOKENS_PAGE="$page" SLUICEGATE_TOKENS_COOKIE=token
+SLUICEGATE_TOKENS_SECRET=$(openssl rand -hex 32)
+export SLUICEGATE_TOKENS_SECRET
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
   -addext subjectAltName=DNS:localhost -keyout "$work/key.pem" -out "$work/cert.pem" 2>"$work/openssl.log" \
   || { cat "$work/openssl.log"; exit 1; }
 
 settings=(INBOUND_PORT="$public" API_HTTP_PORT="$internal" INBOUND_HTTPS_PORT="$tls" API_HTTPS_PORT="$internal_tls")
-settings+=(HTTPS_CERTFILE="$work/cert.pem" HTTPS_KEYFILE="$work/key.pem")
+certificate=(HTTPS_CERTFILE="$work/cert.pem" HTTPS_KEYFILE="$work/key.pem")
 if [ "$with" = kafka ]; then
   mkfifo "$work/hold"
   "$root/integration/kafka/start.sh" "$work/kafka" "${CARGO_TARGET_DIR:-$root/target}/tmp/kafka-libs" "$kafka" "$controller" \
@@ -70,20 +74,33 @@ else
   settings+=(EMBEDDED_KAFKA_PORT="$kafka" DATA_DIR="$work/data" EXTRACTORS="$root/examples/demo/extractors.json")
 fi
 
-echo "starting $binary on ports $public and $internal, with Kafka ($with) on port $kafka"
-(cd "$work" && exec env -u KAFKA_BROKERS "${settings[@]}" "$binary") >"$work/log" 2>&1 9>&- &
-pid=$!
-for _ in $(seq 600); do
-  if curl -fsS -m 2 -o /dev/null "$SLUICEGATE_INTERNAL_URL/readyz" 2>/dev/null; then ready=yes; break; fi
-  kill -0 "$pid" 2>/dev/null || break
-  sleep 0.2
-done
-if [ -z "${ready:-}" ]; then
+# Waits until the process $1 is ready at $2; else shows its log $3.
+await_ready() {
+  for _ in $(seq 600); do
+    if curl -fsS -m 2 -o /dev/null "$2/readyz" 2>/dev/null; then return; fi
+    kill -0 "$1" 2>/dev/null || break
+    sleep 0.2
+  done
   echo "not ok - it did not become ready within two minutes; its log:"
-  tail -n 50 "$work/log"
+  tail -n 50 "$3"
   [ "$with" != kafka ] || { echo "Kafka's log:"; tail -n 20 "$work/kafka.log"; }
   exit 1
-fi
+}
+
+echo "starting $binary on ports $public and $internal, with Kafka ($with) on port $kafka"
+(cd "$work" && exec env -u KAFKA_BROKERS "${settings[@]}" "${certificate[@]}" "$binary") >"$work/log" 2>&1 9>&- &
+pid=$!
+await_ready "$pid" "$SLUICEGATE_INTERNAL_URL" "$work/log"
+
+# Starts another instance on the same Kafka, which wants tokens and knows the origin of its pages.
+start_with_tokens() {
+  local with_tokens=(INBOUND_PORT="$tokens" API_HTTP_PORT="$tokens_internal" CLUSTER_NAME=tokens KAFKA_BROKERS="$KAFKA_BROKER")
+  with_tokens+=(JWT_SECRET_KEY="$SLUICEGATE_TOKENS_SECRET" JWT_COOKIE="$SLUICEGATE_TOKENS_COOKIE")
+  with_tokens+=(SUBSCRIPTION_CHECK=jwt_validation CORS="http://127.0.0.1:$page")
+  (cd "$work" && exec env "${settings[@]}" "${with_tokens[@]}" "$binary") >"$work/tokens-log" 2>&1 9>&- &
+  tokens_pid=$!
+  await_ready "$tokens_pid" "http://127.0.0.1:$tokens_internal" "$work/tokens-log"
+}
 
 # Runs an example, and shows what it printed only if it fails.
 example() {
@@ -124,7 +141,8 @@ if curl --version | grep -qw HTTP2; then
   ask_curl 2 --http2-prior-knowledge "$SLUICEGATE_URL/_rig/health"
 fi
 for script in eventsource ws longpoll kafka tls; do node "$script.mjs" || failed=1; done
-for script in chromium chromium-tls demo; do
+[ ! -x "$chromium" ] || start_with_tokens
+for script in chromium chromium-tls chromium-tokens demo; do
   if [ -x "$chromium" ]; then
     node "$script.mjs" || failed=1
   else

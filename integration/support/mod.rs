@@ -13,6 +13,7 @@ pub mod load;
 pub mod longpoll;
 pub mod program;
 pub mod records;
+pub mod sessions;
 pub mod sse;
 pub mod tokens;
 pub mod ways;

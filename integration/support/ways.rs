@@ -157,9 +157,13 @@ impl<'a> Client<'a> {
     }
 
     pub async fn ws(&self, subscriptions: &Value) -> Ws {
-        let query = query(subscriptions);
+        self.ws_asking(&query(subscriptions)).await
+    }
+
+    /// Opens a WebSocket with this query.
+    pub async fn ws_asking(&self, query: &str) -> Ws {
         if !self.way.is_http2() {
-            return Ws::over(self.connect().await, &query, Some("cloudevents.json")).await;
+            return Ws::over(self.connect().await, query, Some("cloudevents.json")).await;
         }
         let mut client = self.http2().await;
         assert_eq!(

@@ -6,6 +6,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
@@ -43,6 +44,22 @@ impl Ws {
         let protocol = response.headers().get("sec-websocket-protocol");
         let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
         Self { socket, protocol }
+    }
+
+    /// Opens a WebSocket, or returns the status of the answer that refuses it.
+    pub async fn try_open(address: SocketAddr, query: &str) -> Result<Self, u16> {
+        let url = format!("ws://test/_rig/v1/connection/ws?{query}");
+        let link: Box<dyn Link> = Box::new(TcpStream::connect(address).await.unwrap());
+        let connecting = tokio_tungstenite::client_async(url, link);
+        let opened = tokio::time::timeout(PATIENCE, connecting).await;
+        match opened.expect("in time") {
+            Ok((socket, _)) => Ok(Self {
+                socket,
+                protocol: None,
+            }),
+            Err(Error::Http(response)) => Err(response.status().as_u16()),
+            Err(error) => panic!("no answer: {error}"),
+        }
     }
 
     /// Returns the next message, whatever it is.
