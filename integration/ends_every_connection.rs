@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use crate::support::certificates::Certificate;
 use crate::support::gateway::{Gateway, Settings, event, eventually, unique, within};
 use crate::support::h2::Http2;
+use crate::support::http;
 use crate::support::kafka::Kafka;
 use crate::support::longpoll::LongPoll;
 use crate::support::program::{Process, on_free_ports, settings};
@@ -328,6 +329,39 @@ pub async fn that_is_being_opened(kafka: &Kafka) {
     })
     .await;
     gateway.stop().await;
+}
+
+/// A later token is handed in at another instance while its session is ended: it is refused there, or its
+/// connection closed where it is held.
+pub async fn whose_token_is_being_handed_in(kafka: &Kafka) {
+    let settings = Settings::new(kafka).with_tokens();
+    let (holder, other) = tokio::join!(Gateway::with(settings.clone()), Gateway::with(settings));
+    let rounds = (0..20).map(async |round| {
+        let (first, later) = (format!("first{round}"), format!("later{round}"));
+        let asked = asking(&token("alice", &first));
+        let mut stream = Sse::open(holder.public(), &asked, &[]).await;
+        let connection = stream.subscribed().await;
+        let target = format!("/_rig/v1/connection/sse/{connection}/subscriptions");
+        let bearer = format!("Bearer {}", token("alice", &later));
+        let headers = [
+            ("content-type", "application/json"),
+            ("authorization", &*bearer),
+        ];
+        let body = br#"{"subscriptions":[]}"#;
+        let (answer, ended) = tokio::join!(
+            http::request(other.public(), "PUT", &target, &headers, body),
+            end(holder.internal(), &later),
+        );
+        assert_eq!(ended, 201);
+        if answer.status == 401 {
+            assert_eq!(end(holder.internal(), &first).await, 201);
+        }
+        let types = stream.rest().await;
+        assert_eq!(types.last().unwrap(), "rig.session_killed", "{types:?}");
+    });
+    join_all(rounds).await;
+    holder.stop().await;
+    other.stop().await;
 }
 
 /// Polls until the session was ended; returns whether it had begun.
