@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use crate::support::certificates::Certificate;
 use crate::support::gateway::{Gateway, Settings, event, eventually, unique, within};
 use crate::support::h2::Http2;
+use crate::support::http;
 use crate::support::kafka::Kafka;
 use crate::support::longpoll::LongPoll;
 use crate::support::program::{Process, on_free_ports, settings};
@@ -115,11 +116,18 @@ pub async fn once_kafka_is_back(kafka: &Kafka) {
     })
     .await;
     let mut waiting = Sse::open(late.public(), &asking(&alice), &[]).await;
+    let mut socket = Ws::open(late.public(), &asking(&alice), None).await;
     own.start().await;
+    // A stream that has not begun says nothing, not even that.
     let types = waiting.rest().await;
     let last = types.last().map(String::as_str);
-    assert_eq!(last, Some("rig.session_killed"), "{types:?}");
+    assert!(
+        last.is_none_or(|last| last == "rig.session_killed"),
+        "{types:?}"
+    );
     assert!(types.iter().all(|one| one != "t"), "{types:?}");
+    assert_eq!(socket.last_words().await, 4001);
+    assert_eq!(status(late.public(), &alice).await, 401);
     eventually("kafka takes it", async || {
         end(late.internal(), "b1").await == 201
     })
@@ -295,8 +303,7 @@ pub async fn that_is_being_opened(kafka: &Kafka) {
                 },
                 1 => match Ws::try_open(public, &asking).await {
                     Ok(mut socket) => {
-                        while socket.event().await["type"] != "rig.session_killed" {}
-                        assert_eq!(socket.close_code().await.0, 4001);
+                        assert_eq!(socket.last_words().await, 4001);
                         true
                     }
                     Err(status) => {
@@ -308,18 +315,53 @@ pub async fn that_is_being_opened(kafka: &Kafka) {
             }
         }));
         let ending = async {
-            tokio::time::sleep(Duration::from_millis(CONNECTIONS / 2)).await;
+            eventually("some are open", async || {
+                gateway.metric("sluicegate_connections", "").await > 2.5
+            })
+            .await;
             assert_eq!(end(gateway.internal(), &session).await, 201);
         };
         let (were_open, ()) = tokio::join!(opening, ending);
-        let count = were_open.iter().filter(|is_open| **is_open).count();
-        eprintln!("round {round}: {count} were open");
+        assert!(were_open.contains(&true));
     }
     eventually("none is open", async || {
         gateway.metric("sluicegate_connections", "").await < 0.5
     })
     .await;
     gateway.stop().await;
+}
+
+/// A later token is handed in at another instance while its session is ended: it is refused there, or its
+/// connection closed where it is held.
+pub async fn whose_token_is_being_handed_in(kafka: &Kafka) {
+    let settings = Settings::new(kafka).with_tokens();
+    let (holder, other) = tokio::join!(Gateway::with(settings.clone()), Gateway::with(settings));
+    let rounds = (0..20).map(async |round| {
+        let (first, later) = (format!("first{round}"), format!("later{round}"));
+        let asked = asking(&token("alice", &first));
+        let mut stream = Sse::open(holder.public(), &asked, &[]).await;
+        let connection = stream.subscribed().await;
+        let target = format!("/_rig/v1/connection/sse/{connection}/subscriptions");
+        let bearer = format!("Bearer {}", token("alice", &later));
+        let headers = [
+            ("content-type", "application/json"),
+            ("authorization", &*bearer),
+        ];
+        let body = br#"{"subscriptions":[]}"#;
+        let (answer, ended) = tokio::join!(
+            http::request(other.public(), "PUT", &target, &headers, body),
+            end(holder.internal(), &later),
+        );
+        assert_eq!(ended, 201);
+        if answer.status == 401 {
+            assert_eq!(end(holder.internal(), &first).await, 201);
+        }
+        let types = stream.rest().await;
+        assert_eq!(types.last().unwrap(), "rig.session_killed", "{types:?}");
+    });
+    join_all(rounds).await;
+    holder.stop().await;
+    other.stop().await;
 }
 
 /// Polls until the session was ended; returns whether it had begun.

@@ -219,6 +219,7 @@ fn main() {
             ends_every_connection::of_a_client_that_does_not_read,
             ends_every_connection::of_two_hundred,
             ends_every_connection::that_is_being_opened,
+            ends_every_connection::whose_token_is_being_handed_in,
             knows_who_is_there::by_a_join_and_a_leave_of_each_connection,
             knows_who_is_there::of_those_who_poll_once,
             knows_who_is_there::also_when_a_later_token_names_another_session,

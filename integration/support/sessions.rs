@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::gateway::query;
 use super::http;
@@ -52,6 +53,17 @@ impl Ws {
     pub async fn is_killed(&mut self) {
         assert_eq!(self.event().await["type"], "rig.session_killed");
         assert_eq!(self.close_code().await.0, 4001);
+    }
+
+    /// Reads to the close of the server; returns its code.
+    pub async fn last_words(&mut self) -> u16 {
+        loop {
+            match self.message().await {
+                Message::Close(frame) => return frame.map_or(1005, |frame| frame.code.into()),
+                Message::Text(text) => assert!(!text.contains(r#""type":"t""#), "{text}"),
+                _ => {}
+            }
+        }
     }
 }
 

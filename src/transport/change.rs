@@ -113,6 +113,8 @@ impl Change {
                 streams.registry.seated(seat, id).await;
             }
         }
+        // The token was accepted before, perhaps by an instance that did not know yet.
+        streams.end_if_refused(id, &renewal).await;
         Ok(())
     }
 

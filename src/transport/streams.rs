@@ -278,11 +278,16 @@ impl Streams {
         });
         let connection = self.dispatcher.attach_known(attach).await?;
         self.registry.seated(seat, connection).await;
+        self.end_if_refused(connection, &guest).await;
+        Ok(connection)
+    }
+
+    /// Ends a connection whose session was ended while it came to belong to it.
+    pub(super) async fn end_if_refused(&self, connection: ConnectionId, guest: &Guest) {
         if self.access.refuses(&guest.sessions) {
             let reason = CloseReason::SessionKilled;
             self.dispatcher.close(connection, reason).await;
         }
-        Ok(connection)
     }
 
     /// Returns the cursor of a client that begins so.
