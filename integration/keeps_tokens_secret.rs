@@ -97,9 +97,9 @@ async fn knock_at_walls(process: &Process, token: &str, secrets: &mut Secrets) {
     for bytes in [
         format!("GET /?jwt={token} HTTP/9.9\r\nhost: test\r\n\r\n"),
         format!("GET /?jwt={token}\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nhost: test\r\nauthorization : Bearer {token}\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {token}\0\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nhost: test\r\nhost: {token}\r\nconnection: close\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nhost: localhost\r\nauthorization : Bearer {token}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\0\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nhost: localhost\r\nhost: {token}\r\nconnection: close\r\n\r\n"),
     ] {
         secrets.heard(&http::raw(process.public, bytes.as_bytes()).await);
     }

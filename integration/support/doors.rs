@@ -201,7 +201,7 @@ impl Caller {
     async fn knock_over_http1(&self, door: Door, shown: &Shown) -> Answer {
         let target = self.target(door, shown);
         let body = door.body();
-        let mut head = format!("{} {target} HTTP/1.1\r\nhost: test\r\n", door.method());
+        let mut head = format!("{} {target} HTTP/1.1\r\nhost: localhost\r\n", door.method());
         head.push_str(match door {
             Door::WebSocket => HANDSHAKE,
             _ => "connection: close\r\n",
