@@ -256,13 +256,3 @@ impl Inner {
         }
     }
 }
-
-impl Inner {
-    /// A later token may name another session: the connection leaves one and joins the other.
-    fn tell_of_change(&self, before: &Arc<Guest>, now: &Arc<Guest>, transport: Transport) {
-        if before.sessions != now.sessions || before.user != now.user {
-            self.events.tell(Presence::Leave, before, transport);
-            self.events.tell(Presence::Join, now, transport);
-        }
-    }
-}
