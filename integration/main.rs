@@ -203,30 +203,6 @@ fn main() {
             ]
         ));
     }
-    // What kind of broker it is makes no difference to these.
-    trials.extend(behaviours!(
-        Backend::Embedded,
-        true,
-        [
-            gives_everybody_their_own::whatever_they_ask_for,
-            gives_everybody_their_own::and_nothing_to_those_whose_token_does_not_name_them,
-            gives_everybody_their_own::on_connections_that_nobody_else_can_take_over,
-            gives_everybody_their_own::also_from_the_past,
-            gives_everybody_their_own::whatever_the_fields_of_an_event_are,
-            gives_everybody_their_own::by_each_of_several_tokens,
-            asks_who_may::to_have_a_token_that_subscribe,
-            asks_who_may::to_have_a_token_that_submit,
-            asks_who_may::a_server::as_rig_asks_it,
-            asks_who_may::a_server::whose_status_decides,
-            asks_who_may::a_server::once_for_questions_that_are_equal,
-            asks_who_may::a_server::with_the_token_wherever_it_stood,
-            asks_who_may::a_server::about_each_submission,
-            asks_who_may::a_table_of_rules::about_subscriptions,
-            asks_who_may::a_table_of_rules::again_with_each_token,
-            asks_who_may::a_table_of_rules::about_submissions,
-            asks_who_may::a_table_of_rules::for_each_of_several_tokens,
-        ]
-    ));
     // The checker and whole programs run on a real Kafka where there is one.
     let backend = match Backend::Apache.missing() {
         None => Backend::Apache,
@@ -309,6 +285,23 @@ fn main() {
             refuses_forged_tokens::whatever_key_their_header_asks_for,
             refuses_forged_tokens::signed_with_a_public_key,
             refuses_forged_tokens::that_are_too_large_or_no_text,
+            gives_everybody_their_own::whatever_they_ask_for,
+            gives_everybody_their_own::and_nothing_to_those_whose_token_does_not_name_them,
+            gives_everybody_their_own::on_connections_that_nobody_else_can_take_over,
+            gives_everybody_their_own::also_from_the_past,
+            gives_everybody_their_own::whatever_the_fields_of_an_event_are,
+            gives_everybody_their_own::by_each_of_several_tokens,
+            asks_who_may::to_have_a_token_that_subscribe,
+            asks_who_may::to_have_a_token_that_submit,
+            asks_who_may::a_server::as_rig_asks_it,
+            asks_who_may::a_server::whose_status_decides,
+            asks_who_may::a_server::once_for_questions_that_are_equal,
+            asks_who_may::a_server::with_the_token_wherever_it_stood,
+            asks_who_may::a_server::about_each_submission,
+            asks_who_may::a_table_of_rules::about_subscriptions,
+            asks_who_may::a_table_of_rules::again_with_each_token,
+            asks_who_may::a_table_of_rules::about_submissions,
+            asks_who_may::a_table_of_rules::for_each_of_several_tokens,
         ]
     ));
     trials.extend(without_kafka![

@@ -97,13 +97,14 @@ pub async fn whose_status_decides(kafka: &Kafka) {
         (slowly, false),
     ] {
         judge.say(verdict.clone());
-        assert_decided(public, &mut clients, allows, &format!("{verdict:?}")).await;
+        let what = format!("{verdict:?}");
+        Box::pin(assert_decided(public, &mut clients, allows, &what)).await;
         assert!(!judge.asked().is_empty(), "{verdict:?}");
     }
     assert!(lenient.asked().is_empty(), "a redirect was followed");
     // Nobody listens there any more.
     drop(judge);
-    assert_decided(public, &mut clients, false, "no server").await;
+    Box::pin(assert_decided(public, &mut clients, false, "no server")).await;
     gateway.stop().await;
 }
 

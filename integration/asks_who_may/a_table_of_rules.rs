@@ -1,6 +1,6 @@
 //! A table of rules that says who may.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Mode, checked, with_claims, with_token};
 use crate::support::clients::{Client, Over};
@@ -175,7 +175,7 @@ pub async fn about_submissions(kafka: &Kafka) {
             ),
         ] {
             let answer = mode
-                .submit(gateway.public(), &[denied.clone()], bearer)
+                .submit(gateway.public(), std::slice::from_ref(&denied), bearer)
                 .await;
             assert_eq!(answer.status, 403, "{mode:?} {what}: {}", answer.text());
             assert_eq!(answer.json()["code"], "submission_denied");

@@ -1,67 +1,17 @@
 //! Personal events: whatever somebody asks for, they get their own and nobody else's.
 
 mod cases;
+mod pair;
 
 use futures_util::future::{FutureExt as _, LocalBoxFuture, join_all};
 use serde_json::{Value, json};
 
 use self::cases::cases;
+use self::pair::{Pair, everybodys, mail, personal};
 use crate::support::clients::{Client, Over};
-use crate::support::gateway::{Gateway, Settings, event, query};
+use crate::support::gateway::{Gateway, event, query};
 use crate::support::kafka::Kafka;
 use crate::support::tokens::{in_seconds, signed, token};
-
-/// Two types are personal, by different fields; of one the field is nobody's.
-const EXTRACTORS: &str = r#"{
-    "personal": { "name": { "event": { "json_pointer": "/data/name" }, "jwt": { "json_pointer": "/username" } } },
-    "my.mail": { "to": { "event": { "json_pointer": "/data/name" }, "jwt": { "json_pointer": "/username" } } },
-    "weather": { "name": { "event": { "json_pointer": "/data/name" } } }
-}"#;
-
-/// Two instances of one cluster.
-struct Pair {
-    one: Gateway,
-    other: Gateway,
-}
-
-impl Pair {
-    async fn start(kafka: &Kafka) -> Self {
-        let settings = Settings::new(kafka)
-            .with_tokens()
-            .with("EXTRACTORS", EXTRACTORS);
-        Self {
-            one: Gateway::with(settings.clone()).await,
-            other: Gateway::with(settings).await,
-        }
-    }
-
-    fn gateways(&self) -> [&Gateway; 2] {
-        [&self.one, &self.other]
-    }
-
-    /// Writes these events to one partition, so that they have an order.
-    async fn write(&self, kafka: &Kafka, events: &[Value]) {
-        let topic = self.one.settings.topic();
-        kafka.produce_all(topic, 0, events).await;
-    }
-
-    async fn stop(self) {
-        self.one.stop().await;
-        self.other.stop().await;
-    }
-}
-
-fn personal(user: &str, id: &str) -> Value {
-    event("personal", id, json!({ "name": user }))
-}
-
-fn mail(user: &str, id: &str) -> Value {
-    event("my.mail", id, json!({ "name": user }))
-}
-
-fn everybodys(event_type: &str, id: &str) -> Value {
-    event(event_type, id, json!({ "name": "alice" }))
-}
 
 fn with_token(subscriptions: &Value, token: &str) -> String {
     format!("{}&jwt={token}", query(subscriptions))

@@ -67,7 +67,7 @@ impl Over {
 #[derive(Debug)]
 enum Wire {
     Sse(Sse),
-    Ws(Ws),
+    Ws(Box<Ws>),
     /// With the headers of each poll, but for cookies.
     Poll(Vec<(String, String)>),
 }
@@ -107,8 +107,11 @@ impl Client {
         let wire = match over {
             Over::Sse => Wire::Sse(Sse::try_open(address, query, headers).await?),
             Over::SseOnHttp2 => Wire::Sse(sse_on_http2(address, query, headers).await?),
-            Over::Ws => Wire::Ws(ws(address, &over.target(query), headers).await?),
-            Over::WsOnHttp2 => Wire::Ws(ws_on_http2(address, &over.target(query), headers).await?),
+            Over::Ws => Wire::Ws(Box::new(ws(address, &over.target(query), headers).await?)),
+            Over::WsOnHttp2 => {
+                let ws = ws_on_http2(address, &over.target(query), headers).await?;
+                Wire::Ws(Box::new(ws))
+            }
             Over::LongPolling => {
                 let owned =
                     |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
