@@ -21,6 +21,7 @@
 mod accepts_tokens;
 mod acknowledges;
 mod answers_long_polls;
+mod asks_who_may;
 mod changes_subscriptions;
 mod checker;
 mod delivers_matching_events;
@@ -29,6 +30,7 @@ mod ends_every_connection;
 mod ends_sessions;
 mod finds_topics;
 mod follows_its_issuer;
+mod gives_everybody_their_own;
 mod guards_the_internal_port;
 mod keeps_browsers_safe;
 mod keeps_tokens_secret;
@@ -180,6 +182,7 @@ fn main() {
                 state_is_shared::all_instances_agree_on_one_random_token_key,
                 state_is_shared::commands_reach_their_target_or_say_that_it_is_gone,
                 state_is_shared::a_token_of_one_is_taken_by_all,
+                gives_everybody_their_own::in_order_and_without_a_leak,
                 ends_sessions::of_which_all_instances_close_every_connection,
                 ends_sessions::also_after_a_restart_of_everything_and_until_their_time_is_over,
                 ends_sessions::with_their_tokens_on_every_transport,
@@ -283,6 +286,23 @@ fn main() {
             refuses_forged_tokens::whatever_key_their_header_asks_for,
             refuses_forged_tokens::signed_with_a_public_key,
             refuses_forged_tokens::that_are_too_large_or_no_text,
+            gives_everybody_their_own::whatever_they_ask_for,
+            gives_everybody_their_own::and_nothing_to_those_whose_token_does_not_name_them,
+            gives_everybody_their_own::on_connections_that_nobody_else_can_take_over,
+            gives_everybody_their_own::also_from_the_past,
+            gives_everybody_their_own::whatever_the_fields_of_an_event_are,
+            gives_everybody_their_own::by_each_of_several_tokens,
+            asks_who_may::to_have_a_token_that_subscribe,
+            asks_who_may::to_have_a_token_that_submit,
+            asks_who_may::a_server::as_rig_asks_it,
+            asks_who_may::a_server::whose_status_decides,
+            asks_who_may::a_server::once_for_questions_that_are_equal,
+            asks_who_may::a_server::with_the_token_wherever_it_stood,
+            asks_who_may::a_server::about_each_submission,
+            asks_who_may::a_table_of_rules::about_subscriptions,
+            asks_who_may::a_table_of_rules::again_with_each_token,
+            asks_who_may::a_table_of_rules::about_submissions,
+            asks_who_may::a_table_of_rules::for_each_of_several_tokens,
         ]
     ));
     trials.extend(without_kafka![
@@ -300,6 +320,7 @@ fn main() {
         embedded_broker_keeps_events::unless_its_port_is_taken,
         embedded_broker_keeps_events::that_were_acknowledged_before_the_disk_was_full,
         tells_topics_apart::unless_kafka_cannot_be_asked,
+        asks_who_may::but_not_with_settings_that_do_not_fit,
         says_what_is_wrong::in_settings,
         says_what_is_wrong::with_certificates,
         says_what_is_wrong::with_ports,

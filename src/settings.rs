@@ -3,6 +3,7 @@
 //!
 //! The functions are value parsers for `clap`: `#[arg(value_parser = settings::duration)]`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -136,9 +137,35 @@ impl FromStr for Secret {
     }
 }
 
+/// Returns a text that may be a URL, with `***` for a user and password in it: to be said in an error.
+#[must_use]
+pub fn without_password(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.into();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}{path}").into(),
+        None => text.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_url_neither_user_nor_password_is_said() {
+        for (text, said) in [
+            ("http://user:secret@host/a?b", "http://***@host/a?b"),
+            ("http://us@er:secret@host", "http://***@host"),
+            ("http://host/a@b", "http://host/a@b"),
+            ("user@host", "user@host"),
+        ] {
+            assert_eq!(without_password(text), said);
+        }
+    }
 
     #[test]
     fn durations_carry_their_unit_or_the_default_one() {

@@ -2,12 +2,14 @@
 
 pub mod brokers;
 pub mod certificates;
+pub mod clients;
 pub mod doors;
 pub mod forger;
 pub mod gateway;
 pub mod h2;
 pub mod http;
 pub mod issuer;
+pub mod judge;
 pub mod kafka;
 pub mod load;
 pub mod longpoll;

@@ -222,11 +222,8 @@ impl Access {
         wanted: Subscriptions,
         body: Bytes,
     ) -> Result<Subscriptions, HttpError> {
-        let kept = guest.and_then(|guest| guest.credentials.as_deref());
-        let kept: Value = kept
-            .and_then(|kept| serde_json::from_str(kept).ok())
-            .unwrap_or_default();
-        let items = kept.as_array().map(Vec::as_slice).unwrap_or_default();
+        let kept = kept_of(guest);
+        let items = kept.as_slice();
         let tokens = || {
             let tokens = items
                 .iter()
@@ -246,6 +243,21 @@ impl Access {
             },
         };
         self.decide(asker, wanted, body).await
+    }
+
+    /// Returns whether a client keeps its subscriptions with a later token: its claims force the same,
+    /// and the rules, if they decide, allow as much. A server that decides is not asked again.
+    #[must_use]
+    pub fn leaves_subscriptions(&self, current: &Guest, later: &Guest) -> bool {
+        let allows_as_much = match &self.0.subscription_check {
+            Check::Rules(rules) => {
+                let (before, later) = (kept_of(Some(current)), kept_of(Some(later)));
+                let [before, later] = [&before, &later].map(|kept| kept.iter().collect::<Vec<_>>());
+                rules.allow_as_much(&before, &later)
+            }
+            Check::Nobody | Check::Token | Check::Url(_) => true,
+        };
+        allows_as_much && current.forced == later.forced
     }
 
     async fn decide(
@@ -380,4 +392,11 @@ impl Access {
     pub async fn remove_ended(&self) {
         self.0.tickets.remove_ended().await;
     }
+}
+
+/// Returns what a guest keeps for later checks: claims, or tokens.
+fn kept_of(guest: Option<&Guest>) -> Vec<Value> {
+    let kept = guest.and_then(|guest| guest.credentials.as_deref());
+    kept.and_then(|kept| serde_json::from_str(kept).ok())
+        .unwrap_or_default()
 }

@@ -376,7 +376,8 @@ fn explain(error: clap::Error, merged: &Merged) -> ConfigError {
     let value = if SECRETS.contains(&id.as_str()) {
         "the secret".to_owned()
     } else {
-        format!("{:?}", text(ContextKind::InvalidValue))
+        let value = text(ContextKind::InvalidValue);
+        format!("{:?}", crate::settings::without_password(&value))
     };
     let expected = match (
         std::error::Error::source(&error),

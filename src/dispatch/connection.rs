@@ -269,6 +269,11 @@ impl Connection {
         latest.map(|latest| latest.position.begin_anew(topic, epoch))
     }
 
+    /// Returns what ends with it.
+    pub(super) fn held(&self) -> Option<&dyn Held> {
+        self.held.as_deref()
+    }
+
     /// Lets go of what it holds, before its end is known to anybody.
     pub(super) fn release(&mut self) {
         self.held = None;

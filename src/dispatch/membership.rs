@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{Connection, Life, Reading, Replay, Sink, Start, Waiting};
 use super::control::ControlEvent;
-use super::messages::{Attach, Gone, Opening};
+use super::messages::{Attach, Gone, Held, Opening};
 use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::token::{ConnectionId, Token};
@@ -62,6 +62,7 @@ impl Shard {
                 },
             );
         }
+        let ending = self.let_held_know(slot);
         let waiting = Waiting::new(start);
         if self.opening.is_some() && waiting.start != Start::Later {
             self.begin(slot, waiting);
@@ -71,6 +72,26 @@ impl Shard {
         if !already_read.is_empty() {
             self.on_input(slot, already_read);
         }
+        if let Some(reason) = ending {
+            self.close(slot, reason);
+        }
+    }
+
+    /// Has a connection hold something more.
+    pub(super) fn hold(&mut self, slot: Slot, held: Box<dyn Held>) {
+        let ending = held.attached(self.id_of(slot));
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.hold(held);
+        }
+        if let Some(reason) = ending {
+            self.close(slot, reason);
+        }
+    }
+
+    /// Tells what a connection holds which one it is; returns why that is to end at once, if it is.
+    fn let_held_know(&self, slot: Slot) -> Option<CloseReason> {
+        let connection = self.connections.get(slot as usize)?;
+        connection.held()?.attached(self.id_of(slot))
     }
 
     fn register(&mut self, slot: Slot) -> bool {

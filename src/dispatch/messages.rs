@@ -53,10 +53,28 @@ pub enum Outlet {
 }
 
 /// What lasts as long as a connection, such as its place among those that are allowed. It is dropped when
-/// the connection ends, on the thread of its shard: dropping it must not block.
-pub trait Held: fmt::Debug + Send {}
+/// the connection ends, on the thread of its shard: neither that nor [`Held::attached`] may block.
+pub trait Held: fmt::Debug + Send {
+    /// Learns which connection holds it, before anything is written to its client or read from it. Returns
+    /// why the connection is to end at once, if it is.
+    fn attached(&self, _connection: ConnectionId) -> Option<CloseReason> {
+        None
+    }
+}
 
-impl<T: fmt::Debug + Send> Held for T {}
+/// Two that last as long as one connection.
+impl<A: Held, B: Held> Held for (A, B) {
+    fn attached(&self, connection: ConnectionId) -> Option<CloseReason> {
+        let (first, second) = (self.0.attached(connection), self.1.attached(connection));
+        first.or(second)
+    }
+}
+
+impl<T: Held + ?Sized> Held for Box<T> {
+    fn attached(&self, connection: ConnectionId) -> Option<CloseReason> {
+        (**self).attached(connection)
+    }
+}
 
 /// A connection for the shards.
 #[derive(Debug)]

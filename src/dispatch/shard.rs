@@ -248,10 +248,8 @@ impl Shard {
                 }
             }
             Request::Hold(id, held) => {
-                let slot = self.slot_of(id);
-                let connection = slot.and_then(|slot| self.connections.get_mut(slot as usize));
-                if let Some(connection) = connection {
-                    connection.hold(held);
+                if let Some(slot) = self.slot_of(id) {
+                    self.hold(slot, held);
                 }
             }
             Request::EndPoll(id) => {

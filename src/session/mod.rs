@@ -30,4 +30,4 @@ pub use directory::{
 };
 pub use guest::{Guest, UnreadableGuest};
 pub use presence::PresenceEvents;
-pub use registry::{Member, Registry, Seat};
+pub use registry::{Member, Registry};

@@ -11,7 +11,7 @@ use super::config::SessionConfig;
 use super::guest::Guest;
 use super::members::{Due, Entry, Listed, Members, Number, PollSession, Times};
 use super::presence::{Presence, PresenceEvents};
-use crate::dispatch::{CloseReason, ConnectionId, ControlEvent, Dispatcher};
+use crate::dispatch::{CloseReason, ConnectionId, ControlEvent, Dispatcher, Held};
 use crate::telemetry::{Tasks, Transport, now_ms};
 
 /// How long the clock is trusted: it may be set while we wait for a token to expire.
@@ -47,15 +47,12 @@ impl fmt::Debug for Member {
     }
 }
 
-/// Names a member that a shard does not have yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seat(Number);
-
-impl Member {
-    /// Returns what to say [`Registry::seated`] of.
-    #[must_use]
-    pub const fn seat(&self) -> Seat {
-        Seat(self.number)
+impl Held for Member {
+    /// Notes which connection the member has become; what its client says is the member's from the first
+    /// word on.
+    fn attached(&self, connection: ConnectionId) -> Option<CloseReason> {
+        let mut members = self.inner.members.lock();
+        members.seated(self.number, connection)
     }
 }
 
@@ -91,8 +88,7 @@ impl Registry {
         }
     }
 
-    /// Takes in a connection that is about to open. Give the member to the connection to hold, and say
-    /// [`seated`](Self::seated) when its shard has it.
+    /// Takes in a connection that is about to open. Give the member to the connection to hold.
     ///
     /// Enter first and look at the blacklist then: so a session that is ended meanwhile is seen by one
     /// of the two.
@@ -124,14 +120,6 @@ impl Registry {
         Member {
             number,
             inner: Arc::clone(inner),
-        }
-    }
-
-    /// Notes which connection a member has become. It is closed if it was to end before that.
-    pub async fn seated(&self, seat: Seat, connection: ConnectionId) {
-        let ending = self.inner.members.lock().seated(seat.0, connection);
-        if let Some(reason) = ending {
-            self.dispatcher.close(connection, reason).await;
         }
     }
 

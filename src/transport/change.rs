@@ -108,9 +108,7 @@ impl Change {
             }
             None => {
                 let member = streams.registry.enter(&renewal, self.transport);
-                let seat = member.seat();
                 streams.dispatcher.hold(id, Box::new(member)).await;
-                streams.registry.seated(seat, id).await;
             }
         }
         // The token was accepted before, perhaps by an instance that did not know yet.

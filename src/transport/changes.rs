@@ -204,7 +204,8 @@ impl Changes {
             ));
         };
         let current = self.streams.registry.guest_of(connection);
-        let is_unchanged = current.is_some_and(|current| current.forced == guest.forced);
+        let is_unchanged =
+            current.is_some_and(|current| access.leaves_subscriptions(&current, &guest));
         let change = Change {
             wanted: Subscriptions::none(),
             renewal: Some(guest),

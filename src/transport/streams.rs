@@ -271,13 +271,11 @@ impl Streams {
         let Some((member, guest)) = member else {
             return self.dispatcher.attach_known(attach).await;
         };
-        let seat = member.seat();
         attach.held = Some(match attach.held.take() {
             None => Box::new(member),
             Some(held) => Box::new((held, member)),
         });
         let connection = self.dispatcher.attach_known(attach).await?;
-        self.registry.seated(seat, connection).await;
         self.end_if_refused(connection, &guest).await;
         Ok(connection)
     }

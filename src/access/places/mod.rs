@@ -86,6 +86,8 @@ struct Held {
     sessions: Box<[Key]>,
 }
 
+impl crate::dispatch::Held for Place {}
+
 impl Place {
     /// Returns whether it counts anywhere, and so has to be kept.
     #[must_use]

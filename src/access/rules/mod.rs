@@ -71,6 +71,13 @@ impl Rules {
         wanted.try_map(|subscription| narrow(subscription, &applying))
     }
 
+    /// Returns whether somebody with the claims `later` may subscribe to all that the claims `before` allow.
+    #[must_use]
+    pub fn allow_as_much(&self, before: &[&Value], later: &[&Value]) -> bool {
+        let still_applies = |rule: &Rule| !rule.applies(before) || rule.applies(later);
+        self.subscribe.iter().all(still_applies)
+    }
+
     /// Returns whether somebody may submit an event of this type and source; `claims` as for
     /// [`Self::narrow_subscriptions`].
     #[must_use]
