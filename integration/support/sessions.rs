@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::gateway::query;
-use super::http;
+use super::http::{self, PATIENCE};
 use super::sse::Sse;
 use super::ws::Ws;
 
@@ -36,9 +36,14 @@ impl Sse {
     /// Reads a stream to its end; returns the types of its events.
     pub async fn rest(&mut self) -> Vec<String> {
         let mut types = Vec::new();
-        while let Some(block) = self.block().await {
-            types.extend(block.event);
-        }
+        let read = async {
+            while let Some(block) = self.block().await {
+                types.extend(block.event);
+            }
+        };
+        // Heartbeats would have it go on for ever.
+        let ended = tokio::time::timeout(PATIENCE, read).await;
+        assert!(ended.is_ok(), "the stream does not end: {types:?}");
         types
     }
 
@@ -57,13 +62,17 @@ impl Ws {
 
     /// Reads to the close of the server; returns its code.
     pub async fn last_words(&mut self) -> u16 {
-        loop {
-            match self.message().await {
-                Message::Close(frame) => return frame.map_or(1005, |frame| frame.code.into()),
-                Message::Text(text) => assert!(!text.contains(r#""type":"t""#), "{text}"),
-                _ => {}
+        let read = async {
+            loop {
+                match self.message().await {
+                    Message::Close(frame) => return frame.map_or(1005, |frame| frame.code.into()),
+                    Message::Text(text) => assert!(!text.contains(r#""type":"t""#), "{text}"),
+                    _ => {}
+                }
             }
-        }
+        };
+        let closed = tokio::time::timeout(PATIENCE, read).await;
+        closed.expect("the WebSocket closes")
     }
 }
 
