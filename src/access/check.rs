@@ -39,6 +39,12 @@ pub(super) struct Question {
     pub(super) authorization: Option<HeaderValue>,
 }
 
+/// Writes RIG's request for a list of subscriptions: `{"subscriptions": […]}`.
+#[must_use]
+pub fn as_request(list: &[u8]) -> Bytes {
+    [b"{\"subscriptions\":", list, b"}"].concat().into()
+}
+
 impl UrlCheck {
     /// Asks at `uri`; an answer counts for `cache_ttl`, which may be zero.
     pub(super) fn new(uri: Uri, fetch: Fetch, timeout: Duration, cache_ttl: Duration) -> Self {

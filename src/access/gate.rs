@@ -85,12 +85,6 @@ struct Asker<'a> {
     authorization: Option<HeaderValue>,
 }
 
-/// Writes RIG's request for a list of subscriptions: `{"subscriptions": […]}`.
-#[must_use]
-pub fn as_request(list: &[u8]) -> Bytes {
-    [b"{\"subscriptions\":", list, b"}"].concat().into()
-}
-
 impl Access {
     /// Puts the door together.
     #[must_use]
@@ -193,7 +187,7 @@ impl Access {
     }
 
     /// Decides about subscriptions that a request asks for; `body` is that of RIG's request for them,
-    /// `{"subscriptions": […]}`, see [`as_request`]. Returns what is left of them: rules about sources
+    /// `{"subscriptions": […]}`, see [`as_request`](super::as_request). Returns what is left of them: rules about sources
     /// become filters.
     ///
     /// # Errors

@@ -29,8 +29,9 @@ mod rules;
 mod tickets;
 mod visitor;
 
+pub use check::as_request;
 pub use config::{AccessConfig, AccessConfigError, CheckKind, NotACheck};
-pub use gate::{Access, AccessParts, as_request};
+pub use gate::{Access, AccessParts};
 pub use limit::{Full, Limit};
 pub use places::{Place, Places, PlacesConfig};
 pub use rates::{Rates, RatesConfig, Submitter, TooManyEvents};
