@@ -23,6 +23,24 @@ async fn assert_invalid(caller: &Caller, ticket: &str, what: &str) {
     assert_shut(&answer, 401, INVALID, what);
 }
 
+pub async fn so_many_a_minute_for_each_session(kafka: &Kafka) {
+    let settings = Settings::guarded(kafka).with("MAX_TICKETS_PER_MINUTE_PER_SESSION", "6");
+    let gateway = Gateway::with(settings).await;
+    let ask = async |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", &*bearer)];
+        let target = "/_rig/v1/tickets";
+        http::request(gateway.public(), "POST", target, &headers, b"").await
+    };
+    assert_eq!(ask(&token("alice", "a1")).await.status, 201);
+    let refused = ask(&token("alice", "a1")).await;
+    refused.problem(429);
+    assert_eq!(refused.json()["code"], "too_many_tickets");
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(ask(&token("bob", "b1")).await.status, 201);
+    gateway.stop().await;
+}
+
 pub async fn once_at_whichever_instance(kafka: &Kafka) {
     let settings = Settings::guarded(kafka);
     let gateways = [

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Mode, checked, wanted, with_token};
 use crate::support::clients::{Client, Over};
-use crate::support::gateway::{Gateway, event, eventually, query};
+use crate::support::gateway::{Gateway, Settings, event, eventually, query};
 use crate::support::http;
 use crate::support::judge::{Judge, Verdict};
 use crate::support::kafka::Kafka;
@@ -248,6 +248,38 @@ pub async fn with_the_token_wherever_it_stood(kafka: &Kafka) {
         }
     }
     gateway.stop().await;
+}
+
+/// Without keys nobody here knows what a token says; a client keeps it for the server that does.
+pub async fn with_tokens_that_only_it_understands(kafka: &Kafka) {
+    let judge = Judge::start().await;
+    let settings = Settings::new(kafka)
+        .with("SUBSCRIPTION_CHECK", judge.url())
+        .with("CHECK_CACHE_TTL", "0s");
+    let one = Gateway::with(settings.clone()).await;
+    let other = Gateway::with(settings).await;
+    let opaque = "opaque-token-of-somebody";
+    let bearer = format!("Bearer {opaque}");
+    let body = json!({ "subscriptions": wanted() }).to_string();
+    for over in Over::ALL {
+        let what = format!("{over:?}");
+        let mut client = Client::open(over, one.public(), &format!("jwt={opaque}")).await;
+        if over.name() == "ws" {
+            client.say("rig.subscriptions_set", &wanted()).await;
+            client.announced().await;
+            assert_asked(&judge, &what, &body, Some(&bearer));
+        }
+        for gateway in [&one, &other] {
+            let put = client.put(gateway.public(), &wanted(), Some(opaque)).await;
+            assert_eq!(put.status, 204, "{what}: {}", put.text());
+            client.announced().await;
+            assert_asked(&judge, &what, &body, Some(&bearer));
+        }
+        one.publish(&event("t", &what, json!(1))).await;
+        assert_eq!(client.ids_up_to(&what).await, [what.as_str()], "{what}");
+    }
+    one.stop().await;
+    other.stop().await;
 }
 
 pub async fn about_each_submission(kafka: &Kafka) {

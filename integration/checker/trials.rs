@@ -65,7 +65,12 @@ async fn names(kafka: &Kafka, plant: &str, kind: Kind) {
         "9",
     ];
     let report = check(kafka, &arguments).await;
-    assert_eq!(report.kinds(), [kind], "\n{report}");
+    let mut kinds = report.kinds();
+    if kind == Kind::Lost {
+        // The event that is passed over may be the one that ends the run for a client.
+        kinds.retain(|found| *found != Kind::Unfinished);
+    }
+    assert_eq!(kinds, [kind], "\n{report}");
 }
 
 async fn check(kafka: &Kafka, arguments: &[&str]) -> Report {

@@ -1,15 +1,16 @@
 //! The door: everything that a client asks for comes by here.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::HeaderValue;
-use serde_json::Value;
 
+use super::asker::{Asker, kept_of};
 use super::check::{Question, UrlCheck};
 use super::config::{AccessConfig, CheckKind};
 use super::credentials::{self, Presented};
+use super::rates::{Rates, Submitter};
 use super::refusal;
 use super::rules::Rules;
 use super::tickets::Tickets;
@@ -48,6 +49,8 @@ pub struct AccessParts {
     pub state: Arc<StateLog>,
     /// Seals tickets, once it is known.
     pub token_key: Arc<OnceLock<TokenKey>>,
+    /// How many tickets a session may get.
+    pub ticket_rates: Rates,
     /// This life of the instance.
     pub own: Incarnation,
 }
@@ -65,6 +68,7 @@ struct Inner {
     cors: Cors,
     cookie: Option<String>,
     tickets: Tickets,
+    ticket_rates: Rates,
     subscription_check: Check,
     submission_check: Check,
 }
@@ -76,13 +80,6 @@ enum Check {
     Token,
     Rules(Arc<Rules>),
     Url(Box<UrlCheck>),
-}
-
-/// What a check of subscriptions looks at.
-struct Asker<'a> {
-    claims: Vec<&'a Value>,
-    is_known: bool,
-    authorization: Option<HeaderValue>,
 }
 
 impl Access {
@@ -110,6 +107,7 @@ impl Access {
             limits: parts.limits,
             cors: parts.cors,
             cookie: config.jwt_cookie,
+            ticket_rates: parts.ticket_rates,
             tickets: Tickets::new(parts.token_key, parts.state, config.ticket_ttl, parts.own),
         }))
     }
@@ -198,12 +196,7 @@ impl Access {
         wanted: Subscriptions,
         body: Bytes,
     ) -> Result<Subscriptions, HttpError> {
-        let asker = Asker {
-            claims: visitor.claims(),
-            is_known: visitor.is_known(),
-            authorization: visitor.authorization(),
-        };
-        self.decide(asker, wanted, body).await
+        self.decide(Asker::from(visitor), wanted, body).await
     }
 
     /// Decides about subscriptions that a client asks for on its connection.
@@ -217,24 +210,9 @@ impl Access {
         body: Bytes,
     ) -> Result<Subscriptions, HttpError> {
         let kept = kept_of(guest);
-        let items = kept.as_slice();
-        let tokens = || {
-            let tokens = items
-                .iter()
-                .filter_map(|token| token.as_str().map(str::to_owned));
-            Visitor::new(Vec::new(), tokens.collect()).authorization()
-        };
         let asker = match &self.0.subscription_check {
-            Check::Url(_) => Asker {
-                claims: Vec::new(),
-                is_known: guest.is_some(),
-                authorization: tokens(),
-            },
-            _ => Asker {
-                claims: items.iter().collect(),
-                is_known: guest.is_some(),
-                authorization: None,
-            },
+            Check::Url(_) => Asker::with_tokens(&kept, guest.is_some()),
+            _ => Asker::with_claims(&kept, guest.is_some()),
         };
         self.decide(asker, wanted, body).await
     }
@@ -376,21 +354,24 @@ impl Access {
             Presented::Nothing | Presented::Ticket(_) => Err(refusal::token_needed()),
             Presented::Tokens(tokens) => {
                 let visitor = self.verify(tokens).await?;
+                self.limit_tickets(&visitor, request)?;
                 let ticket = self.0.tickets.issue(visitor.tokens().to_vec())?;
                 Ok((ticket, self.0.tickets.ttl().as_secs()))
             }
         }
     }
 
+    /// Counts a ticket: each that is redeemed is a record in Kafka.
+    fn limit_tickets(&self, visitor: &Visitor, request: &Request) -> Result<(), HttpError> {
+        let public = "Reached maximum number of tickets per minute.";
+        let sessions = visitor.sessions();
+        let who = Submitter::of(&sessions, request.client_address());
+        let taken = self.0.ticket_rates.take(who, 1, Instant::now());
+        taken.map_err(|error| error.refusal("too_many_tickets", public))
+    }
+
     /// Forgets tickets that are over; to be called now and then.
     pub async fn remove_ended(&self) {
         self.0.tickets.remove_ended().await;
     }
-}
-
-/// Returns what a guest keeps for later checks: claims, or tokens.
-fn kept_of(guest: Option<&Guest>) -> Vec<Value> {
-    let kept = guest.and_then(|guest| guest.credentials.as_deref());
-    kept.and_then(|kept| serde_json::from_str(kept).ok())
-        .unwrap_or_default()
 }

@@ -16,6 +16,7 @@
 //! RFC 6750 (bearer tokens), RFC 8725 (best current practices of JWT), RIG's checks.
 
 mod admission;
+mod asker;
 mod check;
 mod config;
 mod counted;
@@ -34,6 +35,6 @@ pub use config::{AccessConfig, AccessConfigError, CheckKind, NotACheck};
 pub use gate::{Access, AccessParts};
 pub use limit::{Full, Limit};
 pub use places::{Place, Places, PlacesConfig};
-pub use rates::{Rates, RatesConfig, Submitter, TooManyEvents};
+pub use rates::{Rates, RatesConfig, Submitter, TooOften};
 pub use rules::{Denied, Rules, RulesError, RulesFault};
 pub use visitor::Visitor;

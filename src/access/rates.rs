@@ -1,56 +1,70 @@
-//! How many events a session may submit: a bucket of tokens for each, or for its address where it has no name.
+//! How often a session may do something, such as submit an event: a bucket of tokens for each, or for its address
+//! where it has no name.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use prometheus::IntCounter;
 
 use super::counted::{Key, Name};
 use crate::http::HttpError;
-use crate::telemetry::Metrics;
 
-/// How many events may be submitted.
+/// How many events may be submitted, and how many tickets had.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Limits of clients")]
 pub struct RatesConfig {
     /// Events that one session, or one client address without a session, may submit a minute at one instance, a sixth of them at once; 0 for any number
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub max_events_per_minute_per_session: u32,
+    /// Tickets that one session, or one client address without a session, may get a minute at one instance, a sixth of them at once; 0 for any number
+    #[arg(long, value_name = "NUMBER", default_value_t = 600)]
+    pub max_tickets_per_minute_per_session: u32,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// What part of the events of a minute may come at once.
+/// What part of a minute's number may come at once.
 const PARTS_OF_A_MINUTE: u32 = 6;
 /// How many buckets are kept before the first look at which are full again.
 const USUAL_BUCKETS: usize = 1_024;
 
-/// Whose events are counted together.
+/// Who is counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Submitter<'a> {
-    /// Those of a session, wherever they come from.
+    /// A session, wherever it comes from.
     Session(&'a str),
-    /// Those of an address, for who has no session; an address of IPv6 counts for its network of 64 bits.
+    /// An address, for who has no session; one of IPv6 counts for its network of 64 bits.
     Address(IpAddr),
 }
 
-/// There were too many events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many events a minute; there is room in {} ms", retry_after.as_millis())]
-pub struct TooManyEvents {
-    /// When there is room for these events.
-    pub retry_after: Duration,
-}
-
-impl From<TooManyEvents> for HttpError {
-    fn from(error: TooManyEvents) -> Self {
-        let public = "Reached maximum number of events per minute.";
-        Self::too_many_requests("too_many_events", public, error.retry_after)
+impl<'a> Submitter<'a> {
+    /// Returns who is counted for somebody with these sessions at this address: the first session, else the address.
+    #[must_use]
+    pub fn of(sessions: &'a [Arc<str>], address: IpAddr) -> Self {
+        let session = sessions.first().map(|session| Self::Session(session));
+        session.unwrap_or(Self::Address(address))
     }
 }
 
-/// Limits the events that clients submit.
+/// It was done too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too often; there is room in {} ms", retry_after.as_millis())]
+pub struct TooOften {
+    /// When there is room for as much.
+    pub retry_after: Duration,
+}
+
+impl TooOften {
+    /// Returns what the client is told: 429.
+    pub(crate) fn refusal(self, code: &'static str, public: &str) -> HttpError {
+        HttpError::too_many_requests(code, public, self.retry_after)
+    }
+}
+
+/// Limits what clients do, such as the events that they submit.
 ///
 /// A bucket that is full again is as good as none and is swept away, so the memory is bounded by how many
 /// submitters come within the time in which a bucket fills: ten seconds, or as long as a batch was over the limit.
@@ -62,7 +76,8 @@ pub struct Rates {
     burst: Duration,
     keys: RandomState,
     buckets: Mutex<Buckets>,
-    metrics: Metrics,
+    /// What was refused.
+    refused: IntCounter,
 }
 
 /// For each submitter, the time at which its bucket is full.
@@ -74,10 +89,9 @@ struct Buckets {
 }
 
 impl Rates {
-    /// Starts with full buckets; refused events are counted in `metrics`.
+    /// Allows so many a minute, 0 for any number, and starts with full buckets; `refused` counts what is refused.
     #[must_use]
-    pub fn new(config: &RatesConfig, metrics: Metrics) -> Self {
-        let per_minute = config.max_events_per_minute_per_session;
+    pub fn new(per_minute: u32, refused: IntCounter) -> Self {
         let interval = MINUTE.checked_div(per_minute);
         let at_once = (per_minute / PARTS_OF_A_MINUTE).max(1);
         Self {
@@ -88,27 +102,22 @@ impl Rates {
                 full_at: HashMap::new(),
                 sweep_at: USUAL_BUCKETS,
             }),
-            metrics,
+            refused,
         }
     }
 
-    /// Takes room for `events` events that are submitted together at `now`.
+    /// Takes room for `count` things that are done together at `now`.
     ///
-    /// A batch is taken whole or not at all. One with more events than may come at once needs a full bucket, and
-    /// then as much longer until there is room again.
+    /// They are taken whole or not at all. More than may come at once need a full bucket, and then it takes as much
+    /// longer until there is room again.
     ///
     /// # Errors
-    /// [`TooManyEvents`] with the time until there is room; then nothing is counted.
-    pub fn take(
-        &self,
-        submitter: Submitter<'_>,
-        events: u32,
-        now: Instant,
-    ) -> Result<(), TooManyEvents> {
+    /// [`TooOften`] with the time until there is room; then nothing is counted.
+    pub fn take(&self, submitter: Submitter<'_>, count: u32, now: Instant) -> Result<(), TooOften> {
         let Some(interval) = self.interval else {
             return Ok(());
         };
-        let cost = interval.saturating_mul(events);
+        let cost = interval.saturating_mul(count);
         let key = self.keys.hash_one(match submitter {
             Submitter::Session(name) => Name::of_session(name),
             Submitter::Address(address) => Name::of_address(address),
@@ -121,8 +130,8 @@ impl Rates {
             .filter(|wait| !wait.is_zero())
         {
             drop(buckets);
-            self.metrics.limited_events.inc_by(u64::from(events));
-            return Err(TooManyEvents { retry_after });
+            self.refused.inc_by(u64::from(count));
+            return Err(TooOften { retry_after });
         }
         buckets.full_at.insert(key, full_at + cost);
         buckets.sweep(now);
@@ -145,19 +154,14 @@ impl Buckets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Metrics;
 
     const ALICE: Submitter<'static> = Submitter::Session("alice");
 
     fn rates(per_minute: u32) -> (Rates, Metrics, Instant) {
         let metrics = Metrics::new();
-        let config = RatesConfig {
-            max_events_per_minute_per_session: per_minute,
-        };
-        (
-            Rates::new(&config, metrics.clone()),
-            metrics,
-            Instant::now(),
-        )
+        let refused = metrics.limited_events.clone();
+        (Rates::new(per_minute, refused), metrics, Instant::now())
     }
 
     fn wait_ms(rates: &Rates, submitter: Submitter<'_>, events: u32, now: Instant) -> u128 {

@@ -127,12 +127,11 @@ impl Submissions {
         events: &[CloudEvent],
     ) -> Result<(), HttpError> {
         let sessions = visitor.sessions();
-        let submitter = sessions.first().map_or_else(
-            || Submitter::Address(request.client_address()),
-            |session| Submitter::Session(session),
-        );
+        let submitter = Submitter::of(&sessions, request.client_address());
         let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        Ok(self.rates.take(submitter, count, Instant::now())?)
+        let public = "Reached maximum number of events per minute.";
+        let taken = self.rates.take(submitter, count, Instant::now());
+        taken.map_err(|error| error.refusal("too_many_events", public))
     }
 
     async fn submit_batch(&self, events: &[CloudEvent]) -> Result<Response<Body>, HttpError> {

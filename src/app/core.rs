@@ -179,7 +179,10 @@ impl Core {
             config.submission,
             default_topic,
             producer,
-            Rates::new(&config.rates, self.metrics.clone()),
+            Rates::new(
+                config.rates.max_events_per_minute_per_session,
+                self.metrics.limited_events.clone(),
+            ),
             self.metrics.clone(),
         );
         let sessions = SessionAdmin::new(

@@ -147,6 +147,8 @@ pub struct Metrics {
     pub limited_connections: IntCounterVec,
     /// `sluicegate_limited_events_total`: submitted events refused because their sender had sent too many.
     pub limited_events: IntCounter,
+    /// `sluicegate_limited_tickets_total`: tickets refused because their session had got too many.
+    pub limited_tickets: IntCounter,
     /// `sluicegate_refused_tokens_total{reason}`: bearer tokens that were not accepted.
     pub refused_tokens: IntCounterVec,
     /// `sluicegate_token_key_fetches_total{result}`: fetches of the issuer's keys: `ok` or `failed`.
@@ -273,6 +275,10 @@ impl Metrics {
             limited_events: make.counter(
                 "sluicegate_limited_events_total",
                 "Submitted events refused because their sender had sent too many",
+            ),
+            limited_tickets: make.counter(
+                "sluicegate_limited_tickets_total",
+                "Tickets refused because their session had got too many",
             ),
             refused_tokens: make.counters(
                 "sluicegate_refused_tokens_total",
