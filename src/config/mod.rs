@@ -290,10 +290,10 @@ impl Settings {
             value: format!("{value:?}"),
             expected,
         };
-        let extractors = match &self.process.extractors {
-            None => Extractors::none(),
-            Some(text) => read_extractors(text).map_err(|error| bad("extractors", text, error))?,
-        };
+        let extractors = self.process.read_extractors().map_err(|error| {
+            let text = self.process.extractors.as_deref().unwrap_or_default();
+            bad("extractors", text, error)
+        })?;
         self.kafka.check()?;
         self.identity.check()?;
         let has_keys = self.identity.is_configured();
@@ -342,16 +342,6 @@ impl Settings {
             session: self.session,
         })
     }
-}
-
-/// Reads extractors: JSON, or the path of a file with it.
-fn read_extractors(text: &str) -> Result<Extractors, String> {
-    let parse = |json: &str| Extractors::parse(json).map_err(|error| error.to_string());
-    if text.trim_start().starts_with('{') {
-        return parse(text);
-    }
-    let json = std::fs::read_to_string(text).map_err(|error| error.to_string())?;
-    parse(&json)
 }
 
 /// Says of a bad value where it stands, instead of naming a flag that nobody gave.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::settings;
+use crate::subscription::Extractors;
 use crate::telemetry::{LogFormat, LogLevel};
 
 /// The settings of the process as a whole.
@@ -96,4 +97,19 @@ pub struct ProcessConfig {
         help_heading = "Logs"
     )]
     pub log_fmt: LogFormat,
+}
+
+impl ProcessConfig {
+    /// Reads the extractors: JSON, or the path of a file with it; none where none are set.
+    ///
+    /// # Errors
+    /// What is wrong with them, or why the file cannot be read, in words.
+    pub(super) fn read_extractors(&self) -> Result<Extractors, String> {
+        let parse = |json: &str| Extractors::parse(json).map_err(|error| error.to_string());
+        match self.extractors.as_deref() {
+            None => Ok(Extractors::none()),
+            Some(json) if json.trim_start().starts_with('{') => parse(json),
+            Some(path) => parse(&std::fs::read_to_string(path).map_err(|error| error.to_string())?),
+        }
+    }
 }

@@ -9,6 +9,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::reply::Body;
+use crate::telemetry::Causes;
 
 /// A request that is answered with an error.
 ///
@@ -222,9 +223,9 @@ impl HttpError {
         let status = self.0.status.as_u16();
         let code = self.0.code;
         if self.0.status.is_server_error() {
-            tracing::warn!(status, code, error = %Chain(cause.as_ref()), "request failed");
+            tracing::warn!(status, code, error = %Causes(cause.as_ref()), "request failed");
         } else {
-            tracing::debug!(status, code, error = %Chain(cause.as_ref()), "request refused");
+            tracing::debug!(status, code, error = %Causes(cause.as_ref()), "request refused");
         }
     }
 }
@@ -256,21 +257,6 @@ impl fmt::Display for HttpError {
 impl Error for HttpError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.internal.as_ref().map(|cause| cause.as_ref() as _)
-    }
-}
-
-/// Shows an error with everything that caused it, in one line.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(formatter, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the operator sees: logs, metrics, readiness, and the named tasks of the process.
 
+mod causes;
 mod limited;
 mod log_queue;
 mod logs;
@@ -8,6 +9,7 @@ mod readiness;
 mod tasks;
 mod time;
 
+pub use causes::Causes;
 pub use limited::Limited;
 pub use log_queue::LogGuard;
 pub use logs::{LogError, LogFormat, LogLevel, init_logs};

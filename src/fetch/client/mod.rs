@@ -16,6 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
+use crate::telemetry::Causes;
+
 /// How long a connection without a request is kept.
 const IDLE: Duration = Duration::from_secs(60);
 /// How many connections without a request are kept for each host.
@@ -71,21 +73,6 @@ pub enum FetchError {
         /// The limit in bytes.
         limit: usize,
     },
-}
-
-/// An error with what caused it, in one line.
-struct Causes<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for Causes<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(formatter, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }
 
 /// Sends requests over connections that it keeps. Cheap to clone; all clones share the connections.
