@@ -52,7 +52,7 @@ struct Told {
 
 impl PresenceEvents {
     /// Writes `rig.presence.join` and `rig.presence.leave` to the topic of the settings, with the session as
-    /// key, until [`end`](Self::end) is told; without a topic nobody is told.
+    /// key, until the process stops; without a topic nobody is told.
     #[must_use]
     pub fn start(
         config: &SessionConfig,
