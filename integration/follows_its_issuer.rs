@@ -7,11 +7,13 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+use tokio_tungstenite::tungstenite::protocol::Message;
 
 use crate::support::doors::{Caller, Door, Shown, assert_shut};
 use crate::support::gateway::{Gateway, Settings, eventually};
-use crate::support::issuer::Issuer;
+use crate::support::issuer::{Issuer, Mood};
 use crate::support::kafka::Kafka;
+use crate::support::ws::Ws;
 
 const ROTATIONS: usize = 30;
 
@@ -133,5 +135,34 @@ pub async fn as_soon_as_the_issuer_is_there(kafka: &Kafka) {
     })
     .await;
     assert_open(&caller, &shown, "with its keys").await;
+    gateway.stop().await;
+}
+
+/// Texts of all clients were acted on one after the other, so that a token with an unknown key held up
+/// everybody for as long as the issuer took.
+pub async fn which_holds_up_only_who_waits_for_it(kafka: &Kafka) {
+    let issuer = Issuer::start().await;
+    let settings = Settings::new(kafka)
+        .with("JWT_OIDC_ISSUER", issuer.url())
+        .with("JWT_JWKS_COOLDOWN", "1s");
+    let gateway = Gateway::with(settings).await;
+    let mut waits = Ws::open(gateway.public(), "", None).await;
+    let mut other = Ws::open(gateway.public(), "", None).await;
+    waits.subscribed().await;
+    other.subscribed().await;
+    issuer.be(Mood::Slowly(Duration::from_secs(3)));
+    let unknown = issuer.mint_as(Some("unknown"), &json!({ "sub": "alice", "jti": "a1" }));
+    let before = issuer.discoveries();
+    let text = json!({ "type": "rig.token", "data": { "token": unknown } });
+    waits.send(Message::text(text.to_string())).await;
+    eventually("the issuer is asked", async || {
+        issuer.discoveries() > before
+    })
+    .await;
+    let text = json!({ "type": "rig.subscriptions_set", "data": [{ "eventType": "t" }] });
+    other.send(Message::text(text.to_string())).await;
+    let answered = tokio::time::timeout(Duration::from_secs(2), other.event()).await;
+    assert_eq!(answered.expect("at once")["type"], "rig.subscriptions_set");
+    assert_eq!(waits.event().await["type"], "rig.token_refused");
     gateway.stop().await;
 }

@@ -271,6 +271,7 @@ fn main() {
         Backend::Embedded,
         true,
         [
+            follows_its_issuer::which_holds_up_only_who_waits_for_it,
             follows_its_issuer::while_its_keys_rotate_under_load,
             follows_its_issuer::with_the_keys_it_knows_while_the_issuer_is_away,
             follows_its_issuer::as_soon_as_the_issuer_is_there,

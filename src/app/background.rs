@@ -20,11 +20,15 @@ const CLEAN_UP_INTERVAL: Duration = Duration::from_secs(60);
 /// What clients say on their connections.
 pub(super) type Texts = mpsc::Receiver<ClientText>;
 
-/// Does what clients say on their connections, in the order in which they say it.
+/// Does what clients say on their connections. Each is served by itself, since a check or an issuer that is
+/// asked may be slow; a connection says the next thing when the last one is done, so there is one task for
+/// each at most.
 pub(super) async fn read_texts(mut texts: Texts, changes: Changes, tasks: Tasks) {
     let stopping = tasks.stopping();
+    let changes = Arc::new(changes);
     while let Some(Some(text)) = stopping.run_until_cancelled(texts.recv()).await {
-        changes.on_text(text).await;
+        let changes = Arc::clone(&changes);
+        tasks.spawn("text", async move { changes.on_text(text).await });
     }
 }
 
