@@ -14,7 +14,7 @@ use super::refusal;
 use crate::dispatch::{Incarnation, TokenKey};
 use crate::http::HttpError;
 use crate::shared::{Records, StateLog};
-use crate::telemetry::now_ms;
+use crate::telemetry::{as_ms, now_ms};
 
 /// The kind of the entries in the shared state.
 const STATE_KIND: &str = "ticket";
@@ -73,10 +73,9 @@ impl Tickets {
     /// # Errors
     /// 503 before the cluster's key is known.
     pub(super) fn issue(&self, tokens: Vec<String>) -> Result<String, HttpError> {
-        let ttl_ms = i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX);
         let ticket = Ticket {
             tokens,
-            expires_ms: now_ms().saturating_add(ttl_ms),
+            expires_ms: now_ms().saturating_add(as_ms(self.ttl)),
             number: uuid::Uuid::new_v4().simple().to_string(),
         };
         let text = serde_json::to_string(&ticket).map_err(HttpError::internal)?;
@@ -108,11 +107,7 @@ impl Tickets {
             by: uuid::Uuid::new_v4().simple().to_string(),
         };
         let first = self.redeemed.agree(&ticket.number, own.clone()).await;
-        let first = first.map_err(|error| {
-            let retry_after = Duration::from_secs(5);
-            HttpError::unavailable("kafka_unavailable", "Kafka cannot be reached.", retry_after)
-                .with_cause(error)
-        })?;
+        let first = first.map_err(HttpError::kafka_unavailable)?;
         if first == own {
             Ok(ticket.tokens)
         } else {
@@ -126,12 +121,6 @@ impl Tickets {
     }
 
     fn key(&self) -> Result<&TokenKey, HttpError> {
-        self.key.get().ok_or_else(|| {
-            HttpError::unavailable(
-                "not_ready",
-                "The shared state is being read.",
-                Duration::from_secs(1),
-            )
-        })
+        self.key.get().ok_or_else(HttpError::state_not_read)
     }
 }

@@ -16,7 +16,7 @@ use crate::http::{Body, HttpError, Params, Query, Request};
 use crate::session::{
     Blacklist, Directory, MAX_LISTED, MAX_SESSION_BYTES, OpenConnection, OpenSession, Wanted,
 };
-use crate::shared::RecordError;
+use crate::telemetry::rfc3339;
 
 /// The largest request body.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -60,7 +60,7 @@ impl SessionAdmin {
         check_name(session)?;
         let validity = validity(asked.get("validityInSeconds").unwrap_or(&Value::Null))?;
         let added = self.blacklist.add(session, validity).await;
-        added.map_err(unavailable)?;
+        added.map_err(HttpError::kafka_unavailable)?;
         let mut response = object(StatusCode::CREATED, &json!({}));
         let location = format!(
             "/v3/session-blacklist/{}",
@@ -76,7 +76,7 @@ impl SessionAdmin {
         let list = self.blacklist.list();
         let sessions: Vec<Value> = list
             .into_iter()
-            .map(|(session, expires_ms)| json!({ "sessionId": session, "expiresAt": time(expires_ms) }))
+            .map(|(session, expires_ms)| json!({ "sessionId": session, "expiresAt": rfc3339(expires_ms) }))
             .collect();
         object(StatusCode::OK, &json!({ "sessions": sessions }))
     }
@@ -91,7 +91,7 @@ impl SessionAdmin {
             .blacklist
             .refused_until(&session)
             .ok_or_else(not_found)?;
-        let entry = json!({ "sessionId": session, "expiresAt": time(expires_ms) });
+        let entry = json!({ "sessionId": session, "expiresAt": rfc3339(expires_ms) });
         Ok(object(StatusCode::OK, &entry))
     }
 
@@ -104,7 +104,10 @@ impl SessionAdmin {
         self.blacklist
             .refused_until(&session)
             .ok_or_else(not_found)?;
-        self.blacklist.remove(&session).await.map_err(unavailable)?;
+        self.blacklist
+            .remove(&session)
+            .await
+            .map_err(HttpError::kafka_unavailable)?;
         Ok(no_content())
     }
 
@@ -126,7 +129,7 @@ impl SessionAdmin {
             None => self.kill_validity,
         };
         let added = self.blacklist.add(&session, validity).await;
-        added.map_err(unavailable)?;
+        added.map_err(HttpError::kafka_unavailable)?;
         Ok(no_content())
     }
 
@@ -185,8 +188,8 @@ fn describe(session: &OpenSession) -> Value {
     let connection = |connection: &OpenConnection| {
         json!({
             "transport": connection.transport,
-            "since": time(connection.since_ms),
-            "expiresAt": time(connection.expires_ms),
+            "since": rfc3339(connection.since_ms),
+            "expiresAt": rfc3339(connection.expires_ms),
             "instance": connection.instance,
         })
     };
@@ -226,23 +229,12 @@ fn named(params: &Params, name: &str) -> String {
     params.get(name).unwrap_or_default().to_owned()
 }
 
-fn time(ms: i64) -> String {
-    let time = jiff::Timestamp::from_millisecond(ms);
-    time.unwrap_or(jiff::Timestamp::MAX).to_string()
-}
-
 fn bad(what: &str) -> HttpError {
     HttpError::bad_request("invalid_session_request", format!("{what}."))
 }
 
 fn not_found() -> HttpError {
     HttpError::new(StatusCode::NOT_FOUND, "not_found", "Not found.")
-}
-
-fn unavailable(error: RecordError) -> HttpError {
-    let retry_after = Duration::from_secs(5);
-    HttpError::unavailable("kafka_unavailable", "Kafka cannot be reached.", retry_after)
-        .with_cause(error)
 }
 
 fn object(status: StatusCode, body: &Value) -> Response<Body> {

@@ -107,11 +107,7 @@ fn refused(error: ChangeError) -> HttpError {
             format!("cannot accept subscription request: {error}"),
         ),
         ChangeError::Refused(error) => error,
-        ChangeError::NotReady => HttpError::unavailable(
-            "not_ready",
-            "The shared state is being read.",
-            Duration::from_secs(1),
-        ),
+        ChangeError::NotReady => HttpError::state_not_read(),
         error @ ChangeError::Unreachable(_) => HttpError::unavailable(
             "instance_unreachable",
             "The instance that holds the connection cannot be reached.",

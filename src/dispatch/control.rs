@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::wire::CloseReason;
+use crate::telemetry::rfc3339;
 
 /// An event about the connection itself, as CloudEvent 1.0.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,12 +152,6 @@ impl ControlEvent {
         }
         event.to_string().into_bytes()
     }
-}
-
-/// Writes a time in Unix milliseconds as RFC 3339 has it.
-fn rfc3339(ms: i64) -> String {
-    let time = jiff::Timestamp::from_millisecond(ms);
-    time.unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
 }
 
 #[cfg(test)]

@@ -130,6 +130,21 @@ impl HttpError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, public).with_retry_after(retry_after)
     }
 
+    /// 503: what has to be kept in Kafka cannot be.
+    #[must_use]
+    pub fn kafka_unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let retry_after = Duration::from_secs(5);
+        Self::unavailable("kafka_unavailable", "Kafka cannot be reached.", retry_after)
+            .with_cause(cause)
+    }
+
+    /// 503: what all instances share is not read to its end yet.
+    #[must_use]
+    pub fn state_not_read() -> Self {
+        let retry_after = Duration::from_secs(1);
+        Self::unavailable("not_ready", "The shared state is being read.", retry_after)
+    }
+
     /// Adds the cause, for the log only.
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

@@ -11,7 +11,7 @@ use super::key::VerifyingKey;
 use super::key_server::{KeyServer, Rhythm};
 use super::provider::{Place, Provider};
 use crate::fetch::Fetch;
-use crate::telemetry::{Metrics, Tasks, now_ms};
+use crate::telemetry::{Metrics, Tasks, as_ms, now_ms};
 
 /// Verifies tokens with the keys of the configuration or of the issuer. Cheap to clone.
 #[derive(Clone)]
@@ -71,7 +71,7 @@ impl Verifier {
         let rules = ClaimRules {
             issuers: config.issuers(),
             audiences: config.audiences(),
-            leeway_ms: i64::try_from(config.jwt_leeway.as_millis()).unwrap_or(i64::MAX),
+            leeway_ms: as_ms(config.jwt_leeway),
             session_field: config.jwt_session_field.clone(),
             user_field: config.jwt_user_field.clone(),
         };

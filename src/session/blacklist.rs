@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::registry::Registry;
 use crate::dispatch::{CloseReason, Incarnation};
 use crate::shared::{RecordError, Records, StateLog};
-use crate::telemetry::{Tasks, now_ms};
+use crate::telemetry::{Tasks, as_ms, now_ms};
 
 /// The kind of the entries in the shared state.
 const STATE_KIND: &str = "blacklist";
@@ -47,9 +47,8 @@ impl Blacklist {
     /// # Cancel safety
     /// Once polled, the entry is on its way.
     pub async fn add(&self, session: &str, validity: Duration) -> Result<(), RecordError> {
-        let validity_ms = i64::try_from(validity.as_millis()).unwrap_or(i64::MAX);
         let known_ms = self.refused_until(session).unwrap_or(0);
-        let expires_ms = now_ms().saturating_add(validity_ms).max(known_ms);
+        let expires_ms = now_ms().saturating_add(as_ms(validity)).max(known_ms);
         self.records
             .keep_until(session, Listed {}, expires_ms)
             .await

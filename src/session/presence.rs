@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::SessionConfig;
 use super::guest::Guest;
 use crate::kafka::{KafkaConfig, OutgoingRecord, Producer, TopicSpec, ensure_topics};
-use crate::telemetry::{Limited, Tasks, Transport, now_ms};
+use crate::telemetry::{Limited, Tasks, Transport, now_ms, rfc3339};
 
 /// How many events may wait for Kafka; one too many is dropped, and the log says so.
 const QUEUE_LIMIT: usize = 10_000;
@@ -172,13 +172,12 @@ impl Told {
             Presence::Join => "rig.presence.join",
             Presence::Leave => "rig.presence.leave",
         };
-        let time = jiff::Timestamp::from_millisecond(self.at_ms);
         json!({
             "specversion": "1.0",
             "type": kind,
             "source": "rig",
             "id": uuid::Uuid::new_v4().to_string(),
-            "time": time.unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string(),
+            "time": rfc3339(self.at_ms),
             "data": {
                 "session": session,
                 "user": self.guest.user.as_deref(),

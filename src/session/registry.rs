@@ -12,7 +12,7 @@ use super::guest::Guest;
 use super::members::{Due, Entry, Listed, Members, Number, PollSession, Times};
 use super::presence::{Presence, PresenceEvents};
 use crate::dispatch::{CloseReason, ConnectionId, ControlEvent, Dispatcher, Held};
-use crate::telemetry::{Tasks, Transport, now_ms};
+use crate::telemetry::{Tasks, Transport, as_ms, now_ms};
 
 /// How long the clock is trusted: it may be set while we wait for a token to expire.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -71,13 +71,12 @@ impl Registry {
     /// Starts with nobody.
     #[must_use]
     pub fn new(config: &SessionConfig, dispatcher: Dispatcher, events: PresenceEvents) -> Self {
-        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let inner = Inner {
             members: Mutex::default(),
             times: Times {
-                notice_ms: ms(config.session_expiry_notice),
-                grace_ms: ms(config.session_expiry_grace),
-                jitter_ms: ms(config.session_expiry_jitter).min(3_600_000),
+                notice_ms: as_ms(config.session_expiry_notice),
+                grace_ms: as_ms(config.session_expiry_grace),
+                jitter_ms: as_ms(config.session_expiry_jitter).min(3_600_000),
             },
             earlier: Notify::new(),
             events,
@@ -130,14 +129,13 @@ impl Registry {
         members.of_connection(connection).map(|(_, guest)| guest)
     }
 
-    /// Lets a connection go on with a later token, and tells it so. Returns whether it belongs to
-    /// somebody; otherwise nothing happens.
-    pub async fn renew(&self, connection: ConnectionId, guest: &Arc<Guest>) -> bool {
+    /// Lets a connection go on with a later token, and tells it so; nothing happens when it belongs to nobody.
+    pub async fn renew(&self, connection: ConnectionId, guest: &Arc<Guest>) {
         let expires_ms = guest.expires_ms;
         {
             let mut members = self.inner.members.lock();
             let Some((number, _)) = members.of_connection(connection) else {
-                return false;
+                return;
             };
             let before = members.rename(number, guest, &self.inner.times, now_ms());
             drop(members);
@@ -148,7 +146,6 @@ impl Registry {
         self.inner.earlier.notify_one();
         let renewed = ControlEvent::session_renewed(expires_ms);
         self.dispatcher.tell(connection, renewed).await;
-        true
     }
 
     /// Returns whether somebody may not stay any longer: the token has expired, and the grace is over.

@@ -16,4 +16,4 @@ pub use logs::{LogError, LogFormat, LogLevel, init_logs};
 pub use metrics::{Age, Metrics, Rejection, Transport};
 pub use readiness::{Condition, Readiness};
 pub use tasks::Tasks;
-pub use time::now_ms;
+pub use time::{as_ms, now_ms, rfc3339};

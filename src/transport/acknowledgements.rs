@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::WS_WITH_CURSORS;
 use super::beginning::Beginning;
-use super::session_id::{SessionId, key, unavailable};
+use super::session_id::{SessionId, key};
 use super::streams::{Streams, WsOpening, not_now};
 use crate::dispatch::{ControlEvent, Start, Token, TokenKey};
 use crate::event::Cursor;
@@ -198,7 +198,7 @@ impl Acknowledgements {
     async fn keep(&self, id: SessionId, cursor: &str) -> Result<(), HttpError> {
         let cursor = cursor.to_owned();
         let kept = self.records.keep(&key(id), Acknowledged { cursor }).await;
-        kept.map_err(unavailable)
+        kept.map_err(HttpError::kafka_unavailable)
     }
 }
 

@@ -213,7 +213,7 @@ impl Changes {
         };
         if is_unchanged {
             let renewed = change.renew(&self.streams, connection).await;
-            return renewed.map(drop).or_else(ChangeError::unless_gone);
+            return renewed.or_else(ChangeError::unless_gone);
         }
         self.make_here(connection, change).await
     }

@@ -1,10 +1,5 @@
 //! The number of a session that no instance holds: what its token seals, and its key in the shared state.
 
-use std::time::Duration;
-
-use crate::http::HttpError;
-use crate::shared::RecordError;
-
 /// The number of a session, which its token seals.
 pub(super) type SessionId = [u8; 16];
 
@@ -16,14 +11,4 @@ pub(super) fn key(id: SessionId) -> String {
 /// Reads the key of a session in the shared state.
 pub(super) fn session_id(key: &str) -> Option<SessionId> {
     uuid::Uuid::parse_str(key).ok().map(|id| *id.as_bytes())
-}
-
-/// The answer when a session cannot be kept: 503.
-pub(super) fn unavailable(error: RecordError) -> HttpError {
-    HttpError::unavailable(
-        "kafka_unavailable",
-        "Kafka cannot be reached.",
-        Duration::from_secs(5),
-    )
-    .with_cause(error)
 }

@@ -1,6 +1,6 @@
 //! The connections of this instance that belong to somebody, as data.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map, hash_map};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -32,8 +32,8 @@ pub(super) struct Entry {
     ending: Option<CloseReason>,
     /// The session of a poll.
     poll: Option<PollSession>,
-    /// Since when a poll was answered and the next has not come.
-    away_since_ms: Option<i64>,
+    /// A poll was answered, and the next has not come.
+    is_away: bool,
     /// When something has to be done.
     due_ms: i64,
     is_notified: bool,
@@ -111,7 +111,7 @@ impl Members {
         let known = poll.and_then(|poll| self.by_poll.get(&poll).copied());
         if let Some(number) = known
             && let Some(entry) = self.entries.get_mut(&number)
-            && entry.away_since_ms.take().is_some()
+            && std::mem::take(&mut entry.is_away)
         {
             let before = self.rename(number, guest, times, now_ms);
             return (number, before.map(|(before, _)| before));
@@ -125,7 +125,7 @@ impl Members {
             connection: None,
             ending: None,
             poll: poll.filter(|_| known.is_none()),
-            away_since_ms: None,
+            is_away: false,
             due_ms: i64::MAX,
             is_notified: false,
         };
@@ -158,11 +158,8 @@ impl Members {
             self.by_connection.remove(&connection);
         }
         if entry.poll.is_some() && entry.ending.is_none() {
-            entry.away_since_ms = Some(now_ms);
-            let due_ms = now_ms + POLL_PATIENCE_MS;
-            let before = std::mem::replace(&mut entry.due_ms, due_ms);
-            self.due.remove(&(before, number));
-            self.due.insert((due_ms, number));
+            entry.is_away = true;
+            self.set_due(number, now_ms + POLL_PATIENCE_MS);
             return None;
         }
         self.remove(number)
@@ -208,7 +205,7 @@ impl Members {
                 continue;
             };
             entry.ending = Some(reason);
-            if entry.away_since_ms.is_some() {
+            if entry.is_away {
                 gone.extend(self.remove(number));
             } else {
                 connections.extend(entry.connection);
@@ -222,7 +219,7 @@ impl Members {
         let polls: Vec<Number> = self.by_poll.values().copied().collect();
         let is_away = |number: &Number| {
             let entry = self.entries.get(number);
-            entry.is_some_and(|entry| entry.away_since_ms.is_some())
+            entry.is_some_and(|entry| entry.is_away)
         };
         let away: Vec<Number> = polls.into_iter().filter(is_away).collect();
         away.into_iter()
@@ -245,7 +242,7 @@ impl Members {
             let Some(entry) = self.entries.get_mut(&number) else {
                 continue;
             };
-            if entry.away_since_ms.is_some() {
+            if entry.is_away {
                 gone.extend(self.remove(number));
             } else if entry.is_notified {
                 entry.ending = Some(CloseReason::SessionExpired);
@@ -254,8 +251,7 @@ impl Members {
                 entry.is_notified = true;
                 let expires_ms = entry.guest.expires_ms;
                 due.extend(entry.connection.map(|id| Due::Notice(id, expires_ms)));
-                entry.due_ms = times.end_ms(expires_ms, number);
-                self.due.insert((entry.due_ms, number));
+                self.set_due(number, times.end_ms(expires_ms, number));
             }
         }
         (due, gone)
@@ -318,7 +314,7 @@ impl Members {
     }
 
     fn schedule(&mut self, number: Number, times: &Times, now_ms: i64) {
-        let Some(entry) = self.entries.get_mut(&number) else {
+        let Some(entry) = self.entries.get(&number) else {
             return;
         };
         let notice_ms = entry
@@ -326,9 +322,16 @@ impl Members {
             .expires_ms
             .saturating_sub(times.notice_ms)
             .max(now_ms);
-        let before = std::mem::replace(&mut entry.due_ms, notice_ms);
-        self.due.remove(&(before, number));
-        self.due.insert((notice_ms, number));
+        self.set_due(number, notice_ms);
+    }
+
+    /// Sets when something has to be done about a member, instead of what was set before.
+    fn set_due(&mut self, number: Number, due_ms: i64) {
+        if let Some(entry) = self.entries.get_mut(&number) {
+            let before = std::mem::replace(&mut entry.due_ms, due_ms);
+            self.due.remove(&(before, number));
+            self.due.insert((due_ms, number));
+        }
     }
 
     fn remove(&mut self, number: Number) -> Option<Entry> {
@@ -359,20 +362,16 @@ impl Members {
 
     fn index(&mut self, number: Number, guest: &Guest) {
         for session in &guest.sessions {
-            match self.by_session.entry(Arc::clone(session)) {
-                btree_map::Entry::Occupied(mut numbers) => numbers.get_mut().insert(number),
-                btree_map::Entry::Vacant(place) => {
-                    place.insert(Numbers::One(number));
-                }
-            }
+            let of_session = self.by_session.entry(Arc::clone(session));
+            of_session
+                .and_modify(|numbers| numbers.insert(number))
+                .or_insert(Numbers::One(number));
         }
         if let Some(user) = &guest.user {
-            match self.by_user.entry(Arc::clone(user)) {
-                hash_map::Entry::Occupied(mut numbers) => numbers.get_mut().insert(number),
-                hash_map::Entry::Vacant(place) => {
-                    place.insert(Numbers::One(number));
-                }
-            }
+            let of_user = self.by_user.entry(Arc::clone(user));
+            of_user
+                .and_modify(|numbers| numbers.insert(number))
+                .or_insert(Numbers::One(number));
         }
     }
 

@@ -208,13 +208,8 @@ impl LongPolling {
     }
 
     fn token_key(&self) -> Result<TokenKey, HttpError> {
-        self.streams.token_key.get().cloned().ok_or_else(|| {
-            HttpError::unavailable(
-                "not_ready",
-                "The shared state is being read.",
-                Duration::from_secs(1),
-            )
-        })
+        let key = self.streams.token_key.get().cloned();
+        key.ok_or_else(HttpError::state_not_read)
     }
 
     async fn first(&self, key: &TokenKey, request: &Request) -> Result<Response<Body>, HttpError> {

@@ -12,7 +12,7 @@ use crate::http::HttpError;
 use crate::shared::{Records, StateLog};
 use crate::subscription::Subscriptions;
 use crate::telemetry::Tasks;
-use crate::transport::session_id::{SessionId, key, unavailable};
+use crate::transport::session_id::{SessionId, key};
 
 /// The kind of the session records in the shared state.
 pub const STATE_KIND: &str = "longpoll";
@@ -74,7 +74,7 @@ impl Sessions {
             guest: guest.unwrap_or_default(),
         };
         let kept = self.records.keep(&key(id), session).await;
-        kept.map_err(unavailable)?;
+        kept.map_err(HttpError::kafka_unavailable)?;
         Ok(id)
     }
 
@@ -119,7 +119,7 @@ impl Sessions {
         self.records
             .keep(&key(id), session)
             .await
-            .map_err(unavailable)
+            .map_err(HttpError::kafka_unavailable)
     }
 
     /// Ends a session.
