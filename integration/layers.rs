@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 /// The rooms from the lowest layer to the highest.
 const LAYERS: [&[&str]; 11] = [
     &["event", "telemetry", "settings"],
-    &["subscription", "kafka", "fetch"],
-    &["replay"],
+    &["subscription", "kafka", "fetch", "nats"],
+    &["replay", "avro"],
     &["dispatch"],
     &["identity"],
     &["source", "shared"],

@@ -9,6 +9,7 @@ pub mod config;
 
 pub mod api;
 
+pub mod proxy;
 pub mod transport;
 
 pub mod access;
@@ -23,10 +24,13 @@ pub mod identity;
 
 pub mod dispatch;
 
+pub mod avro;
 pub mod replay;
 
 pub mod fetch;
 pub mod kafka;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod subscription;
 
 pub mod event;

@@ -8,6 +8,7 @@ mod metrics;
 mod readiness;
 mod tasks;
 mod time;
+mod trace_context;
 
 pub use causes::Causes;
 pub use limited::Limited;
@@ -17,3 +18,4 @@ pub use metrics::{Age, Metrics, Rejection, Transport};
 pub use readiness::{Condition, Readiness};
 pub use tasks::Tasks;
 pub use time::{as_ms, now_ms, rfc3339};
+pub use trace_context::{TRACEPARENT, TRACESTATE, TraceContext};

@@ -1,0 +1,153 @@
+//! A route: one endpoint of an API definition, with all that a request for it needs.
+
+use std::sync::Arc;
+
+use http::uri::Authority;
+use http::{HeaderName, HeaderValue, Method};
+
+use crate::event::JsonPointer;
+
+/// One endpoint of an API definition.
+#[derive(Debug)]
+pub struct Route {
+    /// The id of the API.
+    pub api: Arc<str>,
+    /// The id of the endpoint within it.
+    pub endpoint: Arc<str>,
+    /// The method that it is for.
+    pub method: Method,
+    /// The pattern of its paths as it was configured; the name of the route in metrics and logs.
+    pub path_regex: Arc<str>,
+    /// What the path becomes, with `\1` for groups of the pattern; `None` leaves it as it came.
+    pub path_replacement: Option<Box<str>>,
+    /// Where a token has to be; `None` for a route that is open to all.
+    pub secured: Option<TokenPlaces>,
+    /// Headers that are set before the request goes on.
+    pub add_headers: Box<[(HeaderName, HeaderValue)]>,
+    /// Where its requests go.
+    pub target: Target,
+}
+
+/// Where a request of a secured route may have its token: in at least one of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenPlaces {
+    /// In this header: after `Bearer` in `Authorization`, else alone or after `Bearer`.
+    pub header: Option<HeaderName>,
+    /// In this parameter of the query, which is taken out before the request goes on.
+    pub query: Option<Box<str>>,
+}
+
+/// Where requests go, and where their answers come from.
+#[derive(Debug)]
+pub enum Target {
+    /// To an HTTP backend.
+    Http {
+        /// Which one.
+        upstream: Arc<UpstreamSpec>,
+        /// Who answers the client.
+        answer: HttpAnswer,
+    },
+    /// To a Kafka topic, as a CloudEvent.
+    Kafka {
+        /// The topic.
+        topic: Box<str>,
+        /// The subject of the Avro schema of the data, if it is to be encoded.
+        schema: Option<Box<str>>,
+        /// What the key of the record is taken from.
+        key: KeyRule,
+        /// Whether the client waits for an answer over Kafka.
+        waits: bool,
+    },
+    /// To a NATS subject, as a CloudEvent.
+    Nats {
+        /// The subject.
+        subject: Box<str>,
+        /// Whether the client waits for the reply.
+        waits: bool,
+    },
+}
+
+impl Target {
+    /// Returns the name in metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Http { .. } => "http",
+            Self::Kafka { .. } => "kafka",
+            Self::Nats { .. } => "nats",
+        }
+    }
+
+    /// Returns where the answer comes from, as metrics and definitions name it.
+    #[must_use]
+    pub const fn response_from(&self) -> &'static str {
+        match self {
+            Self::Http { answer, .. } => answer.name(),
+            Self::Kafka { waits: true, .. } => "kafka",
+            Self::Nats { waits: true, .. } => "nats",
+            Self::Kafka { .. } | Self::Nats { .. } => "none",
+        }
+    }
+}
+
+/// Who answers the client of an HTTP target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpAnswer {
+    /// The backend itself.
+    Direct,
+    /// A record in a response topic, after a 202 of the backend.
+    Kafka,
+    /// A request to `/v3/responses`, after a 202 of the backend.
+    Callback,
+}
+
+impl HttpAnswer {
+    /// Returns the name in metrics and definitions.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "http",
+            Self::Kafka => "kafka",
+            Self::Callback => "http_async",
+        }
+    }
+}
+
+/// An HTTP backend as it was configured. Two routes of one API share it, and with it its connections and health.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UpstreamSpec {
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// Its addresses, each with a port: at least one.
+    pub addresses: Box<[Authority]>,
+    /// What comes before each path; empty, or with a slash at its beginning and none at its end.
+    pub base_path: Box<str>,
+    /// The path that is asked to find out whether an address that failed is well again; `None` tries requests.
+    pub health_path: Option<Box<str>>,
+}
+
+/// How an upstream is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1 without TLS.
+    Http,
+    /// TLS; HTTP/2 where the upstream offers it, else HTTP/1.1.
+    Https,
+    /// HTTP/2 without TLS, known beforehand.
+    H2c,
+}
+
+/// What the key of a record is taken from. Without a value there is no key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyRule {
+    /// `rig.target_partition` of the event that was sent, as in RIG.
+    TargetPartition,
+    /// A header.
+    Header(HeaderName),
+    /// A place in the body, which has to be JSON.
+    Body(JsonPointer),
+    /// A group of the path's pattern, from 1 on.
+    Path(usize),
+    /// The session of the token, or without one the client's address.
+    Session,
+}
