@@ -158,6 +158,23 @@ impl Access {
         Ok(visitor)
     }
 
+    /// Finds out who shows these tokens, of which one that is good is enough: the first one counts.
+    ///
+    /// # Errors
+    /// 401 without any, and where none is of use, or all are of sessions that were ended; 503 while there are no
+    /// keys.
+    pub async fn verify_any(&self, tokens: Vec<String>) -> Result<Visitor, HttpError> {
+        let mut refused = None;
+        for token in tokens {
+            match self.verify(vec![token]).await {
+                Ok(visitor) if visitor.is_known() => return Ok(visitor),
+                Ok(_) => {}
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        Err(refused.unwrap_or_else(refusal::token_needed))
+    }
+
     /// Refuses a WebSocket that offers only its token as sub-protocol.
     ///
     /// # Errors

@@ -58,7 +58,8 @@ impl Visitor {
     }
 
     /// Returns the user, if a token names one.
-    pub(super) fn user(&self) -> Option<Arc<str>> {
+    #[must_use]
+    pub fn user(&self) -> Option<Arc<str>> {
         self.claims
             .iter()
             .find_map(|claims| claims.user())

@@ -1,1 +1,186 @@
-//! Not written yet.
+//! Routes that only somebody with a token may use.
+//!
+//! # Source
+//! RFC 6750, sections 2.1 and 3; RIG's `auth` of an API definition.
+
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+use percent_encoding::percent_decode_str;
+
+use super::call::Caller;
+use super::route::TokenPlaces;
+use crate::access::{Access, Visitor};
+use crate::http::{HttpError, Request};
+
+/// How many tokens of a request are looked at: each is verified.
+const MAX_TOKENS: usize = 4;
+
+impl From<&Visitor> for Caller {
+    fn from(visitor: &Visitor) -> Self {
+        Self {
+            sessions: visitor.sessions(),
+            user: visitor.user(),
+        }
+    }
+}
+
+/// Finds out who sends a request for a secured route; of several tokens, one that is good is enough.
+///
+/// `known` is who sends it where that is known already: the owner of the connection that it came on, for a
+/// request that has no token of its own.
+///
+/// # Errors
+/// 401 without a token that is good and not of a session that was ended; 503 while there are no keys.
+pub(super) async fn identify(
+    places: &TokenPlaces,
+    request: &Request,
+    known: Option<Caller>,
+    access: &Access,
+) -> Result<Caller, HttpError> {
+    let tokens = tokens(places, request);
+    match known {
+        Some(known) if tokens.is_empty() => Ok(known),
+        _ => Ok(Caller::from(&access.verify_any(tokens).await?)),
+    }
+}
+
+/// Returns the tokens that stand where they may.
+fn tokens(places: &TokenPlaces, request: &Request) -> Vec<String> {
+    let mut tokens = Vec::new();
+    if let Some(name) = &places.header {
+        for line in request.headers.get_all(name) {
+            tokens.extend(
+                line.to_str()
+                    .ok()
+                    .into_iter()
+                    .flat_map(|line| in_header(name, line)),
+            );
+        }
+    }
+    if let Some(name) = &places.query {
+        let pairs = request.uri.query().unwrap_or_default().split('&');
+        let values = pairs.filter(|pair| is_named(pair, name));
+        tokens.extend(values.filter_map(|pair| decoded(pair.split_once('=')?.1)));
+    }
+    tokens.retain(|token| !token.is_empty());
+    tokens.truncate(MAX_TOKENS);
+    tokens
+}
+
+/// Returns the tokens of a header's line: those after `Bearer`, and, unless it is `Authorization`, those alone.
+fn in_header<'a>(name: &'a HeaderName, line: &'a str) -> impl Iterator<Item = String> + 'a {
+    line.split(',').map(str::trim).filter_map(move |text| {
+        match text.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
+            None if *name != AUTHORIZATION => Some(text),
+            _ => None,
+        }
+        .map(str::to_owned)
+    })
+}
+
+/// Returns the query without the parameter that has the token; everything else stays as it came.
+pub(super) fn without_token(query: &str, places: Option<&TokenPlaces>) -> String {
+    match places.and_then(|places| places.query.as_deref()) {
+        None => query.to_owned(),
+        Some(name) => {
+            let others = query.split('&').filter(|pair| !is_named(pair, name));
+            others.collect::<Vec<_>>().join("&")
+        }
+    }
+}
+
+/// Returns whether a part of a query is for the parameter `name`, however that is written.
+fn is_named(pair: &str, name: &str) -> bool {
+    let written = pair.split_once('=').map_or(pair, |(name, _)| name);
+    decoded(written).is_some_and(|decoded| decoded == name)
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let text = text.replace('+', " ");
+    let decoded = percent_decode_str(&text).decode_utf8().ok()?;
+    Some(decoded.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn places(header: Option<&'static str>, query: Option<&str>) -> TokenPlaces {
+        TokenPlaces {
+            header: header.map(HeaderName::from_static),
+            query: query.map(Into::into),
+        }
+    }
+
+    fn found(places: &TokenPlaces, uri: &str, headers: &[(&str, &str)]) -> Vec<String> {
+        let mut request = http::Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Bytes::new()).unwrap();
+        tokens(places, &Request::new(request, ([127, 0, 0, 1], 1).into()))
+    }
+
+    #[test]
+    fn tokens_are_found_where_they_may_stand_and_nowhere_else() {
+        let authorization = places(Some("authorization"), None);
+        let own = places(Some("x-token"), Some("token"));
+        let cases: [(&TokenPlaces, &str, &[(&str, &str)], &[&str]); 11] = [
+            (&authorization, "/", &[], &[]),
+            (
+                &authorization,
+                "/",
+                &[("authorization", "Bearer a")],
+                &["a"],
+            ),
+            (
+                &authorization,
+                "/",
+                &[("authorization", "bearer  a , Bearer b")],
+                &["a", "b"],
+            ),
+            (&authorization, "/", &[("authorization", "Basic a")], &[]),
+            (&authorization, "/", &[("authorization", "a")], &[]),
+            (&authorization, "/?token=a&jwt=b", &[("x-token", "c")], &[]),
+            (&own, "/", &[("x-token", "a")], &["a"]),
+            (&own, "/", &[("x-token", "Bearer a")], &["a"]),
+            (&own, "/", &[("authorization", "Bearer a")], &[]),
+            (&own, "/?x=1&token=a%2Bb&t%6Fken=c", &[], &["a+b", "c"]),
+            (&own, "/?token=&token", &[("x-token", "")], &[]),
+        ];
+        for (places, uri, headers, expected) in cases {
+            assert_eq!(found(places, uri, headers), expected, "{uri} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn only_some_tokens_are_looked_at() {
+        let own = places(None, Some("t"));
+        assert_eq!(
+            found(&own, "/?t=1&t=2&t=3&t=4&t=5&t=6", &[]).len(),
+            MAX_TOKENS
+        );
+    }
+
+    #[test]
+    fn the_rest_of_a_query_stays_as_it_came() {
+        let own = places(None, Some("token"));
+        for (query, expected) in [
+            ("", ""),
+            ("a=1&a=2&b=%20+%2B", "a=1&a=2&b=%20+%2B"),
+            ("a=1&token=x&a=2", "a=1&a=2"),
+            ("tok%65n=x", ""),
+            ("token", ""),
+            ("token=x&&a", "&a"),
+            ("tokens=x", "tokens=x"),
+        ] {
+            assert_eq!(without_token(query, Some(&own)), expected, "{query}");
+        }
+        assert_eq!(without_token("token=x", None), "token=x");
+        let header = places(Some("authorization"), None);
+        assert_eq!(without_token("token=x", Some(&header)), "token=x");
+    }
+}

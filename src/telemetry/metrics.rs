@@ -6,9 +6,11 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+use super::proxy_metrics::ProxyMetrics;
 
 /// How a client is connected; the value of the label `transport`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -157,6 +159,8 @@ pub struct Metrics {
     pub token_keys: IntGauge,
     /// `sluicegate_ready`: 1 while `/readyz` answers 200.
     pub ready: IntGauge,
+    /// Of the request proxy.
+    pub proxy: ProxyMetrics,
 }
 
 impl Metrics {
@@ -295,6 +299,7 @@ impl Metrics {
                 "Keys of the issuer of tokens that are in force",
             ),
             ready: make.gauge("sluicegate_ready", "1 while /readyz answers 200"),
+            proxy: ProxyMetrics::new(&make),
             registry,
         };
         metrics.show_from_the_start();
@@ -367,7 +372,7 @@ impl Age {
 }
 
 /// Makes and registers metrics; their names and labels are constants of this file.
-struct Maker<'a>(&'a Registry);
+pub(super) struct Maker<'a>(&'a Registry);
 
 impl Maker<'_> {
     fn registered<C: prometheus::core::Collector + Clone + 'static>(
@@ -380,13 +385,13 @@ impl Maker<'_> {
             .expect("names are distinct constants");
         collector
     }
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
+    pub(super) fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.registered(IntCounter::new(name, help))
     }
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.registered(IntCounterVec::new(Opts::new(name, help), labels))
     }
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.registered(IntGauge::new(name, help))
     }
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
@@ -396,5 +401,9 @@ impl Maker<'_> {
         self.registered(Histogram::with_opts(
             HistogramOpts::new(name, help).buckets(LATENCY_SECONDS.to_vec()),
         ))
+    }
+    pub(super) fn seconds_by(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        let options = HistogramOpts::new(name, help).buckets(LATENCY_SECONDS.to_vec());
+        self.registered(HistogramVec::new(options, labels))
     }
 }

@@ -1,0 +1,47 @@
+//! The metrics of the request proxy. Labels name routes as they were configured, never what a client wrote.
+
+use prometheus::{HistogramVec, IntCounterVec, IntGauge};
+
+use super::metrics::Maker;
+
+/// What is counted of proxied requests.
+#[derive(Debug, Clone)]
+pub struct ProxyMetrics {
+    /// `rig_proxy_requests_total{api,endpoint,method,path_regex,target,response_from,status}`: requests for a
+    /// route, by how they ended: `ok`, `bad_request`, `unauthorized`, `unreachable`, `request_timeout`,
+    /// `response_timeout`, `unavailable`, `cancelled` or `error`; with empty labels and `N/A`, `not_found`.
+    pub requests: IntCounterVec,
+    /// `sluicegate_proxy_duration_seconds{target,response_from}`: from the request to the head of its answer.
+    pub duration: HistogramVec,
+    /// `sluicegate_proxy_requests_in_flight`: requests that have no answer yet.
+    pub in_flight: IntGauge,
+}
+
+impl ProxyMetrics {
+    pub(super) fn new(make: &Maker<'_>) -> Self {
+        Self {
+            requests: make.counters(
+                "rig_proxy_requests_total",
+                "Requests for a route of the proxy, by how they ended",
+                &[
+                    "api",
+                    "endpoint",
+                    "method",
+                    "path_regex",
+                    "target",
+                    "response_from",
+                    "status",
+                ],
+            ),
+            duration: make.seconds_by(
+                "sluicegate_proxy_duration_seconds",
+                "From a proxied request to the head of its answer",
+                &["target", "response_from"],
+            ),
+            in_flight: make.gauge(
+                "sluicegate_proxy_requests_in_flight",
+                "Proxied requests that have no answer yet",
+            ),
+        }
+    }
+}
