@@ -1,6 +1,6 @@
 //! The metrics of the request proxy. Labels name routes as they were configured, never what a client wrote.
 
-use prometheus::{HistogramVec, IntCounterVec, IntGauge};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use super::metrics::Maker;
 
@@ -15,6 +15,14 @@ pub struct ProxyMetrics {
     pub duration: HistogramVec,
     /// `sluicegate_proxy_requests_in_flight`: requests that have no answer yet.
     pub in_flight: IntGauge,
+    /// `sluicegate_upstream_tries_total{api,outcome}`: requests sent, or tried to be sent, to HTTP backends:
+    /// `answered`, `unreachable`, `not_sent`, `broken`, `timeout`, `bad_answer` or `request_body`. Each retry is one
+    /// more.
+    pub upstream_tries: IntCounterVec,
+    /// `sluicegate_upstream_connections_opened_total`: new connections to HTTP backends.
+    pub upstream_connections: IntCounter,
+    /// `sluicegate_upstream_addresses_paused`: addresses of HTTP backends that failed and are left alone.
+    pub upstream_paused: IntGauge,
 }
 
 impl ProxyMetrics {
@@ -41,6 +49,19 @@ impl ProxyMetrics {
             in_flight: make.gauge(
                 "sluicegate_proxy_requests_in_flight",
                 "Proxied requests that have no answer yet",
+            ),
+            upstream_tries: make.counters(
+                "sluicegate_upstream_tries_total",
+                "Requests to HTTP backends, each retry one more, by outcome",
+                &["api", "outcome"],
+            ),
+            upstream_connections: make.counter(
+                "sluicegate_upstream_connections_opened_total",
+                "New connections to HTTP backends",
+            ),
+            upstream_paused: make.gauge(
+                "sluicegate_upstream_addresses_paused",
+                "Addresses of HTTP backends that failed and are left alone",
             ),
         }
     }
