@@ -38,21 +38,26 @@ impl HttpTarget {
     /// # Cancel safety
     /// Dropping the future gives the request up; the backend may have acted on it.
     pub(in crate::proxy) async fn call(&self, mut call: Call) -> Result<Reply, HttpError> {
-        let target = std::mem::take(&mut call.target);
-        let begun = self.send(&mut call, &target).await?;
+        let body = call.request.take_body();
+        let begun = self.send(&call, &call.target, body).await?;
         Ok(self.reply(begun))
     }
 
     /// Sends a call until its answer begins.
-    async fn send(&self, call: &mut Call, target: &str) -> Result<Begun, HttpError> {
-        let Target::Http { upstream: spec, .. } = &call.route.clone().target else {
+    pub(super) async fn send(
+        &self,
+        call: &Call,
+        target: &str,
+        body: StreamBody,
+    ) -> Result<Begun, HttpError> {
+        let Target::Http { upstream: spec, .. } = &call.route.target else {
             return Err(HttpError::internal("the target of the route is not http"));
         };
         let outbound = outbound(call, spec, target)?;
         let body = if outbound.is_upgrade {
             Outgoing::new(Empty::new().map_err(|never| match never {}).boxed_unsync())
         } else {
-            Outgoing::new(call.request.take_body())
+            Outgoing::new(body)
         };
         let upstream = self.upstreams.get(spec);
         let tries = &self.upstreams.metrics().proxy.upstream_tries;
@@ -66,7 +71,7 @@ impl HttpTarget {
     }
 
     /// Makes the reply of an answer that has begun.
-    fn reply(&self, begun: Begun) -> Reply {
+    pub(super) fn reply(&self, begun: Begun) -> Reply {
         if begun.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(begun);
         }
