@@ -31,3 +31,14 @@ pub(super) struct Caller {
     /// The user, if a token names one.
     pub(super) user: Option<Arc<str>>,
 }
+
+impl Caller {
+    /// Returns whether `other` may have what this one began: a session is the same, or the user. What nobody known
+    /// began is for everybody who can name it.
+    pub(super) fn admits(&self, other: &Self) -> bool {
+        let is_known = !self.sessions.is_empty() || self.user.is_some();
+        let same_user = self.user.is_some() && self.user == other.user;
+        let mut sessions = self.sessions.iter();
+        !is_known || same_user || sessions.any(|session| other.sessions.contains(session))
+    }
+}

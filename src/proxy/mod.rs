@@ -37,3 +37,5 @@ mod secured;
 mod to_kafka;
 mod to_nats;
 mod upstream;
+
+pub use answers::{Answer, Answers, AnswersConfig, AnswersParts, Delivered};
