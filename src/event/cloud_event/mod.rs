@@ -9,6 +9,8 @@ use super::attributes::{Attributes, text_of};
 use super::decode_error::{DecodeError, EventFault};
 use super::json::{Members, NESTING_LIMIT, check_text, shorten, string_value};
 
+mod replace;
+
 /// A validated CloudEvent and its JSON, which is forwarded byte for byte as it came in structured mode, or as it was
 /// built from binary mode. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -18,6 +20,9 @@ pub struct CloudEvent {
     id: Text,
     source: Option<Text>,
 }
+
+/// Types of events that only Sluicegate itself makes.
+const RESERVED_PREFIX: &str = "rig.";
 
 /// A version of the specification, with the names that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +84,13 @@ impl CloudEvent {
     #[must_use]
     pub fn event_type(&self) -> &str {
         self.event_type.within(&self.json)
+    }
+
+    /// Returns whether only Sluicegate itself makes events of this type: nobody else may make clients believe
+    /// that it says something about their connections.
+    #[must_use]
+    pub fn has_reserved_type(&self) -> bool {
+        self.event_type().starts_with(RESERVED_PREFIX)
     }
 
     /// Returns the attribute `id`, in version 0.1 `eventID`; never empty, no control characters.
