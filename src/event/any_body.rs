@@ -91,73 +91,78 @@ mod tests {
 
     const START: &str = r#"{"specversion":"1.0","type":"t","id":"1","source":"/s""#;
 
+    /// Content type, body, and how the event ends.
+    type Case = (Option<&'static str>, &'static [u8], &'static str);
+
+    const WRAPPED: [Case; 15] = [
+        (
+            Some("application/json"),
+            b" {\"a\": 1.0} ",
+            r#","datacontenttype":"application/json","data":{"a": 1.0}}"#,
+        ),
+        (
+            Some("application/vnd.order+json"),
+            b"[]",
+            r#","datacontenttype":"application/vnd.order+json","data":[]}"#,
+        ),
+        (
+            Some("text/plain"),
+            b"a\"\n\0",
+            r#","datacontenttype":"text/plain","data":"a\"\n\u0000"}"#,
+        ),
+        (
+            Some("application/x-www-form-urlencoded"),
+            b"a=b&c=%20",
+            r#","datacontenttype":"application/x-www-form-urlencoded","data":"a=b&c=%20"}"#,
+        ),
+        (
+            Some("application/octet-stream"),
+            b"{}",
+            r#","datacontenttype":"application/octet-stream","data_base64":"e30="}"#,
+        ),
+        (
+            Some("multipart/form-data; boundary=x"),
+            b"--x",
+            r#","datacontenttype":"multipart/form-data; boundary=x","data_base64":"LS14"}"#,
+        ),
+        (
+            Some("text/plain; charset=latin1"),
+            b"\xe4",
+            r#","datacontenttype":"text/plain; charset=latin1","data_base64":"5A=="}"#,
+        ),
+        (
+            Some("text/plain"),
+            b"\xff",
+            r#","datacontenttype":"text/plain","data_base64":"/w=="}"#,
+        ),
+        (
+            Some("application/json"),
+            b"",
+            r#","datacontenttype":"application/json"}"#,
+        ),
+        (None, b"", "}"),
+        (None, b"{\"a\":1}", r#","data":{"a":1}}"#),
+        (None, b"{", r#","data_base64":"ew=="}"#),
+        (
+            Some("application/vnd.x+json"),
+            b"{\"specversion\":7}",
+            r#","datacontenttype":"application/vnd.x+json","data":{"specversion":7}}"#,
+        ),
+        (
+            Some("application/json"),
+            b"[{\"specversion\":\"1.0\"}]",
+            r#","datacontenttype":"application/json","data":[{"specversion":"1.0"}]}"#,
+        ),
+        (
+            Some("junk"),
+            b"x",
+            r#","datacontenttype":"junk","data_base64":"eA=="}"#,
+        ),
+    ];
+
     #[test]
     fn any_body_becomes_data() {
-        for (content_type, body, rest) in [
-            (
-                Some("application/json"),
-                &b" {\"a\": 1.0} "[..],
-                r#","datacontenttype":"application/json","data":{"a": 1.0}}"#,
-            ),
-            (
-                Some("application/vnd.order+json"),
-                b"[]",
-                r#","datacontenttype":"application/vnd.order+json","data":[]}"#,
-            ),
-            (
-                Some("text/plain"),
-                b"a\"\n\0",
-                r#","datacontenttype":"text/plain","data":"a\"\n\u0000"}"#,
-            ),
-            (
-                Some("application/x-www-form-urlencoded"),
-                b"a=b&c=%20",
-                r#","datacontenttype":"application/x-www-form-urlencoded","data":"a=b&c=%20"}"#,
-            ),
-            (
-                Some("application/octet-stream"),
-                b"{}",
-                r#","datacontenttype":"application/octet-stream","data_base64":"e30="}"#,
-            ),
-            (
-                Some("multipart/form-data; boundary=x"),
-                b"--x",
-                r#","datacontenttype":"multipart/form-data; boundary=x","data_base64":"LS14"}"#,
-            ),
-            (
-                Some("text/plain; charset=latin1"),
-                b"\xe4",
-                r#","datacontenttype":"text/plain; charset=latin1","data_base64":"5A=="}"#,
-            ),
-            (
-                Some("text/plain"),
-                b"\xff",
-                r#","datacontenttype":"text/plain","data_base64":"/w=="}"#,
-            ),
-            (
-                Some("application/json"),
-                b"",
-                r#","datacontenttype":"application/json"}"#,
-            ),
-            (None, b"", "}"),
-            (None, b"{\"a\":1}", r#","data":{"a":1}}"#),
-            (None, b"{", r#","data_base64":"ew=="}"#),
-            (
-                Some("application/vnd.x+json"),
-                b"{\"specversion\":7}",
-                r#","datacontenttype":"application/vnd.x+json","data":{"specversion":7}}"#,
-            ),
-            (
-                Some("application/json"),
-                b"[{\"specversion\":\"1.0\"}]",
-                r#","datacontenttype":"application/json","data":[{"specversion":"1.0"}]}"#,
-            ),
-            (
-                Some("junk"),
-                b"x",
-                r#","datacontenttype":"junk","data_base64":"eA=="}"#,
-            ),
-        ] {
+        for (content_type, body, rest) in WRAPPED {
             let headers: Vec<_> = content_type
                 .map(|value| ("content-type", value))
                 .into_iter()

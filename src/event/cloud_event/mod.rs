@@ -131,10 +131,12 @@ impl CloudEvent {
         Attributes::of(self, self.members())
     }
 
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.json).expect("the JSON was checked when the event was made")
+    }
+
     fn members(&self) -> Members<'_> {
-        let text =
-            std::str::from_utf8(&self.json).expect("the JSON was checked when the event was made");
-        Members::parse(text).expect("the JSON was checked when the event was made")
+        Members::parse(self.text()).expect("the JSON was checked when the event was made")
     }
 }
 

@@ -12,8 +12,7 @@ impl CloudEvent {
     /// only if neither `removed` nor `added` breaks it.
     #[must_use]
     pub fn replace_members(&self, removed: &[&str], added: &[(&str, &str)]) -> Bytes {
-        let text =
-            std::str::from_utf8(&self.json).expect("the JSON was checked when the event was made");
+        let text = self.text();
         let room: usize = added
             .iter()
             .map(|(name, raw)| name.len() + raw.len() + 4)
