@@ -38,6 +38,7 @@ mod cookie;
 mod cors;
 mod ending;
 mod error;
+mod event_errors;
 mod forwarded;
 mod framing;
 mod http2;

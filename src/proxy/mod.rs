@@ -29,6 +29,7 @@
 mod answers;
 mod apis;
 mod call;
+mod command_event;
 mod definition;
 mod request_log;
 mod route;
