@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{
-    Client,
-    Attach, ClientEnd, CloseReason, ConnectionId, DispatchConfig, Dispatcher, Format, Incarnation,
-    Incoming, Input, Opening, Outgoing, Outlet, Polled, Start, Surroundings, TokenKey, Wire, pipe,
+    Attach, Client, ClientEnd, CloseReason, ConnectionId, DispatchConfig, Dispatcher, Format,
+    Incarnation, Incoming, Input, Opening, Outgoing, Outlet, Polled, Start, Surroundings, TokenKey,
+    Wire, pipe,
 };
 use crate::event::{CloudEvent, Cursor, Positions};
 use crate::kafka::KafkaConfig;

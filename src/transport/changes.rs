@@ -15,9 +15,9 @@ use bytes::Bytes;
 use super::acknowledgements::Acknowledgements;
 use super::change::{self, Change, ChangeError};
 use super::longpoll::LongPolling;
+use super::message::{ClientMessage, EXPECTED, problem, problem_of};
 use super::streams::Streams;
 use crate::access::as_request;
-use super::message::{ClientMessage, EXPECTED, problem, problem_of};
 use crate::dispatch::{ConnectionId, ControlEvent, Token};
 use crate::http::{HttpError, Request};
 use crate::session::Guest;
@@ -125,6 +125,18 @@ impl Changes {
                 }
             }
         }
+    }
+
+    /// Until texts go through the api.
+    pub async fn on_text(&self, text: crate::dispatch::ClientText) {
+        let done = match ClientMessage::parse(&text.text) {
+            Ok(message) => self.on_message(text.connection, &message).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = done {
+            self.streams.dispatcher.tell(text.connection, refusal).await;
+        }
+        self.streams.dispatcher.text_done(text.connection).await;
     }
 
     /// Does what a client says on its own connection.

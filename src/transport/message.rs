@@ -31,8 +31,7 @@ impl<'a> ClientMessage<'a> {
     pub fn parse(text: &'a str) -> Result<Self, ControlEvent> {
         check_text(text.as_bytes(), NESTING_LIMIT)
             .map_err(|error| Self::refused(&error.to_string()))?;
-        serde_json::from_str(text)
-            .map_err(|error| Self::refused(&format!("{EXPECTED}: {error}")))
+        serde_json::from_str(text).map_err(|error| Self::refused(&format!("{EXPECTED}: {error}")))
     }
 
     /// Returns the type, such as `rig.request`.

@@ -13,8 +13,8 @@ use super::handshake::answer_handshake;
 use super::{FORMATS, LONG_POLL, SSE, SseLimitAnswer, WS, WS_WITH_CURSORS, sse};
 use crate::access::{Access, Place, Places, as_request};
 use crate::dispatch::{
-    Attach, Client, CloseReason, ConnectionId, ControlEvent, Dispatcher, Format, Gone, Held, Outlet, Start,
-    TokenKey,
+    Attach, Client, CloseReason, ConnectionId, ControlEvent, Dispatcher, Format, Gone, Held,
+    Outlet, Start, TokenKey,
 };
 use crate::http::{Body, Cors, HttpError, Query, Reply, Request};
 use crate::replay::{Busy, History};

@@ -6,8 +6,7 @@ use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN,
-    LOCATION, RETRY_AFTER, VARY,
+    ACCESS_CONTROL_REQUEST_HEADERS, LOCATION, ORIGIN, RETRY_AFTER, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -37,7 +36,7 @@ enum Allowed {
 }
 
 /// The headers of our own answers that pages may see besides those that every page may see.
-const EXPOSED: [HeaderName; 3] = [
+static EXPOSED: [HeaderName; 3] = [
     LOCATION,
     HeaderName::from_static("preference-applied"),
     RETRY_AFTER,
@@ -137,9 +136,13 @@ impl Cors {
             }
         };
         response_headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        let exposed = EXPOSED.iter().filter(|name| response_headers.contains_key(*name));
+        let exposed = EXPOSED
+            .iter()
+            .filter(|name| response_headers.contains_key(*name));
         let exposed: Vec<&str> = exposed.map(HeaderName::as_str).collect();
-        if let Ok(names) = HeaderValue::try_from(exposed.join(", ")) && !exposed.is_empty() {
+        if let Ok(names) = HeaderValue::try_from(exposed.join(", "))
+            && !exposed.is_empty()
+        {
             response_headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, names);
         }
     }
@@ -224,7 +227,10 @@ impl Cors {
         if let Some(asked) = asked_headers(request_headers) {
             let headers = response.headers_mut();
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
-            headers.append(VARY, HeaderValue::from_static("access-control-request-headers"));
+            headers.append(
+                VARY,
+                HeaderValue::from_static("access-control-request-headers"),
+            );
         }
         response
     }
@@ -234,7 +240,12 @@ impl Cors {
 fn asked_headers(request_headers: &HeaderMap) -> Option<HeaderValue> {
     let asked = request_headers.get(ACCESS_CONTROL_REQUEST_HEADERS)?;
     let is_name = |name: &str| HeaderName::try_from(name.trim()).is_ok();
-    asked.to_str().ok()?.split(',').all(is_name).then(|| asked.clone())
+    asked
+        .to_str()
+        .ok()?
+        .split(',')
+        .all(is_name)
+        .then(|| asked.clone())
 }
 
 /// Takes `scheme://host[:port]`, as browsers serialise an origin (RFC 6454, 6.2): no path, no slash at the end.
