@@ -157,8 +157,6 @@ pub struct Metrics {
     pub token_key_fetches: IntCounterVec,
     /// `sluicegate_token_keys`: keys of the issuer that are in force.
     pub token_keys: IntGauge,
-    /// `sluicegate_proxy_answers_total{result}`: answers to commands, by what became of them.
-    pub proxy_answers: IntCounterVec,
     /// `sluicegate_ready`: 1 while `/readyz` answers 200.
     pub ready: IntGauge,
     /// Of the request proxy.
@@ -299,11 +297,6 @@ impl Metrics {
             token_keys: make.gauge(
                 "sluicegate_token_keys",
                 "Keys of the issuer of tokens that are in force",
-            ),
-            proxy_answers: make.counters(
-                "sluicegate_proxy_answers_total",
-                "Answers to commands, by what became of them",
-                &["result"],
             ),
             ready: make.gauge("sluicegate_ready", "1 while /readyz answers 200"),
             proxy: ProxyMetrics::new(&make),

@@ -15,6 +15,9 @@ pub struct ProxyMetrics {
     pub duration: HistogramVec,
     /// `sluicegate_proxy_requests_in_flight`: requests that have no answer yet.
     pub in_flight: IntGauge,
+    /// `sluicegate_proxy_answers_total{result}`: answers to commands that came over Kafka, NATS or a callback, by
+    /// what became of them.
+    pub answers: IntCounterVec,
 }
 
 impl ProxyMetrics {
@@ -41,6 +44,11 @@ impl ProxyMetrics {
             in_flight: make.gauge(
                 "sluicegate_proxy_requests_in_flight",
                 "Proxied requests that have no answer yet",
+            ),
+            answers: make.counters(
+                "sluicegate_proxy_answers_total",
+                "Answers to commands, by what became of them",
+                &["result"],
             ),
         }
     }

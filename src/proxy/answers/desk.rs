@@ -54,7 +54,7 @@ impl Desk {
         tasks: Tasks,
     ) -> Self {
         for result in Delivered::ALL {
-            metrics.proxy_answers.with_label_values(&[result.as_str()]);
+            metrics.proxy.answers.with_label_values(&[result.as_str()]);
         }
         Self {
             table: Arc::new(Table::new(limits)),
@@ -136,7 +136,8 @@ impl Desk {
     pub(super) fn count(&self, delivered: Delivered) -> Delivered {
         let result = delivered.as_str();
         self.metrics
-            .proxy_answers
+            .proxy
+            .answers
             .with_label_values(&[result])
             .inc();
         delivered
