@@ -15,7 +15,8 @@ pub(super) struct Call {
     pub(super) request: Request,
     /// The path and the query for the target: rewritten, but still percent-encoded as they came.
     pub(super) target: String,
-    /// What the groups of the route's pattern matched, the first group first.
+    /// What the groups of the route's pattern matched, percent-decoded, the first group first, where the key of a record
+    /// is taken from one; an empty text for those that took no part.
     pub(super) groups: Box<[Box<str>]>,
     /// Who sends it, as far as a token says so.
     pub(super) caller: Caller,
