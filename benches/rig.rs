@@ -158,6 +158,7 @@ async fn connect(dispatcher: &Dispatcher, subscriptions: Subscriptions) -> TcpSt
     };
     dispatcher
         .attach(Attach {
+            client: sluicegate::dispatch::Client::NOBODY,
             outlet,
             format: SSE,
             subscriptions,

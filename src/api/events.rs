@@ -1,7 +1,7 @@
 //! Events that clients and backends submit over HTTP: they go to Kafka, and come back from there.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -34,12 +34,8 @@ pub struct SubmissionConfig {
     pub max_submission_bytes: usize,
 }
 
-/// How long a caller should wait before it tries again.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The most events in one batch.
 const MAX_BATCH_EVENTS: usize = 1000;
-/// Types of events that only Sluicegate itself makes.
-const RESERVED_PREFIX: &str = "rig.";
 
 const JSON_EVENT: (&str, &[u8]) = (
     "content-type",
@@ -111,8 +107,8 @@ impl Submissions {
         }
         match submission {
             Submission::One(event) => {
-                check_type(&event)?;
-                self.write(&event).await.map_err(|error| failed(&error))?;
+                HttpError::check_type(&event)?;
+                self.write(&event).await?;
                 Ok(accepted(event.json().clone()))
             }
             Submission::Batch(events) => self.submit_batch(&events).await,
@@ -145,7 +141,7 @@ impl Submissions {
             ));
         }
         for event in events {
-            check_type(event)?;
+            HttpError::check_type(event)?;
         }
         // All are polled in order at first, which is the order in which they go to Kafka.
         let written = join_all(events.iter().map(|event| self.write(event))).await;
@@ -156,7 +152,9 @@ impl Submissions {
             .collect();
         match written.into_iter().find_map(Result::err) {
             None => Ok(accepted(Value::Array(results).to_string().into())),
-            Some(error) => Err(failed(&error).with_member("results", Value::Array(results))),
+            Some(error) => {
+                Err(HttpError::from(error).with_member("results", Value::Array(results)))
+            }
         }
     }
 
@@ -185,43 +183,21 @@ impl Submissions {
     fn refused(&self, error: &SubmissionError) -> HttpError {
         self.metrics.produced.with_label_values(&["refused"]).inc();
         match error {
-            SubmissionError::UnsupportedMediaType { .. }
-            | SubmissionError::UnsupportedEncoding { .. } => {
-                HttpError::unsupported_media_type(error.to_string())
-            }
             SubmissionError::Batch(BatchError::Invalid { invalid, .. }) => {
                 let errors = invalid
                     .iter()
                     .map(|(index, fault)| json!({ "index": index, "detail": fault.to_string() }));
-                not_an_event(error).with_member("errors", errors.collect())
+                HttpError::not_an_event(error).with_member("errors", errors.collect())
             }
-            _ => not_an_event(error),
+            _ => HttpError::not_an_event(error),
         }
     }
-}
-
-fn not_an_event(error: &SubmissionError) -> HttpError {
-    HttpError::bad_request(
-        "not_a_cloudevent",
-        format!("The request body does not look like a CloudEvent: {error}"),
-    )
-}
-
-/// Nobody may make clients believe that Sluicegate says something about their connections.
-fn check_type(event: &CloudEvent) -> Result<(), HttpError> {
-    if event.event_type().starts_with(RESERVED_PREFIX) {
-        return Err(HttpError::bad_request(
-            "reserved_type",
-            format!("Event types that start with {RESERVED_PREFIX} are reserved."),
-        ));
-    }
-    Ok(())
 }
 
 fn result(event: &CloudEvent, written: &Result<(), ProduceError>) -> Value {
     let status = match written {
         Ok(()) => StatusCode::ACCEPTED,
-        Err(error) => failed(error).status(),
+        Err(error) => HttpError::from(error.clone()).status(),
     };
     let mut result =
         json!({ "id": event.id(), "source": event.source(), "status": status.as_u16() });
@@ -229,33 +205,6 @@ fn result(event: &CloudEvent, written: &Result<(), ProduceError>) -> Value {
         members.insert("detail".to_owned(), Value::String(error.to_string()));
     }
     result
-}
-
-fn failed(error: &ProduceError) -> HttpError {
-    let cause = error.clone();
-    match error {
-        ProduceError::TooLarge => HttpError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "event_too_large",
-            "The event is larger than Kafka takes.",
-        ),
-        ProduceError::Unavailable => HttpError::unavailable(
-            "kafka_unavailable",
-            "Kafka cannot take the event now; nothing was written.",
-            RETRY_AFTER,
-        ),
-        ProduceError::TimedOut => HttpError::unavailable(
-            "kafka_timeout",
-            "Kafka did not acknowledge the event in time; send it again with the same id.",
-            RETRY_AFTER,
-        ),
-        ProduceError::Refused { .. } => HttpError::new(
-            StatusCode::BAD_GATEWAY,
-            "kafka_refused",
-            "Kafka refused the event.",
-        ),
-    }
-    .with_cause(cause)
 }
 
 fn accepted(body: Bytes) -> Response<Body> {

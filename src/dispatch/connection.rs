@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::control::ControlEvent;
 use super::latest::Latest;
-use super::messages::{Held, Outlet};
+use super::messages::{Client, Held, Outlet};
 use super::outbox::Outbox;
 use super::pipe::ShardEnd;
 use super::wire::{CloseReason, Format, Input};
@@ -202,6 +202,7 @@ pub(super) struct Replay {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
+    pub(super) client: Client,
     pub(super) sink: Sink,
     pub(super) format: Format,
     pub(super) life: Life,
@@ -231,12 +232,13 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        sink: Sink,
-        format: Format,
+        client: Client,
+        (sink, format): (Sink, Format),
         subscriptions: Subscriptions,
         held: Option<Box<dyn Held>>,
     ) -> Self {
         Self {
+            client,
             sink,
             format,
             life: Life::Open,

@@ -89,6 +89,15 @@ impl ControlEvent {
         }
     }
 
+    /// `rig.response`: the answer to a request that was sent on the connection itself.
+    #[must_use]
+    pub const fn response(answer: Value) -> Self {
+        Self {
+            event_type: "rig.response",
+            data: answer,
+        }
+    }
+
     /// `rig.session_killed`: an operator has ended the session; the connection ends now.
     #[must_use]
     pub const fn session_killed() -> Self {

@@ -20,6 +20,7 @@ const MAX_EARLIER_SUBSCRIPTIONS: usize = 16;
 impl Shard {
     pub(super) fn attach(&mut self, attach: Attach, reply: Option<oneshot::Sender<ConnectionId>>) {
         let Attach {
+            client,
             outlet,
             format,
             subscriptions,
@@ -32,7 +33,7 @@ impl Shard {
         let Ok(slot) = Slot::try_from(entry.key()) else {
             return;
         };
-        entry.insert(Connection::new(sink, format, subscriptions, held));
+        entry.insert(Connection::new(client, (sink, format), subscriptions, held));
         if self.generations.len() <= slot as usize {
             self.generations.resize(slot as usize + 1, 0);
         }

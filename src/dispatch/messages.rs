@@ -1,7 +1,7 @@
 //! What is said between the dispatcher and its shards.
 
 use std::fmt;
-use std::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::time::Instant;
@@ -76,9 +76,28 @@ impl<T: Held + ?Sized> Held for Box<T> {
     }
 }
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// The address, as far as trusted proxies tell it.
+    pub address: IpAddr,
+    /// Whether the connection came over TLS.
+    pub is_tls: bool,
+}
+
+impl Client {
+    /// Nobody: for what the instance asks of itself.
+    pub const NOBODY: Self = Self {
+        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        is_tls: false,
+    };
+}
+
 /// A connection for the shards.
 #[derive(Debug)]
 pub struct Attach {
+    /// Who is at the other end.
+    pub client: Client,
     /// Where its events go.
     pub outlet: Outlet,
     /// How they are written.
@@ -94,8 +113,10 @@ pub struct Attach {
 /// A text message that a client sent on its connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientText {
-    /// Who sent it.
+    /// On which connection.
     pub connection: ConnectionId,
+    /// Who sent it.
+    pub client: Client,
     /// What it says.
     pub text: String,
 }

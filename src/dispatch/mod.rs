@@ -49,7 +49,7 @@ pub use connection::{Polled, Start};
 pub use control::ControlEvent;
 pub use dispatcher::{Dispatcher, StartError, Surroundings};
 pub use index::{Hits, Index, Slot};
-pub use messages::{Attach, ClientText, Gone, Held, Opening, Outlet};
+pub use messages::{Attach, Client, ClientText, Gone, Held, Opening, Outlet};
 pub use pipe::{Aborted, ClientEnd, ShardEnd, pipe};
 pub use token::{ConnectionId, Incarnation, InvalidToken, Token, TokenKey};
 pub use wire::{CloseReason, Format, Incoming, Input, Outgoing, Wire};

@@ -156,8 +156,13 @@ impl Shard {
                 self.refuse_flood(slot);
             }
             Incoming::Text(text) => {
+                let connection = self.id_of(slot);
+                let Some(client) = self.connections.get(slot as usize).map(|c| c.client) else {
+                    return;
+                };
                 let text = ClientText {
-                    connection: self.id_of(slot),
+                    connection,
+                    client,
                     text,
                 };
                 if self.setup.texts.try_send(text).is_err() {

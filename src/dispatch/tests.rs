@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{
-    Attach, ClientEnd, CloseReason, ConnectionId, DispatchConfig, Dispatcher, Format, Incarnation,
-    Incoming, Input, Opening, Outgoing, Outlet, Polled, Start, Surroundings, TokenKey, Wire, pipe,
+    Attach, Client, ClientEnd, CloseReason, ConnectionId, DispatchConfig, Dispatcher, Format,
+    Incarnation, Incoming, Input, Opening, Outgoing, Outlet, Polled, Start, Surroundings, TokenKey,
+    Wire, pipe,
 };
 use crate::event::{CloudEvent, Cursor, Positions};
 use crate::kafka::KafkaConfig;
@@ -90,6 +91,7 @@ fn start_with(flags: &[&str]) -> (Dispatcher, Arc<ReplayLog>) {
 async fn poll(dispatcher: &Dispatcher, start: Start) -> (ConnectionId, oneshot::Receiver<Polled>) {
     let (answer, polled) = oneshot::channel();
     let attach = Attach {
+        client: Client::NOBODY,
         outlet: Outlet::Poll(answer),
         format: Format(0),
         subscriptions: Subscriptions::none(),
@@ -148,6 +150,7 @@ async fn stream(dispatcher: &Dispatcher, start: Start) -> ClientEnd {
     let wanted = br#"[{"eventType":"t"}]"#;
     let limits = SubscriptionLimits::default();
     let attach = Attach {
+        client: Client::NOBODY,
         outlet: Outlet::Pipe {
             pipe: shard_end,
             head: Vec::new(),

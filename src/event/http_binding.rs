@@ -52,6 +52,9 @@ pub enum SubmissionError {
         /// The content type, cut to a length that fits a message.
         content_type: Box<str>,
     },
+    /// Several events where one is expected.
+    #[error("a batch cannot be taken here, send one event")]
+    Unexpected,
     /// The body is compressed.
     #[error("content encoding {content_encoding:?} is not supported")]
     UnsupportedEncoding {
@@ -91,7 +94,7 @@ pub fn decode_http(headers: &HeaderMap, body: Bytes) -> Result<Submission, Submi
     }
 }
 
-fn check_encoding(headers: &HeaderMap) -> Result<(), SubmissionError> {
+pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), SubmissionError> {
     let is_plain = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"identity");
     match headers
         .get_all(CONTENT_ENCODING)
@@ -106,7 +109,7 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), SubmissionError> {
     }
 }
 
-fn content_type(headers: &HeaderMap) -> Result<Option<&str>, SubmissionError> {
+pub(super) fn content_type(headers: &HeaderMap) -> Result<Option<&str>, SubmissionError> {
     let mut given = headers.get_all(CONTENT_TYPE).iter();
     match (given.next(), given.next()) {
         (None, _) => Ok(None),

@@ -1,5 +1,8 @@
 //! What content types say about an event or its data. Media types are compared without case (RFC 9110, 8.3.1).
 
+/// A form as browsers send it: ASCII by its definition.
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Where a content type says that the event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -44,7 +47,7 @@ pub(super) fn data_kind(content_type: &str) -> DataKind {
     if format == "json" || format.ends_with("+json") {
         DataKind::Json
     } else if is_utf8(content_type)
-        && (kind == "text" || format == "xml" || format.ends_with("+xml"))
+        && (kind == "text" || format == "xml" || format.ends_with("+xml") || essence == FORM)
     {
         DataKind::Text
     } else {
@@ -55,6 +58,15 @@ pub(super) fn data_kind(content_type: &str) -> DataKind {
 /// Returns whether the content type is `application/json`, whatever its parameters are.
 pub(super) fn is_plain_json(content_type: &str) -> bool {
     essence(content_type) == "application/json"
+}
+
+/// Returns whether clients send this content type unasked, or for JSON of any kind: it does not say whether the body
+/// is an event.
+pub(super) fn says_little(content_type: &str) -> bool {
+    matches!(
+        essence(content_type).as_str(),
+        "" | "application/json" | "text/plain" | FORM
+    )
 }
 
 fn essence(content_type: &str) -> String {
@@ -124,6 +136,7 @@ mod tests {
             ("text/plain; charset=iso-8859-1", DataKind::Bytes),
             ("application/xml", DataKind::Text),
             ("image/svg+xml", DataKind::Text),
+            ("application/x-www-form-urlencoded", DataKind::Text),
             ("application/octet-stream", DataKind::Bytes),
             ("avro/binary", DataKind::Bytes),
             ("json", DataKind::Bytes),

@@ -3,7 +3,8 @@
 //! ```text
 //! Kafka record ─▶ decode_kafka ─┐                 ┌─▶ CloudEvent::attribute, attributes
 //!                               ├─▶ CloudEvent ───┤
-//! HTTP request ─▶ decode_http ──┘  (JSON bytes)   └─▶ PointerSet::extract ─▶ Scalar
+//! HTTP request ─▶ decode_http ──┤  (JSON bytes)   └─▶ PointerSet::extract ─▶ Scalar
+//! any HTTP request ─▶ decode_any┘
 //! ```
 //!
 //! # Invariants
@@ -16,6 +17,7 @@
 //! CloudEvents 1.0.2 core, JSON format, Kafka and HTTP protocol bindings; versions 0.1 to 0.3 as RIG accepted them.
 //! RFC 8259 (JSON), RFC 6901 (JSON pointer).
 
+mod any_body;
 mod attributes;
 mod batch;
 mod binary;
@@ -34,6 +36,7 @@ mod positions;
 mod scalar;
 mod text;
 
+pub use any_body::decode_any;
 pub use attributes::Attributes;
 pub use batch::BatchError;
 pub use cloud_event::CloudEvent;

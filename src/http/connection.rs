@@ -9,29 +9,30 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::request::Parts;
-use http::{Response, StatusCode, Version};
+use http::{HeaderMap, Method, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use prometheus::IntCounter;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::ending::{hand_over, linger, stream_head, tell_timeout};
+use super::ending::{hand_over, linger, reset, stream_head, tell_timeout};
 use super::framing::{self, Framing};
 use super::http2;
 use super::limits::{HttpLimits, MIN_HEAD_BYTES};
+use super::meter::Meter;
 use super::pause::{Asked, Pause, Resumed};
 use super::peer::Peer;
 use super::proxies::TrustedProxies;
 use super::reply::{Body, Handler, Reply};
 use super::request::Request;
+use super::sent::Sent;
 use super::socket::{Io, PREFACE};
 use super::tls::Tls;
 use super::wire::{Departure, Expired, Stage, Wire};
-use crate::telemetry::{Metrics, Tasks};
+use crate::telemetry::Tasks;
 
 /// What all connections of a listener share.
 pub(super) struct Shared<H> {
@@ -47,52 +48,6 @@ pub(super) struct Shared<H> {
     pub(super) tls: Option<Tls>,
     /// Whose word counts on who its clients are.
     pub(super) trusted_proxies: TrustedProxies,
-}
-
-/// The counters of one listener, looked up once.
-pub(super) struct Meter {
-    metrics: Metrics,
-    classes: [IntCounter; 5],
-    streams: IntCounter,
-}
-
-impl Meter {
-    pub(super) fn new(metrics: Metrics, listener: &'static str) -> Self {
-        let counter = |status| metrics.http_requests.with_label_values(&[listener, status]);
-        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(counter);
-        let streams = counter("stream");
-        for reason in ["descriptors", "malformed", "tls_handshake", "http2_resets"] {
-            metrics.http_refused.with_label_values(&[reason]);
-        }
-        Self {
-            metrics,
-            classes,
-            streams,
-        }
-    }
-
-    pub(super) fn answered(&self, status: StatusCode) {
-        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
-        if let Some(counter) = self.classes.get(class) {
-            counter.inc();
-        }
-    }
-
-    /// Counts a request that becomes a stream.
-    pub(super) fn streamed(&self) {
-        self.streams.inc();
-    }
-
-    /// Counts a connection that was closed by a timer, if that is the client's fault.
-    pub(super) fn expired(&self, expired: Expired) {
-        if expired != Expired::Idle {
-            self.refused(expired.as_str());
-        }
-    }
-
-    pub(super) fn refused(&self, reason: &'static str) {
-        self.metrics.http_refused.with_label_values(&[reason]).inc();
-    }
 }
 
 /// Configures hyper; its own header timer is replaced by the deadlines of [`Wire`].
@@ -191,7 +146,9 @@ async fn serve_until_pause<H: Handler, S: Io>(
                     shared.meter.refused("malformed");
                 }
             }
-            if !wire.saw_end() {
+            if wire.must_reset() {
+                reset(&stream);
+            } else if !wire.saw_end() {
                 linger(stream, &wire, &shared.stopping).await;
             }
         }
@@ -268,9 +225,11 @@ async fn answer<H: Handler>(
     framing: Framing,
     peer: Peer,
     waited: Option<Response<Body>>,
-) -> Result<Response<Body>, Infallible> {
-    let version = head.version;
+) -> Result<Response<Sent>, Infallible> {
     let asked = Asked::of(&head, framing);
+    let is_head = head.method == Method::HEAD;
+    let is_last = is_last(&head, framing);
+    let version = head.version;
     let reply = match (waited, framing::check(&head, framing)) {
         (Some(response), _) => Reply::Response(response),
         (None, Ok(())) => {
@@ -284,41 +243,44 @@ async fn answer<H: Handler>(
         }
         (None, Err(refusal)) => refusal.into(),
     };
-    match (reply, asked) {
-        (Reply::Response(response), _) => Ok(written(&shared, &wire, version, framing, response)),
-        (Reply::Later(response), None) => {
-            let response = response.await;
-            Ok(written(&shared, &wire, version, framing, response))
+    let mut response = match (reply, asked) {
+        (Reply::Response(response), _) => whole(&wire, response),
+        (Reply::Later(response), None) => whole(&wire, response.await),
+        (Reply::Streamed(response), _) => {
+            Sent::streamed(response, is_head, wire.begin_answer(version))
         }
         (Reply::Later(response), Some(asked)) => {
             drop(shared);
             wire.request_departure(Departure::Pause(Pause::new(asked, response)));
-            std::future::pending().await
+            return std::future::pending().await;
         }
         (Reply::Stream(head, take_over), _) => {
             shared.meter.streamed();
             drop(shared);
             wire.request_departure(Departure::Stream(take_over, stream_head(head)));
-            std::future::pending().await
+            return std::future::pending().await;
         }
-    }
-}
-
-/// Counts a response, and says whether the connection ends with it.
-fn written<H>(
-    shared: &Shared<H>,
-    wire: &Wire,
-    version: Version,
-    framing: Framing,
-    mut response: Response<Body>,
-) -> Response<Body> {
-    // HTTP/1.0: we promise no persistence. Chunked: see RFC 9112, 6.1, and `HeadWatch`.
-    if version < Version::HTTP_11 || framing.is_chunked() {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+    };
+    if is_last {
+        say_close(response.headers_mut());
     }
     shared.meter.answered(response.status());
+    Ok(response)
+}
+
+/// Notes that the handler has answered.
+fn whole(wire: &Wire, response: Response<Body>) -> Response<Sent> {
     wire.end_request();
-    response
+    response.map(Sent::plain)
+}
+
+/// Returns whether the connection ends with the answer to this request.
+///
+/// HTTP/1.0: we promise no persistence. Chunked: see RFC 9112, 6.1, and `HeadWatch`.
+fn is_last(head: &Parts, framing: Framing) -> bool {
+    head.version < Version::HTTP_11 || framing.is_chunked()
+}
+
+fn say_close(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }

@@ -110,6 +110,14 @@ pub(super) async fn tell_timeout<S: Io>(mut stream: S) {
     }
 }
 
+/// Has the kernel reset the connection when it is dropped: whoever reads from it sees an error, not an end.
+pub(super) fn reset<S: Io>(stream: &S) {
+    let options = socket2::SockRef::from(stream.socket());
+    if let Err(error) = options.set_linger(Some(Duration::ZERO)) {
+        tracing::debug!(%error, "could not make a connection end with a reset");
+    }
+}
+
 /// How long, and for how many bytes, a client may go on sending after the last answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;

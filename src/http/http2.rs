@@ -31,9 +31,10 @@ use super::limits::{HttpLimits, MIN_HEAD_BYTES};
 use super::peer::Peer;
 use super::reply::{Handler, Link, Reply, TakeOver, TakenConnection};
 use super::request::Request;
-use super::sent::{Sent, Tunnel};
+use super::sent::Sent;
 use super::socket::{Io, WatchedSocket};
-use super::wire::{OpenStream, Wire};
+use super::tunnel::Tunnel;
+use super::wire::{OpenAnswer, Wire};
 use crate::telemetry::Tasks;
 
 /// How many streams a client may have open on one connection.
@@ -128,7 +129,7 @@ pub(super) async fn serve<H: Handler, S: Io>(
 async fn answer<H: Handler>(
     shared: Arc<Shared<H>>,
     mut request: http::Request<Incoming>,
-    stream: OpenStream,
+    stream: OpenAnswer,
     peer: Peer,
 ) -> Result<Response<Sent>, Infallible> {
     let tunnel = request
@@ -157,6 +158,11 @@ async fn answer<H: Handler>(
         (Reply::Response(response), None) => Sent::whole(response, is_head, stream),
         (Reply::Response(response), Some(_)) if !response.status().is_success() => {
             Sent::whole(response, is_head, stream)
+        }
+        (Reply::Streamed(response), tunnel)
+            if tunnel.is_none() || !response.status().is_success() =>
+        {
+            Sent::streamed(response, is_head, stream)
         }
         (Reply::Stream(head, take_over), Some((_, upgrade)))
             if head.status() == StatusCode::SWITCHING_PROTOCOLS =>
@@ -195,7 +201,7 @@ fn open_tunnel<H: Handler>(
     shared: &Shared<H>,
     mut head: Response<()>,
     (take_over, upgrade): (Box<dyn TakeOver>, OnUpgrade),
-    stream: OpenStream,
+    stream: OpenAnswer,
     peer: Peer,
 ) -> Response<Sent> {
     // RFC 8441, 5.1: success is a 200, and there is nothing to accept.

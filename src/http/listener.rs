@@ -8,9 +8,10 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::connection::{self, Meter, Shared};
+use super::connection::{self, Shared};
 use super::http2;
 use super::limits::HttpLimits;
+use super::meter::Meter;
 use super::peer::Peer;
 use super::proxies::TrustedProxies;
 use super::reply::Handler;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Listener ─accept─▶ TLS? ─▶ connection task: hyper parses ─▶ Request ─▶ Handler ─▶ Reply::Response ─▶ hyper writes
+//!                                                                                ├▶ Reply::Streamed ─▶ as it comes
 //!                                                                                ├▶ Reply::Later: without hyper, then so
 //!                                                                                └▶ Reply::Stream ─▶ TakeOver
 //!   HTTP/1.1: the socket, or TLS, and what was read ahead; hyper and the task are gone ◀─ connection ◀─┤
@@ -37,14 +38,18 @@ mod cookie;
 mod cors;
 mod ending;
 mod error;
+mod event_errors;
 mod forwarded;
 mod framing;
 mod http2;
 mod limits;
 mod listener;
+mod meter;
 mod pause;
 mod peer;
 mod proxies;
+mod query;
+mod received;
 mod reply;
 mod request;
 mod resets;
@@ -53,6 +58,7 @@ mod sent;
 mod socket;
 mod tls;
 mod tls_error;
+mod tunnel;
 mod wire;
 
 #[cfg(test)]
@@ -64,8 +70,9 @@ pub use error::HttpError;
 pub use limits::HttpLimits;
 pub use listener::{BindError, Listener, Serving};
 pub use proxies::{NotANetwork, ProxyConfig, TrustedProxies};
+pub use query::Query;
 pub use reply::{Body, Duplex, Handler, Later, Link, Reply, StreamBody, TakeOver, TakenConnection};
-pub use request::{Query, Request};
+pub use request::Request;
 pub use router::{Params, Routed, Router};
 pub use tls::{Tls, TlsConfig};
 pub use tls_error::TlsError;

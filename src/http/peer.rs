@@ -8,14 +8,17 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// Whether it showed a certificate that was verified.
     pub(super) has_certificate: bool,
+    /// Whether it speaks TLS.
+    pub(super) is_tls: bool,
 }
 
 impl Peer {
-    /// Somebody who showed no certificate.
+    /// Somebody without TLS.
     pub(super) const fn new(address: SocketAddr) -> Self {
         Self {
             address,
             has_certificate: false,
+            is_tls: false,
         }
     }
 }

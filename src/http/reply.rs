@@ -17,8 +17,10 @@ use super::request::Request;
 /// The body of a response: known as a whole, so it always has a `Content-Length`.
 pub type Body = http_body_util::Full<Bytes>;
 
-/// The body of a stream on HTTP/2: an error resets the stream, so that nobody takes what came before
-/// for the whole.
+/// A body that comes bit by bit, in either direction. What nobody reads yet waits where it comes from.
+///
+/// An error says that the rest will not come. In an answer it ends the connection, or the stream of HTTP/2, so
+/// that nobody takes what came before for the whole.
 pub type StreamBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Goes on with a request that becomes a stream. One of its functions is called, or none when the
@@ -41,6 +43,14 @@ pub type Later = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 pub enum Reply {
     /// hyper writes this response; the connection goes on.
     Response(Response<Body>),
+    /// hyper writes this response while its body comes, as fast as the client takes it; the connection goes on.
+    ///
+    /// A body that knows its length, or a head that says it, gives a `Content-Length`; else the end is marked
+    /// as the version of HTTP does. `HEAD` and the statuses without a body drop it. Trailers reach a client of
+    /// HTTP/2, and one of HTTP/1.1 that accepts those which the head names in `Trailer`.
+    ///
+    /// The body is dropped when the client is gone or takes nothing for the write timeout (HTTP/1.1).
+    Streamed(Response<StreamBody>),
     /// The response comes when something has happened. Meanwhile the connection takes little memory,
     /// so the future should, too, and keep nothing of the request.
     ///
@@ -55,6 +65,10 @@ impl fmt::Debug for Reply {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Response(response) => formatter.debug_tuple("Response").field(response).finish(),
+            Self::Streamed(response) => {
+                let head = (response.status(), response.headers());
+                formatter.debug_tuple("Streamed").field(&head).finish()
+            }
             Self::Later(_) => formatter.write_str("Later"),
             Self::Stream(head, _) => formatter.debug_tuple("Stream").field(head).finish(),
         }
@@ -64,6 +78,12 @@ impl fmt::Debug for Reply {
 impl From<Response<Body>> for Reply {
     fn from(response: Response<Body>) -> Self {
         Self::Response(response)
+    }
+}
+
+impl From<Response<StreamBody>> for Reply {
+    fn from(response: Response<StreamBody>) -> Self {
+        Self::Streamed(response)
     }
 }
 

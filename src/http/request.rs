@@ -3,17 +3,19 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Method, Uri, Version};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body, Incoming};
-use percent_encoding::percent_decode_str;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::Instant;
 
 use super::error::HttpError;
 use super::peer::Peer;
 use super::proxies::TrustedProxies;
+use super::query::Query;
+use super::received::{Received, Source, collect};
+use super::reply::StreamBody;
 
 /// One request: its head, and a body that is read on demand.
 #[derive(Debug)]
@@ -30,15 +32,10 @@ pub struct Request {
     pub peer: std::net::SocketAddr,
     client: IpAddr,
     has_client_certificate: bool,
+    is_tls: bool,
     body: Source,
+    body_timeout: Duration,
     body_deadline: Instant,
-}
-
-#[derive(Debug)]
-enum Source {
-    Socket(Incoming),
-    Memory(Full<Bytes>),
-    Taken,
 }
 
 /// The time in which a body has to arrive when no listener sets it.
@@ -55,6 +52,24 @@ impl Request {
         Self::from_head(head, body, (peer, &proxies), DEFAULT_BODY_TIMEOUT)
     }
 
+    /// Makes a request that came in another way than over HTTP, of the client at the address `client`, whose
+    /// connection has `peer` at its other end.
+    ///
+    /// The target has to be in origin form, and the head free of what says how a body is framed.
+    #[must_use]
+    pub fn from_parts(
+        head: http::request::Parts,
+        body: Bytes,
+        client: IpAddr,
+        peer: std::net::SocketAddr,
+        is_tls: bool,
+    ) -> Self {
+        let mut request = Self::new(http::Request::from_parts(head, body), peer);
+        request.client = client.to_canonical();
+        request.is_tls = is_tls;
+        request
+    }
+
     /// Takes over what hyper has read; the time for the body starts now.
     pub(super) fn from_hyper(
         head: http::request::Parts,
@@ -62,7 +77,11 @@ impl Request {
         from: (Peer, &TrustedProxies),
         body_timeout: Duration,
     ) -> Self {
-        Self::from_head(head, Source::Socket(body), from, body_timeout)
+        let body = match head.version {
+            Version::HTTP_2 => Source::Http2(body),
+            _ => Source::Http1(body),
+        };
+        Self::from_head(head, body, from, body_timeout)
     }
 
     fn from_head(
@@ -80,7 +99,9 @@ impl Request {
             peer: peer.address,
             client,
             has_client_certificate: peer.has_certificate,
+            is_tls: peer.is_tls,
             body,
+            body_timeout,
             body_deadline: Instant::now() + body_timeout,
         }
     }
@@ -103,6 +124,12 @@ impl Request {
     #[must_use]
     pub const fn has_client_certificate(&self) -> bool {
         self.has_client_certificate
+    }
+
+    /// Returns whether the connection that it came over uses TLS.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// Decodes the query: `application/x-www-form-urlencoded`, in the order in which it came.
@@ -131,20 +158,37 @@ impl Request {
         if declared.is_some_and(|length| length > limit_bytes as u64) {
             return Err(HttpError::too_large(limit_bytes));
         }
-        let read = async {
-            match source {
-                Source::Socket(body) => collect(body, limit_bytes).await,
-                Source::Memory(body) => collect(body, limit_bytes).await,
-                Source::Taken => Ok(Bytes::new()),
-            }
-        };
+        let read = collect(source, limit_bytes);
         match tokio::time::timeout_at(self.body_deadline, read).await {
             Ok(result) => result,
             Err(_) => Err(HttpError::body_timeout()),
         }
     }
 
-    fn declared_length(&self) -> Option<u64> {
+    /// Returns the body as it comes, with its trailers; nothing is decoded, and nothing is left for
+    /// [`Request::body`].
+    ///
+    /// As much is read ahead as the connection's buffers hold. A client that waits for `100 Continue` gets that when the
+    /// body is polled first. The length is known where the head declares it.
+    ///
+    /// The body fails, and is over, with [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof) where it ends early,
+    /// [`InvalidData`](std::io::ErrorKind::InvalidData) where it is framed wrongly, and
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut) where nothing comes for the body timeout while it is polled. A body that
+    /// is dropped before its end ends the connection after the answer (HTTP/1.1).
+    pub fn take_body(&mut self) -> StreamBody {
+        let source = std::mem::replace(&mut self.body, Source::Taken);
+        Received::new(source, self.body_timeout).boxed_unsync()
+    }
+
+    /// Returns whether there may be a body; where there may not, the request ends with its head.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        !self.body.is_end_stream()
+    }
+
+    /// Returns the length of the body that the head declares, in bytes.
+    #[must_use]
+    pub fn declared_length(&self) -> Option<u64> {
         self.headers
             .get(CONTENT_LENGTH)?
             .to_str()
@@ -190,89 +234,6 @@ fn origin_form(uri: Uri) -> Uri {
         format!("/{target}")
     };
     target.parse().unwrap_or_else(|_| Uri::from_static("/"))
-}
-
-async fn collect<B>(mut body: B, limit_bytes: usize) -> Result<Bytes, HttpError>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::error::Error + Send + Sync + 'static,
-{
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            HttpError::bad_request(
-                "incomplete_body",
-                "The request body is incomplete or malformed.",
-            )
-            .with_cause(error)
-            .and_close()
-        })?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if first.len() + rest.len() + data.len() > limit_bytes {
-            return Err(HttpError::too_large(limit_bytes));
-        }
-        if first.is_empty() {
-            first = data;
-        } else {
-            if rest.is_empty() {
-                let hint = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-                rest.reserve(data.len().saturating_add(hint).min(limit_bytes));
-            }
-            rest.extend_from_slice(&data);
-        }
-    }
-    if rest.is_empty() {
-        return Ok(first);
-    }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
-}
-
-/// The parameters of a query, decoded.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn parse(text: &str) -> Result<Self, HttpError> {
-        let decode = |part: &str| {
-            let part = part.replace('+', " ");
-            percent_decode_str(&part)
-                .decode_utf8()
-                .map(std::borrow::Cow::into_owned)
-                .map_err(|_| {
-                    HttpError::bad_request(
-                        "bad_query",
-                        "The query is not UTF-8 after percent-decoding.",
-                    )
-                })
-        };
-        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name)?, decode(value)?))
-        });
-        pairs.collect::<Result<_, HttpError>>().map(Self)
-    }
-
-    /// Returns the value of `name`; of a repeated name the last one, as RIG did.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.pairs()
-            .rev()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value)
-    }
-
-    /// Returns all pairs in the order in which they came.
-    pub fn pairs(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-    }
 }
 
 #[cfg(test)]

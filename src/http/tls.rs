@@ -192,6 +192,7 @@ pub(super) async fn serve<H: Handler>(
     let peer = Peer {
         address: peer,
         has_certificate: session.peer_certificates().is_some(),
+        is_tls: true,
     };
     if session.alpn_protocol() == Some(b"h2") {
         Box::pin(http2::serve(shared, stream, Bytes::new(), peer)).await;

@@ -1,8 +1,10 @@
 //! What a connection does, as far as it decides when it has to end.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Version;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -77,6 +79,8 @@ struct State {
     is_flushed: bool,
     is_shut_down: bool,
     saw_end: bool,
+    /// An answer was broken off whose end only the end of the connection says.
+    must_reset: bool,
     heads: HeadWatch,
     departure: Option<Departure>,
     /// The streams of HTTP/2 that have not ended; `None` on HTTP/1.1.
@@ -90,23 +94,60 @@ struct Streams {
     resets: Resets,
 }
 
-/// A stream of HTTP/2, from its request to the end of its answer.
-pub(super) struct OpenStream {
+/// An answer whose end the connection has to know: on HTTP/2 each one, from its request on; on HTTP/1.1 one that
+/// comes bit by bit.
+pub(super) struct OpenAnswer {
     wire: Wire,
     is_complete: bool,
+    break_off: BreakOff,
+    /// The end of the connection is the end of the answer (HTTP/1.0).
+    ends_with_connection: bool,
 }
 
-impl OpenStream {
-    /// Notes that the answer is out whole.
+/// What has to happen before an answer is broken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BreakOff {
+    /// Nothing: the stream is reset (HTTP/2).
+    AtOnce,
+    /// hyper has to be asked to write what it has.
+    AfterWriting,
+    /// What hyper has written must be in the kernel.
+    AfterFlush,
+}
+
+impl OpenAnswer {
+    /// Notes that the answer is whole.
     pub(super) const fn complete(&mut self) {
         self.is_complete = true;
     }
+
+    /// Waits until all of the answer that there is has left us; then it may be broken off.
+    ///
+    /// To be called by hyper's own task, which writes each time it has polled the body.
+    pub(super) fn poll_break(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.break_off {
+            BreakOff::AtOnce => Poll::Ready(()),
+            BreakOff::AfterWriting => {
+                self.break_off = BreakOff::AfterFlush;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            BreakOff::AfterFlush => {
+                let mut state = self.wire.0.lock();
+                if !state.is_flushed {
+                    return Poll::Pending;
+                }
+                state.must_reset = self.ends_with_connection;
+                Poll::Ready(())
+            }
+        }
+    }
 }
 
-impl Drop for OpenStream {
-    /// A stream that ends before its answer does was reset by the client, or given up by us.
+impl Drop for OpenAnswer {
+    /// An answer that is dropped before its end: the client reset the stream or is gone, or we gave it up.
     fn drop(&mut self) {
-        self.wire.0.lock().end_stream(self.is_complete);
+        self.wire.0.lock().end_answer(self.is_complete);
     }
 }
 
@@ -120,6 +161,7 @@ impl Wire {
             is_flushed: true,
             is_shut_down: false,
             saw_end: false,
+            must_reset: false,
             heads: HeadWatch::default(),
             departure: None,
             streams: None,
@@ -134,7 +176,7 @@ impl Wire {
     }
 
     /// Notes that a stream of HTTP/2 begins.
-    pub(super) fn begin_stream(&self) -> OpenStream {
+    pub(super) fn begin_stream(&self) -> OpenAnswer {
         let mut state = self.0.lock();
         if let Some(streams) = &mut state.streams {
             streams.active += 1;
@@ -142,9 +184,21 @@ impl Wire {
         if state.stage != Stage::Handling {
             state.enter(Stage::Handling);
         }
-        OpenStream {
+        OpenAnswer {
             wire: self.clone(),
             is_complete: false,
+            break_off: BreakOff::AtOnce,
+            ends_with_connection: false,
+        }
+    }
+
+    /// Notes that the answer of HTTP/1.1 comes bit by bit: the request is handled until its end.
+    pub(super) fn begin_answer(&self, version: Version) -> OpenAnswer {
+        OpenAnswer {
+            wire: self.clone(),
+            is_complete: false,
+            break_off: BreakOff::AfterWriting,
+            ends_with_connection: version < Version::HTTP_11,
         }
     }
 
@@ -212,6 +266,11 @@ impl Wire {
         self.0.lock().is_shut_down
     }
 
+    /// Returns whether the connection has to be reset, since a client would take its end for that of an answer.
+    pub(super) fn must_reset(&self) -> bool {
+        self.0.lock().must_reset
+    }
+
     /// Returns whether the client has closed its side.
     pub(super) fn saw_end(&self) -> bool {
         self.0.lock().saw_end
@@ -264,8 +323,9 @@ impl State {
         self.heads.record(bytes);
     }
 
-    fn end_stream(&mut self, is_complete: bool) {
+    fn end_answer(&mut self, is_complete: bool) {
         let Some(streams) = &mut self.streams else {
+            self.enter(Stage::Idle);
             return;
         };
         streams.active = streams.active.saturating_sub(1);

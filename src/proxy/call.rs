@@ -15,7 +15,8 @@ pub(super) struct Call {
     pub(super) request: Request,
     /// The path and the query for the target: rewritten, but still percent-encoded as they came.
     pub(super) target: String,
-    /// What the groups of the route's pattern matched, the first group first.
+    /// What the groups of the route's pattern matched, percent-decoded, the first group first, where the key of a record
+    /// is taken from one; an empty text for those that took no part.
     pub(super) groups: Box<[Box<str>]>,
     /// Who sends it, as far as a token says so.
     pub(super) caller: Caller,
@@ -30,4 +31,15 @@ pub(super) struct Caller {
     pub(super) sessions: Box<[Arc<str>]>,
     /// The user, if a token names one.
     pub(super) user: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// Returns whether `other` may have what this one began: a session is the same, or the user. What nobody known
+    /// began is for everybody who can name it.
+    pub(super) fn admits(&self, other: &Self) -> bool {
+        let is_known = !self.sessions.is_empty() || self.user.is_some();
+        let same_user = self.user.is_some() && self.user == other.user;
+        let mut sessions = self.sessions.iter();
+        !is_known || same_user || sessions.any(|session| other.sessions.contains(session))
+    }
 }

@@ -29,6 +29,7 @@
 mod answers;
 mod apis;
 mod call;
+mod command_event;
 mod definition;
 mod request_log;
 mod route;
@@ -37,3 +38,5 @@ mod secured;
 mod to_kafka;
 mod to_nats;
 mod upstream;
+
+pub use answers::{Answer, Answers, AnswersConfig, AnswersParts, Delivered};

@@ -18,14 +18,24 @@ pub struct Route {
     pub method: Method,
     /// The pattern of its paths as it was configured; the name of the route in metrics and logs.
     pub path_regex: Arc<str>,
-    /// What the path becomes, with `\1` for groups of the pattern; `None` leaves it as it came.
-    pub path_replacement: Option<Box<str>>,
     /// Where a token has to be; `None` for a route that is open to all.
     pub secured: Option<TokenPlaces>,
     /// Headers that are set before the request goes on.
     pub add_headers: Box<[(HeaderName, HeaderValue)]>,
     /// Where its requests go.
     pub target: Target,
+}
+
+impl Route {
+    /// Returns whether what the groups of its pattern match is of use to its target.
+    #[must_use]
+    pub(super) const fn needs_groups(&self) -> bool {
+        let key = match &self.target {
+            Target::Kafka { key, .. } => key,
+            Target::Http { .. } | Target::Nats { .. } => return false,
+        };
+        matches!(key, KeyRule::Path(_))
+    }
 }
 
 /// Where a request of a secured route may have its token: in at least one of these.

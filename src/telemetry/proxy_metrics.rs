@@ -23,6 +23,9 @@ pub struct ProxyMetrics {
     pub upstream_connections: IntCounter,
     /// `sluicegate_upstream_addresses_paused`: addresses of HTTP backends that failed and are left alone.
     pub upstream_paused: IntGauge,
+    /// `sluicegate_proxy_answers_total{result}`: answers to commands that came over Kafka, NATS or a callback, by
+    /// what became of them.
+    pub answers: IntCounterVec,
 }
 
 impl ProxyMetrics {
@@ -62,6 +65,11 @@ impl ProxyMetrics {
             upstream_paused: make.gauge(
                 "sluicegate_upstream_addresses_paused",
                 "Addresses of HTTP backends that failed and are left alone",
+            ),
+            answers: make.counters(
+                "sluicegate_proxy_answers_total",
+                "Answers to commands, by what became of them",
+                &["result"],
             ),
         }
     }

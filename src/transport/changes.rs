@@ -11,15 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::acknowledgements::Acknowledgements;
 use super::change::{self, Change, ChangeError};
 use super::longpoll::LongPolling;
+use super::message::{ClientMessage, EXPECTED, problem, problem_of};
 use super::streams::Streams;
 use crate::access::as_request;
-use crate::dispatch::{ClientText, ConnectionId, ControlEvent, Token};
+use crate::dispatch::{ConnectionId, ControlEvent, Token};
 use crate::http::{HttpError, Request};
 use crate::session::Guest;
 use crate::shared::{CommandError, CommandLog};
@@ -128,34 +127,41 @@ impl Changes {
         }
     }
 
-    /// Does what a client says on its own connection, and tells it if that cannot be done.
-    pub async fn on_text(&self, text: ClientText) {
-        let dispatcher = &self.streams.dispatcher;
-        if let Err(refusal) = self.act_on(&text).await {
-            dispatcher.tell(text.connection, refusal).await;
+    /// Until texts go through the api.
+    pub async fn on_text(&self, text: crate::dispatch::ClientText) {
+        let done = match ClientMessage::parse(&text.text) {
+            Ok(message) => self.on_message(text.connection, &message).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = done {
+            self.streams.dispatcher.tell(text.connection, refusal).await;
         }
-        dispatcher.text_done(text.connection).await;
+        self.streams.dispatcher.text_done(text.connection).await;
     }
 
-    async fn act_on(&self, text: &ClientText) -> Result<(), ControlEvent> {
-        let refuse = |detail: String| {
-            ControlEvent::subscriptions_refused(problem("invalid_subscriptions", &detail))
-        };
-        let message = Message::parse(&text.text).map_err(refuse)?;
-        let data = message.data.map_or("null", RawValue::get).as_bytes();
-        match &*message.kind {
+    /// Does what a client says on its own connection.
+    ///
+    /// # Errors
+    /// What the client is to be told when that cannot be done.
+    pub async fn on_message(
+        &self,
+        connection: ConnectionId,
+        message: &ClientMessage<'_>,
+    ) -> Result<(), ControlEvent> {
+        let data = message.data().as_bytes();
+        match message.kind() {
             "rig.subscriptions_set" => self
-                .subscribe(text.connection, data)
+                .subscribe(connection, data)
                 .await
                 .map_err(|error| ControlEvent::subscriptions_refused(problem_of(&error))),
             "rig.token" => self
-                .renew(text.connection, data)
+                .renew(connection, data)
                 .await
                 .map_err(|error| ControlEvent::token_refused(problem_of(&error))),
             "rig.ack" => self.acknowledge(data).map_err(|detail| {
                 ControlEvent::acknowledgement_refused(problem("invalid_acknowledgement", &detail))
             }),
-            _ => Err(refuse(EXPECTED.to_owned())),
+            _ => Err(ClientMessage::refused(EXPECTED)),
         }
     }
 
@@ -235,33 +241,5 @@ impl Changes {
             .map_err(|error| format!("expected {{\"session\":…,\"cursor\":…}}: {error}"))?;
         self.acknowledgements
             .acknowledge(&data.session, &data.cursor)
-    }
-}
-
-/// Says on a connection what is wrong with what its client said.
-fn problem(code: &str, detail: &str) -> Value {
-    json!({ "code": code, "status": 400, "detail": detail })
-}
-
-fn problem_of(error: &HttpError) -> Value {
-    json!({ "code": error.code(), "status": error.status().as_u16(), "detail": error.public() })
-}
-
-const EXPECTED: &str = "expected {\"type\":\"rig.subscriptions_set\",\"data\":[…]}, {\"type\":\"rig.ack\",\"data\":{\"session\":…,\"cursor\":…}} or {\"type\":\"rig.token\",\"data\":{\"token\":…}}";
-
-/// What a client says on its connection.
-#[derive(serde::Deserialize)]
-struct Message<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-}
-
-impl<'a> Message<'a> {
-    fn parse(text: &'a str) -> Result<Self, String> {
-        crate::event::check_text(text.as_bytes(), crate::event::NESTING_LIMIT)
-            .map_err(|error| error.to_string())?;
-        serde_json::from_str(text).map_err(|error| format!("{EXPECTED}: {error}"))
     }
 }

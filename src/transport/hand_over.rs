@@ -48,6 +48,7 @@ impl HandOver {
             ..
         } = self;
         let attach = Attach {
+            client: admitted.client,
             outlet,
             format,
             subscriptions,

@@ -13,8 +13,8 @@ use super::handshake::answer_handshake;
 use super::{FORMATS, LONG_POLL, SSE, SseLimitAnswer, WS, WS_WITH_CURSORS, sse};
 use crate::access::{Access, Place, Places, as_request};
 use crate::dispatch::{
-    Attach, CloseReason, ConnectionId, ControlEvent, Dispatcher, Format, Gone, Held, Outlet, Start,
-    TokenKey,
+    Attach, Client, CloseReason, ConnectionId, ControlEvent, Dispatcher, Format, Gone, Held,
+    Outlet, Start, TokenKey,
 };
 use crate::http::{Body, Cors, HttpError, Query, Reply, Request};
 use crate::replay::{Busy, History};
@@ -83,8 +83,8 @@ impl Streams {
                 .map(|()| Body::default())
                 .into());
         }
-        let place = self.admit(request, guest.as_deref())?;
-        let mut stream = self.hand_over(SSE, subscriptions, beginning, Admitted { place, guest });
+        let admitted = self.admit(request, guest)?;
+        let mut stream = self.hand_over(SSE, subscriptions, beginning, admitted);
         stream.first = format!("retry: {}\n\n", sse::RETRY_MS).into_bytes();
         Ok(Reply::Stream(empty(StatusCode::OK, headers), stream))
     }
@@ -117,13 +117,13 @@ impl Streams {
         let (subscriptions, guest) = self.allowed(request, &query).await?;
         let beginning = self.beginning(request, &query)?;
         let has_cursors = query.get("cursors") == Some("true");
-        let place = self.admit(request, guest.as_deref())?;
+        let admitted = self.admit(request, guest)?;
         Ok(WsOpening {
             headers,
             format: if has_cursors { WS_WITH_CURSORS } else { WS },
             subscriptions,
             beginning,
-            admitted: Admitted { place, guest },
+            admitted,
         })
     }
 
@@ -192,12 +192,16 @@ impl Streams {
     ///
     /// # Errors
     /// 429 or 503 over a limit, with the time to wait.
-    fn admit(&self, request: &Request, guest: Option<&Guest>) -> Result<Place, HttpError> {
-        let sessions = guest.map_or(&[][..], |guest| &guest.sessions);
-        let place = self
-            .places
-            .take(request.client_address(), sessions, Instant::now());
-        Ok(place?)
+    fn admit(&self, request: &Request, guest: Option<Arc<Guest>>) -> Result<Admitted, HttpError> {
+        let address = request.client_address();
+        let sessions = guest.as_ref().map_or(&[][..], |guest| &guest.sessions);
+        let place = self.places.take(address, sessions, Instant::now())?;
+        let is_tls = request.is_tls();
+        Ok(Admitted {
+            place,
+            guest,
+            client: Client { address, is_tls },
+        })
     }
 
     fn hand_over(
@@ -224,7 +228,7 @@ impl Streams {
         attach: Attach,
         beginning: Beginning,
         greeting: Option<ControlEvent>,
-        Admitted { place, guest }: Admitted,
+        Admitted { place, guest, .. }: Admitted,
     ) {
         let dispatcher = &self.dispatcher;
         let wanted = attach.subscriptions.clone();
@@ -311,6 +315,7 @@ impl Streams {
         };
         let (answer, polled) = oneshot::channel();
         let attach = Attach {
+            client: Client::NOBODY,
             outlet: Outlet::Poll(answer),
             format: LONG_POLL,
             subscriptions: Subscriptions::none(),
@@ -338,11 +343,12 @@ pub(super) struct WsOpening {
     pub(super) admitted: Admitted,
 }
 
-/// Who a stream belongs to, and its place among those that are allowed.
+/// Who a stream belongs to, where they are, and its place among those that are allowed.
 #[derive(Debug)]
 pub(super) struct Admitted {
     pub(super) place: Place,
     pub(super) guest: Option<Arc<Guest>>,
+    pub(super) client: Client,
 }
 
 /// The answer to somebody who asks before it is known where the topics stand, or ever will be.

@@ -9,6 +9,8 @@ use super::attributes::{Attributes, text_of};
 use super::decode_error::{DecodeError, EventFault};
 use super::json::{Members, NESTING_LIMIT, check_text, shorten, string_value};
 
+mod replace;
+
 /// A validated CloudEvent and its JSON, which is forwarded byte for byte as it came in structured mode, or as it was
 /// built from binary mode. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -18,6 +20,9 @@ pub struct CloudEvent {
     id: Text,
     source: Option<Text>,
 }
+
+/// Types of events that only Sluicegate itself makes.
+const RESERVED_PREFIX: &str = "rig.";
 
 /// A version of the specification, with the names that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +86,13 @@ impl CloudEvent {
         self.event_type.within(&self.json)
     }
 
+    /// Returns whether only Sluicegate itself makes events of this type: nobody else may make clients believe
+    /// that it says something about their connections.
+    #[must_use]
+    pub fn has_reserved_type(&self) -> bool {
+        self.event_type().starts_with(RESERVED_PREFIX)
+    }
+
     /// Returns the attribute `id`, in version 0.1 `eventID`; never empty, no control characters.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -119,10 +131,12 @@ impl CloudEvent {
         Attributes::of(self, self.members())
     }
 
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.json).expect("the JSON was checked when the event was made")
+    }
+
     fn members(&self) -> Members<'_> {
-        let text =
-            std::str::from_utf8(&self.json).expect("the JSON was checked when the event was made");
-        Members::parse(text).expect("the JSON was checked when the event was made")
+        Members::parse(self.text()).expect("the JSON was checked when the event was made")
     }
 }
 

@@ -1,10 +1,12 @@
 //! Which web pages may read the answers: the CORS protocol.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN,
-    RETRY_AFTER, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, LOCATION, ORIGIN, RETRY_AFTER, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -30,8 +32,15 @@ enum Allowed {
     /// `*`: said to everybody, so caches need not vary.
     Any,
     /// These origins: the one that asks is named, and caches vary.
-    Listed(Vec<HeaderValue>),
+    Listed(Arc<[HeaderValue]>),
 }
+
+/// The headers of our own answers that pages may see besides those that every page may see.
+static EXPOSED: [HeaderName; 3] = [
+    LOCATION,
+    HeaderName::from_static("preference-applied"),
+    RETRY_AFTER,
+];
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -113,8 +122,8 @@ impl Cors {
         matches!(self.allowed, Allowed::Listed(_))
     }
 
-    /// Adds the headers that let the page that sent `request_headers` read the response, and see when to come again
-    /// where that says so (`Retry-After`).
+    /// Adds the headers that let the page that sent `request_headers` read the response, and see where it says when
+    /// and where to come again (`Retry-After`, `Location`), and what it was done by (`Preference-Applied`).
     pub fn apply(&self, request_headers: &HeaderMap, response_headers: &mut HeaderMap) {
         let allowed = match &self.allowed {
             Allowed::Any => HeaderValue::from_static("*"),
@@ -127,9 +136,14 @@ impl Cors {
             }
         };
         response_headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        if response_headers.contains_key(RETRY_AFTER) {
-            let name = HeaderValue::from_static("retry-after");
-            response_headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, name);
+        let exposed = EXPOSED
+            .iter()
+            .filter(|name| response_headers.contains_key(*name));
+        let exposed: Vec<&str> = exposed.map(HeaderName::as_str).collect();
+        if let Ok(names) = HeaderValue::try_from(exposed.join(", "))
+            && !exposed.is_empty()
+        {
+            response_headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, names);
         }
     }
 
@@ -201,6 +215,37 @@ impl Cors {
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         response
     }
+
+    /// As [`Cors::preflight`], for a resource that takes whatever headers a page wants to send.
+    #[must_use]
+    pub fn preflight_any_headers(
+        &self,
+        request_headers: &HeaderMap,
+        methods: HeaderValue,
+    ) -> Response<Body> {
+        let mut response = self.preflight(request_headers, methods);
+        if let Some(asked) = asked_headers(request_headers) {
+            let headers = response.headers_mut();
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
+            headers.append(
+                VARY,
+                HeaderValue::from_static("access-control-request-headers"),
+            );
+        }
+        response
+    }
+}
+
+/// The names that a page asks to send; nothing where one of them is none.
+fn asked_headers(request_headers: &HeaderMap) -> Option<HeaderValue> {
+    let asked = request_headers.get(ACCESS_CONTROL_REQUEST_HEADERS)?;
+    let is_name = |name: &str| HeaderName::try_from(name.trim()).is_ok();
+    asked
+        .to_str()
+        .ok()?
+        .split(',')
+        .all(is_name)
+        .then(|| asked.clone())
 }
 
 /// Takes `scheme://host[:port]`, as browsers serialise an origin (RFC 6454, 6.2): no path, no slash at the end.

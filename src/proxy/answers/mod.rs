@@ -1,1 +1,42 @@
-//! Not written yet.
+//! Answers to commands that come later, and reach the client that waits wherever they come in.
+//!
+//! ```text
+//! Command ─▶ Answers::run ─ correlation id ─▶ target ─▶ backend, worker
+//!               │ waits, or 202 and where to ask later           │
+//!               ▼                                                ▼
+//! client ◀─── Table ◀─ this instance? ◀─ Answers::deliver ◀─ Kafka, /v3/responses, NATS
+//!                          └─ no: over the command topic to the instance that the id names
+//! ```
+//!
+//! # Invariants
+//! - A correlation id is sealed, names one life of an instance and a number that is never used again: an answer
+//!   reaches the client that it is for, or nobody.
+//! - A command that is given up, by its client or at the deadline, leaves nothing behind.
+//! - Only who began a command can ask for its answer, with an id that cannot be used to answer.
+//!
+//! # Backpressure
+//! Commands that wait are bounded in number, answers that are kept in bytes, the oldest dropped first.
+//!
+//! # Source
+//! RIG's header contract of answers; RFC 7240 (`Prefer`); draft-ietf-httpapi-idempotency-key-header.
+
+mod answer;
+mod command;
+mod config;
+mod correlation;
+mod delivered;
+mod desk;
+mod exchange;
+mod key;
+mod recent;
+mod table;
+
+pub use answer::Answer;
+pub use config::AnswersConfig;
+pub use delivered::Delivered;
+pub use exchange::{Answers, AnswersParts};
+
+#[allow(unused_imports, reason = "the targets are being written")]
+pub(in crate::proxy) use command::{AnswerFrom, Command, Sending, Sent, preferred_wait};
+#[allow(unused_imports, reason = "the targets are being written")]
+pub(in crate::proxy) use exchange::RESPONSES_PATH;

@@ -13,7 +13,7 @@ use super::answers::{announcements, answer, with};
 use super::cookies::Seen;
 use super::ending::Ended;
 use crate::access::Place;
-use crate::dispatch::{Attach, ConnectionId, Outlet, Polled, Start};
+use crate::dispatch::{Attach, Client, ConnectionId, Outlet, Polled, Start};
 use crate::http::{Body, HttpError};
 use crate::session::Guest;
 use crate::subscription::Subscriptions;
@@ -74,6 +74,7 @@ impl WaitingPoll {
         let dispatcher = &self.polling.streams.dispatcher;
         let (answer, mut polled) = oneshot::channel();
         let attach = Attach {
+            client: Client::NOBODY,
             outlet: Outlet::Poll(answer),
             format: LONG_POLL,
             subscriptions,

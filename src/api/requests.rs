@@ -1,0 +1,352 @@
+//! Requests that clients send as a message on their WebSocket, and the answers to them.
+//!
+//! # Source
+//! The members are those of HTTP (RFC 9110): method, path with its query, headers, body, status.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as HttpBody;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::dispatch::Client;
+use crate::http::{HttpError, Reply, Request};
+use crate::transport::ClientMessage;
+
+/// The type of such a message.
+pub(super) const KIND: &str = "rig.request";
+/// The largest body of an answer: it waits in memory until the client takes it.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// The most headers of a request.
+const MAX_HEADERS: usize = 64;
+/// The longest id of a request, since it comes back with the answer.
+const MAX_ID_BYTES: usize = 256;
+
+/// The data of such a message.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RequestFrame<'a> {
+    #[serde(borrow)]
+    method: Cow<'a, str>,
+    #[serde(borrow)]
+    path: Cow<'a, str>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// JSON; or, with a content type that is not JSON, a string that is the body itself.
+    #[serde(borrow, default)]
+    body: Option<&'a RawValue>,
+    #[serde(default)]
+    body_base64: Option<String>,
+}
+
+impl<'a> RequestFrame<'a> {
+    /// Reads the data of a message.
+    ///
+    /// # Errors
+    /// 400 that says what is wrong.
+    pub(super) fn parse(message: &ClientMessage<'a>) -> Result<Self, HttpError> {
+        if message.id().is_empty() || message.id().len() > MAX_ID_BYTES {
+            let problem = format!("A request needs an id of 1 to {MAX_ID_BYTES} bytes.");
+            return Err(bad(problem));
+        }
+        serde_json::from_str(message.data()).map_err(|error| {
+            bad(format!(
+                "Expected {{\"method\":…,\"path\":…,\"headers\":{{…}},\"body\":…}}: {error}."
+            ))
+        })
+    }
+
+    /// Makes the request that `client` would have sent over HTTP.
+    ///
+    /// # Errors
+    /// 400 for what is no request, 501 for methods that no request may have.
+    pub(super) fn into_request(self, client: Client) -> Result<Request, HttpError> {
+        let method = Method::from_bytes(self.method.as_bytes())
+            .map_err(|_| bad("The method is none.".to_owned()))?;
+        if method == Method::CONNECT || method == Method::TRACE {
+            return Err(HttpError::new(
+                http::StatusCode::NOT_IMPLEMENTED,
+                "not_implemented",
+                "This server neither tunnels nor echoes requests.",
+            ));
+        }
+        let uri: Uri = self
+            .path
+            .parse()
+            .ok()
+            .filter(|uri: &Uri| uri.authority().is_none() && self.path.starts_with('/'))
+            .ok_or_else(|| bad("The path has to be one such as /orders?page=2.".to_owned()))?;
+        let mut headers = self.read_headers()?;
+        let body = self.read_body(&mut headers)?;
+        let mut request = http::Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let (head, ()) = request.into_parts();
+        Ok(Request::from_parts(head, body, client.address, client.is_tls))
+    }
+
+    fn read_headers(&self) -> Result<HeaderMap, HttpError> {
+        if self.headers.len() > MAX_HEADERS {
+            return Err(bad(format!("A request has at most {MAX_HEADERS} headers.")));
+        }
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + 1);
+        for (name, value) in &self.headers {
+            let read = (HeaderName::try_from(name), HeaderValue::try_from(value));
+            let (Ok(name), Ok(value)) = read else {
+                return Err(bad(format!("The header {name:?} is none.")));
+            };
+            if name == HOST || name == CONTENT_LENGTH || name == http::header::TRANSFER_ENCODING {
+                return Err(bad(format!("The header {name} is not for a message.")));
+            }
+            headers.append(name, value);
+        }
+        Ok(headers)
+    }
+
+    /// Returns the body, and says its type where the client does not.
+    fn read_body(&self, headers: &mut HeaderMap) -> Result<Bytes, HttpError> {
+        match (self.body, &self.body_base64) {
+            (None, None) => Ok(Bytes::new()),
+            (Some(_), Some(_)) => Err(bad("There is body and body_base64.".to_owned())),
+            (None, Some(text)) => STANDARD
+                .decode(text)
+                .map(Bytes::from)
+                .map_err(|_| bad("body_base64 is not Base64.".to_owned())),
+            (Some(json), None) => {
+                if headers.contains_key(CONTENT_TYPE) && !is_json(headers) {
+                    let text: String = serde_json::from_str(json.get()).map_err(|_| {
+                        bad("A body that is not JSON has to be a string, or body_base64.".to_owned())
+                    })?;
+                    return Ok(text.into());
+                }
+                let json_type = HeaderValue::from_static("application/json");
+                headers.entry(CONTENT_TYPE).or_insert(json_type);
+                Ok(Bytes::copy_from_slice(json.get().as_bytes()))
+            }
+        }
+    }
+}
+
+/// Waits for the answer to the request with this id, and returns it as the client gets it.
+pub(super) async fn answer(id: &str, reply: Reply) -> Value {
+    match reply {
+        Reply::Response(response) => told(id, response).await,
+        Reply::Later(response) => told(id, response.await).await,
+        Reply::Streamed(response) => told(id, response).await,
+        Reply::Stream(..) => {
+            let problem = HttpError::bad_request("not_for_a_message", "This opens a stream: send it as a request of its own.");
+            refusal(id, problem).await
+        }
+    }
+}
+
+/// Returns an error as the client gets it.
+pub(super) async fn refusal(id: &str, error: HttpError) -> Value {
+    told(id, error.into_response()).await
+}
+
+async fn told<B>(id: &str, response: Response<B>) -> Value
+where
+    B: HttpBody<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+    let (status, headers, body) = match body {
+        Ok(body) => (head.status, head.headers, body.to_bytes()),
+        Err(error) => {
+            let error = if error.is::<LengthLimitError>() {
+                let problem = format!("The answer has more than {MAX_ANSWER_BYTES} bytes: send the request over HTTP.");
+                HttpError::new(http::StatusCode::BAD_GATEWAY, "answer_too_large", problem)
+            } else {
+                let problem = "The answer broke off.";
+                HttpError::new(http::StatusCode::BAD_GATEWAY, "answer_cut", problem).with_cause(error)
+            };
+            let (head, body) = error.into_response().into_parts();
+            let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+            (head.status, head.headers, body.unwrap_or_default())
+        }
+    };
+    let id: String = id.chars().take(MAX_ID_BYTES).collect();
+    let mut told = json!({ "id": id, "status": status.as_u16(), "headers": listed(&headers) });
+    if let Some(members) = told.as_object_mut().filter(|_| !body.is_empty()) {
+        let (name, value) = written(&headers, &body);
+        members.insert(name.to_owned(), value);
+    }
+    told
+}
+
+/// Returns the member that has the body: JSON as it is, other text as a string, the rest in Base64.
+fn written(headers: &HeaderMap, body: &[u8]) -> (&'static str, Value) {
+    if is_json(headers)
+        && let Ok(json) = serde_json::from_slice(body)
+    {
+        return ("body", json);
+    }
+    match std::str::from_utf8(body) {
+        Ok(text) if !is_json(headers) => ("body", text.into()),
+        _ => ("body_base64", STANDARD.encode(body).into()),
+    }
+}
+
+/// Returns the headers with their values; of one that is there several times, the list of them. Cookies are for
+/// browsers, which would not see them here.
+fn listed(headers: &HeaderMap) -> Value {
+    let mut listed = Map::new();
+    for name in headers.keys().filter(|name| *name != SET_COOKIE) {
+        let mut values: Vec<Value> = headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into())
+            .collect();
+        let value = match values.len() {
+            1 => values.remove(0),
+            _ => Value::Array(values),
+        };
+        listed.insert(name.as_str().to_owned(), value);
+    }
+    Value::Object(listed)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+fn bad(problem: String) -> HttpError {
+    HttpError::bad_request("invalid_request_message", problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use http::StatusCode;
+
+    use super::*;
+
+    const CLIENT: Client = Client {
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        is_tls: true,
+    };
+
+    fn request(data: &str) -> Result<Request, HttpError> {
+        let text = format!(r#"{{"type":"rig.request","id":"1","data":{data}}}"#);
+        let message = ClientMessage::parse(&text).expect("a message");
+        RequestFrame::parse(&message)?.into_request(CLIENT)
+    }
+
+    #[tokio::test]
+    async fn a_message_becomes_the_request_that_it_says() {
+        let data = r#"{"method":"PUT","path":"/a%20b?x=1&x=2","headers":{"X-A":"b"},"body":{"n":1.0}}"#;
+        let mut request = request(data).expect("a request");
+        assert_eq!(request.method, Method::PUT);
+        assert_eq!(request.uri.to_string(), "/a%20b?x=1&x=2");
+        assert_eq!(request.headers["x-a"], "b");
+        assert_eq!(request.headers[CONTENT_TYPE], "application/json");
+        assert_eq!(request.client_address(), CLIENT.address);
+        assert!(request.is_tls());
+        assert_eq!(request.body(100).await.unwrap(), r#"{"n":1.0}"#);
+    }
+
+    #[tokio::test]
+    async fn bodies_are_json_text_or_bytes() {
+        for (members, expected) in [
+            (r#""body":"text""#, &b"\"text\""[..]),
+            (r#""headers":{"content-type":"text/plain"},"body":"text""#, b"text"),
+            (r#""headers":{"content-type":"application/x+json"},"body":[1, 2]"#, b"[1, 2]"),
+            (r#""headers":{"content-type":"image/png"},"body_base64":"AP8=""#, b"\x00\xff"),
+            (r#""headers":{}"#, b""),
+        ] {
+            let data = format!(r#"{{"method":"POST","path":"/",{members}}}"#);
+            let mut request = request(&data).expect(members);
+            assert_eq!(request.body(100).await.unwrap(), expected, "{members}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for data in [
+            "null",
+            "{}",
+            r#"{"method":"GET"}"#,
+            r#"{"method":"GE T","path":"/"}"#,
+            r#"{"method":"CONNECT","path":"/"}"#,
+            r#"{"method":"TRACE","path":"/"}"#,
+            r#"{"method":"GET","path":""}"#,
+            r#"{"method":"GET","path":"a"}"#,
+            r#"{"method":"GET","path":"*"}"#,
+            r#"{"method":"GET","path":"http://evil.example/"}"#,
+            r#"{"method":"GET","path":"/a b"}"#,
+            r#"{"method":"GET","path":"/a\r\nx: y"}"#,
+            r#"{"method":"GET","path":"/","headers":{"a b":"c"}}"#,
+            r#"{"method":"GET","path":"/","headers":{"a":"b\r\nc: d"}}"#,
+            r#"{"method":"GET","path":"/","headers":{"Host":"evil.example"}}"#,
+            r#"{"method":"GET","path":"/","headers":{"content-length":"5"}}"#,
+            r#"{"method":"GET","path":"/","headers":{"Transfer-Encoding":"chunked"}}"#,
+            r#"{"method":"POST","path":"/","body":1,"body_base64":"AA=="}"#,
+            r#"{"method":"POST","path":"/","body_base64":"%"}"#,
+            r#"{"method":"POST","path":"/","headers":{"content-type":"text/plain"},"body":{}}"#,
+            r#"{"method":"GET","path":"/","extra":1}"#,
+        ] {
+            let status = request(data).map(|_| ()).unwrap_err().status();
+            assert!(status == StatusCode::BAD_REQUEST || status == StatusCode::NOT_IMPLEMENTED, "{data}");
+        }
+    }
+
+    #[test]
+    fn a_request_needs_an_id() {
+        let long = "x".repeat(MAX_ID_BYTES + 1);
+        for id in [String::new(), r#","id":"""#.to_owned(), format!(r#","id":"{long}""#)] {
+            let text = format!(r#"{{"type":"rig.request"{id},"data":{{"method":"GET","path":"/"}}}}"#);
+            let message = ClientMessage::parse(&text).expect("a message");
+            assert!(RequestFrame::parse(&message).is_err(), "{text}");
+        }
+    }
+
+    async fn answered(content_type: &str, body: &'static [u8]) -> Value {
+        let response = Response::builder()
+            .status(203)
+            .header(CONTENT_TYPE, content_type)
+            .header(SET_COOKIE, "a=b")
+            .header("x-two", "1")
+            .header("x-two", "2")
+            .body(crate::http::Body::new(Bytes::from_static(body)))
+            .unwrap();
+        answer("7", response.into()).await
+    }
+
+    #[tokio::test]
+    async fn answers_have_the_id_the_status_the_headers_and_the_body() {
+        let told = answered("application/json; charset=utf-8", b"{\"a\":1}").await;
+        let expected = json!({
+            "id": "7",
+            "status": 203,
+            "headers": { "content-type": "application/json; charset=utf-8", "x-two": ["1", "2"] },
+            "body": { "a": 1 },
+        });
+        assert_eq!(told, expected);
+        assert_eq!(answered("text/plain", b"hi").await["body"], "hi");
+        assert_eq!(answered("image/png", b"\x00\xff").await["body_base64"], "AP8=");
+        assert_eq!(answered("application/json", b"not json").await["body_base64"], "bm90IGpzb24=");
+        assert_eq!(answered("text/plain", b"").await.get("body"), None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_large_is_said_to_be() {
+        let body = Bytes::from(vec![b'x'; MAX_ANSWER_BYTES + 1]);
+        let told = answer("7", Response::new(crate::http::Body::new(body)).into()).await;
+        assert_eq!((&told["id"], &told["status"]), (&json!("7"), &json!(502)));
+        assert_eq!(told["body"]["code"], "answer_too_large");
+    }
+}

@@ -1,0 +1,190 @@
+//! The body of a request as it comes from the client.
+
+use std::error::Error as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::error::HttpError;
+
+/// Where the body of a request comes from; its end is one only where the client said so.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// HTTP/1.1, where hyper knows an end from an early one.
+    Http1(Incoming),
+    /// HTTP/2.
+    Http2(Incoming),
+    Memory(Full<Bytes>),
+    Taken,
+}
+
+impl HttpBody for Source {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(io_error),
+            Self::Http2(body) => {
+                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+                // A reset with NO_ERROR looks like an end to hyper, but END_STREAM has not come.
+                if frame.is_none() && !body.is_end_stream() {
+                    return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(io_error)))
+            }
+            Self::Memory(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
+            Self::Taken => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) | Self::Http2(body) => body.is_end_stream(),
+            Self::Memory(body) => body.is_end_stream(),
+            Self::Taken => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) | Self::Http2(body) => body.size_hint(),
+            Self::Memory(body) => body.size_hint(),
+            Self::Taken => SizeHint::with_exact(0),
+        }
+    }
+}
+
+/// Says with the kind whether the body ended early, or is framed wrongly.
+fn io_error(error: hyper::Error) -> io::Error {
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    let kind = match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
+            io::ErrorKind::InvalidData
+        }
+        _ => io::ErrorKind::UnexpectedEof,
+    };
+    io::Error::new(kind, error)
+}
+
+/// A [`Source`] that fails when nothing comes for too long while somebody waits for it.
+pub(super) struct Received {
+    source: Source,
+    patience: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The timer runs.
+    is_waiting: bool,
+}
+
+impl Received {
+    pub(super) const fn new(source: Source, patience: Duration) -> Self {
+        Self {
+            source,
+            patience,
+            timer: None,
+            is_waiting: false,
+        }
+    }
+
+    /// Waits for the timer, which runs since the first look at an empty body.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = Instant::now() + self.patience;
+        let timer = match &mut self.timer {
+            Some(timer) => {
+                if !self.is_waiting {
+                    timer.as_mut().reset(until);
+                }
+                timer
+            }
+            None => self.timer.insert(Box::pin(tokio::time::sleep_until(until))),
+        };
+        self.is_waiting = true;
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl HttpBody for Received {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let frame = match Pin::new(&mut self.source).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.is_waiting = false;
+                frame
+            }
+            Poll::Pending => {
+                ready!(self.poll_timer(cx));
+                Some(Err(io::ErrorKind::TimedOut.into()))
+            }
+        };
+        if matches!(frame, Some(Err(_))) {
+            // Nothing follows an error, and hyper reads no more of it.
+            self.source = Source::Taken;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.source.size_hint()
+    }
+}
+
+/// Reads a body to its end.
+///
+/// # Errors
+/// 413 over `limit_bytes`, 400 when it ends early or is framed wrongly.
+pub(super) async fn collect(mut body: Source, limit_bytes: usize) -> Result<Bytes, HttpError> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            HttpError::bad_request(
+                "incomplete_body",
+                "The request body is incomplete or malformed.",
+            )
+            .with_cause(error)
+            .and_close()
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if first.len() + rest.len() + data.len() > limit_bytes {
+            return Err(HttpError::too_large(limit_bytes));
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            if rest.is_empty() {
+                let hint = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+                rest.reserve(data.len().saturating_add(hint).min(limit_bytes));
+            }
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&rest);
+    Ok(whole.freeze())
+}

@@ -1,0 +1,94 @@
+//! How long answers are waited for, and how many are kept.
+
+use std::time::Duration;
+
+use crate::kafka::TopicList;
+use crate::settings;
+
+/// How long a client waits for the answer to its command, and what is kept for those who ask later.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Request proxy: answers")]
+pub struct AnswersConfig {
+    /// Topics with the answers to commands; every instance reads all of them
+    #[arg(long, default_value = "rig-proxy-response", value_name = "TOPIC,…")]
+    pub proxy_kafka_response_topics: TopicList,
+
+    /// How long a client waits for an answer over Kafka; a plain number counts milliseconds
+    #[arg(long, default_value = "5000", value_parser = settings::duration_ms, value_name = "DURATION")]
+    pub proxy_kafka_response_timeout: Duration,
+
+    /// How long a client waits for an answer over POST /v3/responses; a plain number counts milliseconds
+    #[arg(long, default_value = "5000", value_parser = settings::duration_ms, value_name = "DURATION")]
+    pub proxy_http_async_response_timeout: Duration,
+
+    /// How long a client waits for an answer over NATS; a plain number counts milliseconds
+    #[arg(long, default_value = "60000", value_parser = settings::duration_ms, value_name = "DURATION")]
+    pub proxy_nats_response_timeout: Duration,
+
+    /// Commands that may wait for their answers at the same time; over it, 503
+    #[arg(long, default_value_t = 50_000, value_name = "NUMBER")]
+    pub proxy_max_waiting: usize,
+
+    /// How long the answer to a command with `Prefer: respond-async` or `Idempotency-Key` can be asked for
+    #[arg(long, default_value = "10m", value_parser = settings::duration, value_name = "DURATION")]
+    pub proxy_answer_ttl: Duration,
+
+    /// Memory for answers that can be asked for; over it, the oldest are dropped
+    #[arg(long, default_value = "64MiB", value_parser = settings::bytes, value_name = "SIZE")]
+    pub proxy_kept_answers_bytes: usize,
+
+    /// For how long a command with the same `Idempotency-Key` is the same command
+    #[arg(long, default_value = "1h", value_parser = settings::duration, value_name = "DURATION")]
+    pub idempotency_ttl: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Settings {
+        #[command(flatten)]
+        answers: AnswersConfig,
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_rig() {
+        let config = Settings::parse_from(["test"]).answers;
+        assert_eq!(
+            config.proxy_kafka_response_topics.names(),
+            ["rig-proxy-response"]
+        );
+        assert_eq!(
+            config.proxy_kafka_response_timeout,
+            Duration::from_millis(5_000)
+        );
+        assert_eq!(
+            config.proxy_http_async_response_timeout,
+            Duration::from_millis(5_000)
+        );
+        assert_eq!(config.proxy_nats_response_timeout, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn plain_numbers_of_the_timeouts_are_milliseconds_as_in_rig() {
+        let config = Settings::parse_from([
+            "test",
+            "--proxy-kafka-response-timeout",
+            "250",
+            "--proxy-nats-response-timeout",
+            "2s",
+            "--proxy-kafka-response-topics",
+            "one,two",
+        ])
+        .answers;
+        assert_eq!(
+            config.proxy_kafka_response_timeout,
+            Duration::from_millis(250)
+        );
+        assert_eq!(config.proxy_nats_response_timeout, Duration::from_secs(2));
+        assert_eq!(config.proxy_kafka_response_topics.names(), ["one", "two"]);
+    }
+}

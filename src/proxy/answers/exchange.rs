@@ -1,0 +1,316 @@
+//! Runs commands whose answers come later.
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use http::{Response, StatusCode};
+use serde_json::Value;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::command::{AnswerFrom, Command, Sending, Sent};
+use super::config::AnswersConfig;
+use super::correlation::Holder;
+use super::delivered::Delivered;
+use super::desk::{Asked, Desk};
+use super::table::{Limits, Waiter};
+use crate::dispatch::{Incarnation, TokenKey};
+use crate::http::{Body, HttpError, Reply};
+use crate::kafka::KafkaConfig;
+use crate::proxy::call::Caller;
+use crate::shared::{CommandLog, StateLog};
+use crate::telemetry::{Metrics, Tasks};
+
+/// The path under which answers are asked for; the id follows.
+pub(in crate::proxy) const RESPONSES_PATH: &str = "/_rig/v1/responses/";
+
+/// What the waits stand on.
+#[derive(Debug)]
+pub struct AnswersParts {
+    /// How answers come over Kafka.
+    pub kafka: KafkaConfig,
+    /// What all instances share.
+    pub state: Arc<StateLog>,
+    /// This life of this instance.
+    pub own: Incarnation,
+    /// Has the key of the cluster, once it is known.
+    pub token_key: Arc<OnceLock<TokenKey>>,
+    /// Counts the answers.
+    pub metrics: Metrics,
+    /// Has the tasks of the process.
+    pub tasks: Tasks,
+}
+
+/// Commands that wait for their answers, here and at the other instances. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Answers {
+    pub(super) config: Arc<AnswersConfig>,
+    pub(super) desk: Arc<Desk>,
+    pub(super) tasks: Tasks,
+}
+
+impl Answers {
+    /// Begins with nothing to wait for. Other instances are reached from [`connect`](Self::connect) on.
+    #[must_use]
+    pub fn new(config: &AnswersConfig, parts: AnswersParts) -> Self {
+        let limits = Limits {
+            waiting: config.proxy_max_waiting,
+            kept_bytes: config.proxy_kept_answers_bytes,
+            ttl: config.proxy_answer_ttl,
+        };
+        let desk = Desk::new(
+            limits,
+            parts.own,
+            parts.token_key,
+            parts.metrics,
+            parts.tasks.clone(),
+        );
+        Self {
+            config: Arc::new(config.clone()),
+            desk: Arc::new(desk),
+            tasks: parts.tasks,
+        }
+    }
+
+    /// Sets how other instances are reached; done once, at the start.
+    pub fn connect(&self, commands: CommandLog) {
+        self.desk.connect(commands);
+    }
+
+    /// Does what another instance asks for, and returns the reply; `None` for a command that is not for here.
+    #[must_use]
+    pub fn on_command(&self, command: &Value) -> Option<Value> {
+        self.desk.on_command(command)
+    }
+
+    /// Hands an answer in, from wherever it came; to this or, over the command topic, another instance.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the result; the answer may be on its way.
+    pub async fn deliver(&self, correlation: &str, answer: Answer) -> Delivered {
+        self.desk.deliver(correlation, answer).await
+    }
+
+    /// Runs a command: `send` gets the names under which it is sent, and sends it. Then its answer is waited for, or,
+    /// with `Prefer: respond-async`, the client is told where to ask for it.
+    ///
+    /// The `Idempotency-Key` of the command counts for [`run_once`](Self::run_once) only.
+    ///
+    /// # Errors
+    /// Those of `send`; 503 when too many wait, or what is needed to get the answer is not there yet.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or the reply, ends the wait.
+    pub(in crate::proxy) async fn run<F, Fut>(
+        &self,
+        command: Command,
+        send: F,
+    ) -> Result<Reply, HttpError>
+    where
+        F: FnOnce(Sending) -> Fut,
+        Fut: Future<Output = Result<Sent, HttpError>>,
+    {
+        let begun = self.begin(&command)?;
+        let sending = Sending {
+            correlation: self.correlation(begun.number)?,
+            event_id: Uuid::new_v4().to_string(),
+        };
+        match send(sending).await? {
+            Sent::Waits => self.wait_for(begun, command.from),
+            Sent::Done(answer) => Ok(answer.into()),
+            Sent::Replied(reply) => Ok(reply),
+        }
+    }
+
+    /// As [`run`](Self::run), but a command that comes again with the same `Idempotency-Key` is not sent again: it gets
+    /// the answer of the first. `send` goes on when the client is gone.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); 422 when the command is another one than before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or the reply, ends the wait, not the sending.
+    pub(in crate::proxy) async fn run_once<F, Fut>(
+        &self,
+        command: Command,
+        send: F,
+    ) -> Result<Reply, HttpError>
+    where
+        F: FnOnce(Sending) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Sent, HttpError>> + Send + 'static,
+    {
+        self.run(command, send).await
+    }
+
+    /// Answers a client that asks for the answer to a command: with the answer, or 202 where it has not come within
+    /// `wait`.
+    ///
+    /// # Errors
+    /// 404 for an id that is none or another one's, 410 for an answer that is not kept any more; 503 when the instance
+    /// that has it cannot be reached.
+    pub(in crate::proxy) async fn ask(
+        &self,
+        id: &str,
+        caller: &Caller,
+        wait: Option<Duration>,
+    ) -> Result<Reply, HttpError> {
+        let of = self.desk.asked(id)?;
+        match self.desk.ask(of, caller, wait.is_some()).await? {
+            Asked::Answered(answer) => Ok(answer.into()),
+            Asked::Waits(None) => Ok(not_yet().into()),
+            Asked::Waits(Some(waiter)) => {
+                let wait = wait.unwrap_or_default().min(MAX_WAIT);
+                let deadline = Instant::now() + wait;
+                Ok(later(waiter, deadline, not_yet))
+            }
+        }
+    }
+
+    /// Returns how long the answer to a command is waited for.
+    pub(in crate::proxy) fn timeout(&self, from: AnswerFrom) -> Duration {
+        match from {
+            AnswerFrom::Target => Duration::ZERO,
+            AnswerFrom::Kafka => self.config.proxy_kafka_response_timeout,
+            AnswerFrom::Callback => self.config.proxy_http_async_response_timeout,
+            AnswerFrom::Nats => self.config.proxy_nats_response_timeout,
+        }
+    }
+
+    /// Drops the answers that were kept long enough.
+    pub async fn remove_ended(&self) {
+        self.desk.table().remove_ended(std::time::Instant::now());
+    }
+
+    fn correlation(&self, number: u64) -> Result<String, HttpError> {
+        self.desk.id(self.desk.own(number), Holder::Answerer)
+    }
+
+    fn begin(&self, command: &Command) -> Result<Begun, HttpError> {
+        if command.from == AnswerFrom::Target {
+            return Ok(Begun::nothing(self.desk.table().number()));
+        }
+        if command.prefers_async {
+            let number = self.desk.keep(command.caller.clone())?;
+            return Ok(Begun {
+                number,
+                kept: Some(Pledge::new(&self.desk, number)),
+                waiter: None,
+            });
+        }
+        let waiter = self.desk.wait()?;
+        Ok(Begun {
+            number: waiter.number(),
+            kept: None,
+            waiter: Some(waiter),
+        })
+    }
+
+    /// Makes the reply to a command that was sent.
+    fn wait_for(&self, begun: Begun, from: AnswerFrom) -> Result<Reply, HttpError> {
+        if let Some(kept) = begun.kept {
+            kept.hold();
+        }
+        match begun.waiter {
+            Some(waiter) => {
+                let deadline = Instant::now() + self.timeout(from);
+                Ok(later(waiter, deadline, || too_late().into_response()))
+            }
+            None if from == AnswerFrom::Target => Ok(Answer::new(StatusCode::ACCEPTED, "").into()),
+            None => {
+                let id = self.desk.id(self.desk.own(begun.number), Holder::Asker)?;
+                Ok(accepted(&id)?.into())
+            }
+        }
+    }
+}
+
+/// The longest that somebody who asks for an answer may wait at once.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// A command that is about to be sent.
+#[derive(Debug)]
+struct Begun {
+    number: u64,
+    kept: Option<Pledge>,
+    waiter: Option<Waiter>,
+}
+
+impl Begun {
+    const fn nothing(number: u64) -> Self {
+        Self {
+            number,
+            kept: None,
+            waiter: None,
+        }
+    }
+}
+
+/// A command whose answer is to be kept, and that is forgotten if it is not sent.
+#[derive(Debug)]
+struct Pledge(Option<(Arc<Desk>, u64)>);
+
+impl Pledge {
+    fn new(desk: &Arc<Desk>, number: u64) -> Self {
+        Self(Some((Arc::clone(desk), number)))
+    }
+
+    /// The command was sent.
+    fn hold(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Pledge {
+    fn drop(&mut self) {
+        if let Some((desk, number)) = self.0.take() {
+            desk.table().forget(number);
+        }
+    }
+}
+
+/// Answers when the answer is there, or with what `otherwise` makes at the deadline. Keeps little meanwhile.
+fn later(waiter: Waiter, deadline: Instant, otherwise: fn() -> Response<Body>) -> Reply {
+    Reply::Later(Box::pin(async move {
+        match waiter.answer(deadline).await {
+            Some(answer) => answer.into_response(),
+            None => otherwise(),
+        }
+    }))
+}
+
+/// 202: the command was taken, and its answer can be asked for (RFC 7240, 4.1).
+fn accepted(id: &str) -> Result<Response<Body>, HttpError> {
+    const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+    let location = HeaderValue::try_from(format!("{RESPONSES_PATH}{id}"));
+    let mut response = not_yet();
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, location.map_err(HttpError::internal)?);
+    headers.insert(
+        PREFERENCE_APPLIED,
+        HeaderValue::from_static("respond-async"),
+    );
+    Ok(response)
+}
+
+/// 202: the answer has not come.
+fn not_yet() -> Response<Body> {
+    let mut response = Answer::new(StatusCode::ACCEPTED, "").into_response();
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    headers.insert(
+        http::header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store"),
+    );
+    response
+}
+
+fn too_late() -> HttpError {
+    HttpError::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "answer_timeout",
+        "No answer to the command came in time.",
+    )
+}
