@@ -1,6 +1,6 @@
 //! The metrics of the request proxy. Labels name routes as they were configured, never what a client wrote.
 
-use prometheus::{HistogramVec, IntCounterVec, IntGauge};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use super::metrics::Maker;
 
@@ -15,6 +15,8 @@ pub struct ProxyMetrics {
     pub duration: HistogramVec,
     /// `sluicegate_proxy_requests_in_flight`: requests that have no answer yet.
     pub in_flight: IntGauge,
+    /// `sluicegate_limited_requests_total`: requests refused because their sender had sent too many.
+    pub limited: IntCounter,
     /// `sluicegate_proxy_answers_total{result}`: answers to commands that came over Kafka, NATS or a callback, by
     /// what became of them.
     pub answers: IntCounterVec,
@@ -44,6 +46,10 @@ impl ProxyMetrics {
             in_flight: make.gauge(
                 "sluicegate_proxy_requests_in_flight",
                 "Proxied requests that have no answer yet",
+            ),
+            limited: make.counter(
+                "sluicegate_limited_requests_total",
+                "Proxied requests refused because their sender had sent too many",
             ),
             answers: make.counters(
                 "sluicegate_proxy_answers_total",
