@@ -13,7 +13,7 @@ use prometheus::IntCounter;
 use super::counted::{Key, Name};
 use crate::http::HttpError;
 
-/// How many events may be submitted, and how many tickets had.
+/// How many events may be submitted, tickets had, and requests sent through the proxy.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Limits of clients")]
 pub struct RatesConfig {
@@ -23,6 +23,9 @@ pub struct RatesConfig {
     /// Tickets that one session, or one client address without a session, may get a minute at one instance, a sixth of them at once; 0 for any number
     #[arg(long, value_name = "NUMBER", default_value_t = 600)]
     pub max_tickets_per_minute_per_session: u32,
+    /// Requests that one session, or one client address without a session, may send a minute through the routes of the proxy at one instance, a sixth of them at once; 0 for any number
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub max_requests_per_minute_per_session: u32,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);

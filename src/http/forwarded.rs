@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName};
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What one proxy says of who asked it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,24 +128,13 @@ impl Quoted {
 /// Reads one element of `Forwarded`: pairs, of which one is `for`.
 fn hop(element: &str) -> Hop {
     let mut found = None;
-    let mut rest = Some(element);
-    while let Some(text) = rest {
-        let Some((pair, after)) = split_at_separator(text, ';') else {
+    for pair in pairs(element) {
+        let Some((name, value)) = pair else {
             return Hop::Unknown;
         };
-        rest = after;
-        let pair = pair.trim_matches(SPACE);
-        if pair.is_empty() {
-            continue;
-        }
-        match pair.split_once('=') {
-            Some((name, value)) if is_token(name) && !value.is_empty() => {
-                // RFC 7239, 4: each parameter occurs once in an element at most.
-                if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
-                    return Hop::Unknown;
-                }
-            }
-            _ => return Hop::Unknown,
+        // RFC 7239, 4: each parameter occurs once in an element at most.
+        if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
+            return Hop::Unknown;
         }
     }
     let unquoted = |value: &'_ str| {
@@ -156,7 +145,65 @@ fn hop(element: &str) -> Hop {
     found.map_or(Hop::Unknown, |value| unquoted(value).unwrap_or(node(value)))
 }
 
-fn is_token(name: &str) -> bool {
+/// Splits an element into names and values; `None` for what is no such pair.
+fn pairs(element: &str) -> impl Iterator<Item = Option<(&str, &str)>> {
+    let mut rest = Some(element);
+    std::iter::from_fn(move || {
+        loop {
+            let Some((pair, after)) = split_at_separator(rest.take()?, ';') else {
+                return Some(None);
+            };
+            rest = after;
+            let pair = pair.trim_matches(SPACE);
+            if !pair.is_empty() {
+                let pair = pair.split_once('=');
+                return Some(pair.filter(|(name, value)| is_token(name) && !value.is_empty()));
+            }
+        }
+    })
+}
+
+/// Returns the elements of `Forwarded` as they were sent, the nearest first; an empty text for one that is malformed.
+/// They are in step with [`Hops::forwarded`].
+pub(super) fn elements_as_sent(headers: &HeaderMap) -> Vec<String> {
+    let is_sound = |element: &str| {
+        pairs(element).all(|pair| {
+            let value = pair.map(|(_, value)| value.trim_matches(|c| ":[]".contains(c)));
+            value.is_some_and(|value| {
+                let bare = value.replace(':', "");
+                value.starts_with('"') || is_token(&bare)
+            })
+        })
+    };
+    as_sent(headers, &FORWARDED, |line| match elements(line) {
+        Some(elements) => elements.into_iter().rev().map(str::to_owned).collect(),
+        None => vec![String::new()],
+    })
+    .map(|text| if is_sound(&text) { text } else { String::new() })
+    .collect()
+}
+
+/// Returns the elements of `X-Forwarded-For` as they were sent, in the same way.
+pub(super) fn addresses_as_sent(headers: &HeaderMap) -> Vec<String> {
+    let is_sound = |text: &str| node(text) != Hop::Unknown || is_token(text);
+    as_sent(headers, &X_FORWARDED_FOR, |line| {
+        let elements = line.rsplit(',').map(|element| element.trim_matches(SPACE));
+        elements.map(str::to_owned).collect()
+    })
+    .map(|text| if is_sound(&text) { text } else { String::new() })
+    .collect()
+}
+
+fn as_sent(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    split: impl Fn(&str) -> Vec<String>,
+) -> impl Iterator<Item = String> {
+    let lines = headers.get_all(name).into_iter().rev();
+    lines.flat_map(move |line| split(&String::from_utf8_lossy(line.as_bytes())))
+}
+
+pub(super) fn is_token(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_allowed)
 }

@@ -59,6 +59,7 @@ mod socket;
 mod tls;
 mod tls_error;
 mod tunnel;
+mod vouching;
 mod wire;
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub struct Request {
     /// The other end of the connection: the client, or a proxy before us; see [`Request::client_address`].
     pub peer: std::net::SocketAddr,
     client: IpAddr,
+    pub(super) proxies: TrustedProxies,
     has_client_certificate: bool,
     is_tls: bool,
     body: Source,
@@ -46,10 +47,18 @@ impl Request {
     #[must_use]
     pub fn new(request: http::Request<Bytes>, peer: std::net::SocketAddr) -> Self {
         let (head, body) = request.into_parts();
-        let proxies = TrustedProxies::default();
-        let peer = Peer::new(peer);
+        let nobody = TrustedProxies::default();
+        Self::from_memory(head, body, (Peer::new(peer), &nobody))
+    }
+
+    /// Makes a request of which all is there.
+    pub(super) fn from_memory(
+        head: http::request::Parts,
+        body: Bytes,
+        from: (Peer, &TrustedProxies),
+    ) -> Self {
         let body = Source::Memory(Full::new(body));
-        Self::from_head(head, body, (peer, &proxies), DEFAULT_BODY_TIMEOUT)
+        Self::from_head(head, body, from, DEFAULT_BODY_TIMEOUT)
     }
 
     /// Makes a request that came in another way than over HTTP, of the client at the address `client`, whose
@@ -98,6 +107,7 @@ impl Request {
             version: head.version,
             peer: peer.address,
             client,
+            proxies: proxies.clone(),
             has_client_certificate: peer.has_certificate,
             is_tls: peer.is_tls,
             body,

@@ -7,14 +7,6 @@ use super::metrics::Maker;
 /// What is counted of proxied requests.
 #[derive(Debug, Clone)]
 pub struct ProxyMetrics {
-    /// `rig_proxy_requests_total{api,endpoint,method,path_regex,target,response_from,status}`: requests for a
-    /// route, by how they ended: `ok`, `bad_request`, `unauthorized`, `unreachable`, `request_timeout`,
-    /// `response_timeout`, `unavailable`, `cancelled` or `error`; with empty labels and `N/A`, `not_found`.
-    pub requests: IntCounterVec,
-    /// `sluicegate_proxy_duration_seconds{target,response_from}`: from the request to the head of its answer.
-    pub duration: HistogramVec,
-    /// `sluicegate_proxy_requests_in_flight`: requests that have no answer yet.
-    pub in_flight: IntGauge,
     /// `sluicegate_upstream_tries_total{api,outcome}`: requests sent, or tried to be sent, to HTTP backends:
     /// `answered`, `unreachable`, `not_sent`, `broken`, `timeout`, `bad_answer` or `request_body`. Each retry is one
     /// more.
@@ -23,6 +15,16 @@ pub struct ProxyMetrics {
     pub upstream_connections: IntCounter,
     /// `sluicegate_upstream_addresses_paused`: addresses of HTTP backends that failed and are left alone.
     pub upstream_paused: IntGauge,
+    /// `rig_proxy_requests_total{api,endpoint,method,path_regex,target,response_from,status}`: requests for a
+    /// route, by how they ended: `ok`, `bad_request`, `unauthorized`, `unreachable`, `request_timeout`,
+    /// `response_timeout`, `unavailable`, `cancelled` or `error`; with empty labels and `N/A`, `not_found`.
+    pub requests: IntCounterVec,
+    /// `sluicegate_proxy_duration_seconds{target,response_from}`: from the request to the head of its answer.
+    pub duration: HistogramVec,
+    /// `sluicegate_proxy_requests_in_flight`: requests that have no answer yet.
+    pub in_flight: IntGauge,
+    /// `sluicegate_limited_requests_total`: requests refused because their sender had sent too many.
+    pub limited: IntCounter,
     /// `sluicegate_proxy_answers_total{result}`: answers to commands that came over Kafka, NATS or a callback, by
     /// what became of them.
     pub answers: IntCounterVec,
@@ -31,6 +33,19 @@ pub struct ProxyMetrics {
 impl ProxyMetrics {
     pub(super) fn new(make: &Maker<'_>) -> Self {
         Self {
+            upstream_tries: make.counters(
+                "sluicegate_upstream_tries_total",
+                "Requests to HTTP backends, each retry one more, by outcome",
+                &["api", "outcome"],
+            ),
+            upstream_connections: make.counter(
+                "sluicegate_upstream_connections_opened_total",
+                "New connections to HTTP backends",
+            ),
+            upstream_paused: make.gauge(
+                "sluicegate_upstream_addresses_paused",
+                "Addresses of HTTP backends that failed and are left alone",
+            ),
             requests: make.counters(
                 "rig_proxy_requests_total",
                 "Requests for a route of the proxy, by how they ended",
@@ -53,18 +68,9 @@ impl ProxyMetrics {
                 "sluicegate_proxy_requests_in_flight",
                 "Proxied requests that have no answer yet",
             ),
-            upstream_tries: make.counters(
-                "sluicegate_upstream_tries_total",
-                "Requests to HTTP backends, each retry one more, by outcome",
-                &["api", "outcome"],
-            ),
-            upstream_connections: make.counter(
-                "sluicegate_upstream_connections_opened_total",
-                "New connections to HTTP backends",
-            ),
-            upstream_paused: make.gauge(
-                "sluicegate_upstream_addresses_paused",
-                "Addresses of HTTP backends that failed and are left alone",
+            limited: make.counter(
+                "sluicegate_limited_requests_total",
+                "Proxied requests refused because their sender had sent too many",
             ),
             answers: make.counters(
                 "sluicegate_proxy_answers_total",

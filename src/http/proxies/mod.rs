@@ -82,24 +82,30 @@ impl TrustedProxies {
     /// passes the other on from the client then gives nothing away. An IPv4 address that is mapped into IPv6 is
     /// returned as what it is.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let peer = peer.to_canonical();
-        if !self.trusts(peer) {
-            return peer;
-        }
-        let mut client = peer;
-        for hop in agreed(headers) {
-            let Hop::Address(address) = hop else {
-                break;
-            };
-            client = address;
-            if !self.trusts(address) {
-                break;
-            }
-        }
-        client
+        let hops = self.hops(peer, headers);
+        let known = hops.into_iter().rev().find_map(|hop| match hop {
+            Hop::Address(address) => Some(address),
+            Hop::Unknown => None,
+        });
+        known.unwrap_or(peer.to_canonical())
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Returns the hops before the peer that trusted proxies tell of, the nearest first; the last one is the client, or
+    /// all that a proxy tells of it.
+    pub(super) fn hops(&self, peer: IpAddr, headers: &HeaderMap) -> Vec<Hop> {
+        if !self.trusts(peer.to_canonical()) {
+            return Vec::new();
+        }
+        let mut hops = agreed(headers);
+        let is_last = |hop: &Hop| !matches!(hop, Hop::Address(address) if self.trusts(*address));
+        if let Some(last) = hops.iter().position(is_last) {
+            hops.truncate(last + 1);
+        }
+        hops
+    }
+
+    /// Returns whether the word of the one at this address counts, which has to be in canonical form.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 }

@@ -175,7 +175,7 @@ fn options<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item 
 
 fn is_end_to_end(name: &HeaderName) -> bool {
     let has_prefix = |prefix: &&str| name.as_str().starts_with(*prefix);
-    END_TO_END.contains(name) || END_TO_END_PREFIXES.iter().any(|prefix| has_prefix(&prefix))
+    END_TO_END.contains(name) || END_TO_END_PREFIXES.iter().any(has_prefix)
 }
 
 #[cfg(test)]

@@ -1,5 +1,10 @@
 //! HTTP targets against backends on loopback that answer well and badly.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tasks of tests end with their runtime"
+)]
+
 mod answers;
 mod health;
 mod http2;
