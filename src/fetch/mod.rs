@@ -17,7 +17,9 @@
 //! RFC 9110 and RFC 9112; ALPN (RFC 7301) chooses HTTP/2 on TLS.
 
 mod client;
+mod trust;
 mod url;
 
 pub use client::{Fetch, FetchError, FetchLimits};
+pub use trust::{Trust, TrustError};
 pub use url::{UrlError, parse_url};

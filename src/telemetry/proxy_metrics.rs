@@ -20,6 +20,14 @@ pub struct ProxyMetrics {
     /// `sluicegate_proxy_answers_total{result}`: answers to commands that came over Kafka, NATS or a callback, by
     /// what became of them.
     pub answers: IntCounterVec,
+    /// `sluicegate_upstream_tries_total{api,outcome}`: requests sent, or tried to be sent, to HTTP backends:
+    /// `answered`, `unreachable`, `not_sent`, `broken`, `timeout`, `bad_answer` or `request_body`. Each retry is one
+    /// more.
+    pub upstream_tries: IntCounterVec,
+    /// `sluicegate_upstream_connections_opened_total`: new connections to HTTP backends.
+    pub upstream_connections: IntCounter,
+    /// `sluicegate_upstream_addresses_paused`: addresses of HTTP backends that failed and are left alone.
+    pub upstream_paused: IntGauge,
 }
 
 impl ProxyMetrics {
@@ -55,6 +63,19 @@ impl ProxyMetrics {
                 "sluicegate_proxy_answers_total",
                 "Answers to commands, by what became of them",
                 &["result"],
+            ),
+            upstream_tries: make.counters(
+                "sluicegate_upstream_tries_total",
+                "Requests to HTTP backends, each retry one more, by outcome",
+                &["api", "outcome"],
+            ),
+            upstream_connections: make.counter(
+                "sluicegate_upstream_connections_opened_total",
+                "New connections to HTTP backends",
+            ),
+            upstream_paused: make.gauge(
+                "sluicegate_upstream_addresses_paused",
+                "Addresses of HTTP backends that failed and are left alone",
             ),
         }
     }

@@ -2,20 +2,19 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::{ClientConfig, RootCertStore};
 
+use super::trust::Trust;
 use crate::telemetry::Causes;
 
 /// How long a connection without a request is kept.
@@ -86,17 +85,13 @@ impl Fetch {
     /// replace; where there are none, those that Mozilla trusts.
     #[must_use]
     pub fn new() -> Self {
-        let config = tls().with_native_roots().unwrap_or_else(|error| {
-            tracing::info!(%error, "no certificate authorities on this system: Mozilla's are used");
-            tls().with_webpki_roots()
-        });
-        Self::with(config.with_no_client_auth())
+        Self::with(Trust::System.into_config())
     }
 
     /// Trusts just these certificate authorities.
     #[must_use]
     pub fn trusting(roots: RootCertStore) -> Self {
-        Self::with(tls().with_root_certificates(roots).with_no_client_auth())
+        Self::with(Trust::Roots(roots).into_config())
     }
 
     fn with(config: ClientConfig) -> Self {
@@ -182,12 +177,6 @@ impl fmt::Debug for Fetch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Fetch").finish_non_exhaustive()
     }
-}
-
-fn tls() -> ConfigBuilder<ClientConfig, WantsVerifier> {
-    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has cipher suites for both versions")
 }
 
 /// Returns the host and, where one is given, the port.

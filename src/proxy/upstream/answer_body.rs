@@ -1,0 +1,145 @@
+//! The body of an answer on its way from a backend to the client.
+
+use std::error::Error as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::addresses::InFlight;
+use super::connection::Lease;
+use super::headers;
+
+/// The body of an answer. At its end the connection goes back to those that have nothing to do; dropped before,
+/// the connection is closed, or the stream of HTTP/2 reset.
+pub(super) struct AnswerBody {
+    body: Incoming,
+    /// Until the end.
+    held: Option<(Lease, InFlight)>,
+    is_http2: bool,
+    /// How long the backend may take for a piece.
+    patience: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The timer runs.
+    is_waiting: bool,
+    is_over: bool,
+}
+
+impl AnswerBody {
+    pub(super) fn new(
+        body: Incoming,
+        lease: Lease,
+        in_flight: InFlight,
+        patience: Option<Duration>,
+    ) -> Self {
+        let is_http2 = lease.is_http2();
+        let mut answer = Self {
+            body,
+            held: Some((lease, in_flight)),
+            is_http2,
+            patience,
+            timer: None,
+            is_waiting: false,
+            is_over: false,
+        };
+        if answer.body.is_end_stream() {
+            answer.end();
+        }
+        answer
+    }
+
+    fn end(&mut self) {
+        self.is_over = true;
+        self.timer = None;
+        if let Some((lease, _in_flight)) = self.held.take() {
+            lease.give_back();
+        }
+    }
+
+    /// Fails when nothing has come for too long while the client was ready for more.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(patience) = self.patience else {
+            return Poll::Pending;
+        };
+        let until = Instant::now() + patience;
+        let timer = match &mut self.timer {
+            Some(timer) => {
+                if !self.is_waiting {
+                    timer.as_mut().reset(until);
+                }
+                timer
+            }
+            None => self.timer.insert(Box::pin(tokio::time::sleep_until(until))),
+        };
+        self.is_waiting = true;
+        timer.as_mut().poll(cx).map(|()| {
+            let text = "the backend has sent nothing for too long";
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        })
+    }
+
+    /// Returns the next piece as it is, or why there is none.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending => self.poll_timer(cx).map(|error| Some(Err(error))),
+            // A reset with NO_ERROR looks like an end to hyper, but END_STREAM has not come.
+            Poll::Ready(None) if self.is_http2 && !self.body.is_end_stream() => {
+                let text = "the backend reset the stream before the end of its answer";
+                Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text))))
+            }
+            Poll::Ready(piece) => Poll::Ready(piece.map(|piece| piece.map_err(broken))),
+        }
+    }
+}
+
+fn broken(error: hyper::Error) -> io::Error {
+    let is_timeout = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<io::Error>())
+        .is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut);
+    let kind = if is_timeout {
+        io::ErrorKind::TimedOut
+    } else {
+        io::ErrorKind::UnexpectedEof
+    };
+    io::Error::new(kind, error)
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let piece = ready!(self.poll_piece(cx));
+        self.is_waiting = false;
+        match &piece {
+            Some(Err(error)) => {
+                tracing::debug!(%error, "the answer of a backend broke off");
+                self.is_over = true;
+                // Closes the connection.
+                self.held = None;
+            }
+            Some(Ok(_)) if !self.body.is_end_stream() => {}
+            None | Some(Ok(_)) => self.end(),
+        }
+        Poll::Ready(piece.map(|piece| piece.map(headers::without_dangerous_trailers)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

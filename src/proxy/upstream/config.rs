@@ -1,0 +1,90 @@
+//! The settings of HTTP targets.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::settings;
+
+/// How long HTTP backends may take, and whom they have to be.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "HTTP targets")]
+pub struct UpstreamConfig {
+    /// Time until a backend's answer begins, from the last piece of the request's body on; 0 waits for ever
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = settings::duration_ms)]
+    pub proxy_recv_timeout: Duration,
+    /// Time for a connection to a backend, with TLS
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
+    pub proxy_connect_timeout: Duration,
+    /// Time between two pieces of a backend's answer, unless it is `text/event-stream`; 0 waits for ever
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = settings::duration)]
+    pub proxy_idle_timeout: Duration,
+    /// Time for which a WebSocket to a backend may be silent in both directions; 0 is for ever
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = settings::duration)]
+    pub proxy_websocket_idle_timeout: Duration,
+    /// Connections kept for each address of a backend while they have nothing to do
+    #[arg(long, value_name = "NUMBER", default_value_t = 64)]
+    pub proxy_max_idle_connections: usize,
+    /// Time for which a connection to a backend is kept while it has nothing to do
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = settings::duration)]
+    pub proxy_keep_alive_timeout: Duration,
+    /// PEM file with the certificate authorities of backends, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub proxy_upstream_ca_file: Option<PathBuf>,
+}
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        Self {
+            proxy_recv_timeout: Duration::from_secs(5),
+            proxy_connect_timeout: Duration::from_secs(2),
+            proxy_idle_timeout: Duration::from_secs(60),
+            proxy_websocket_idle_timeout: Duration::from_secs(300),
+            proxy_max_idle_connections: 64,
+            proxy_keep_alive_timeout: Duration::from_secs(60),
+            proxy_upstream_ca_file: None,
+        }
+    }
+}
+
+/// Reads a limit as settings have it: 0 is none.
+pub(super) const fn limit(setting: Duration) -> Option<Duration> {
+    if setting.is_zero() {
+        None
+    } else {
+        Some(setting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Settings {
+        #[command(flatten)]
+        upstream: UpstreamConfig,
+    }
+
+    #[test]
+    fn a_plain_receive_timeout_counts_milliseconds_as_in_rig() {
+        let parsed = |arguments: &[&str]| {
+            let arguments = std::iter::once(&"sluicegate").chain(arguments);
+            Settings::try_parse_from(arguments).unwrap().upstream
+        };
+        let by_default = parsed(&[]);
+        assert_eq!(
+            format!("{by_default:?}"),
+            format!("{:?}", UpstreamConfig::default())
+        );
+        let given = parsed(&[
+            "--proxy-recv-timeout=250",
+            "--proxy-connect-timeout=3",
+            "--proxy-idle-timeout=0",
+        ]);
+        assert_eq!(given.proxy_recv_timeout, Duration::from_millis(250));
+        assert_eq!(given.proxy_connect_timeout, Duration::from_secs(3));
+        assert_eq!(limit(given.proxy_idle_timeout), None);
+    }
+}

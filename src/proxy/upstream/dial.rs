@@ -1,0 +1,353 @@
+//! New connections to backends: name look-up, TCP, TLS, and the beginning of HTTP.
+//!
+//! # Source
+//! RFC 8305 (Happy Eyeballs); ALPN (RFC 7301) chooses HTTP/2 on TLS.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use http::uri::Authority;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::config::UpstreamConfig;
+use super::connection::{Multiplexed, Sender};
+use super::request_body::RequestBody;
+use crate::fetch::{Trust, TrustError};
+use crate::proxy::route::Protocol;
+use crate::telemetry::{Metrics, Tasks};
+
+/// How much the head of an answer may have, and how much of a body is buffered on HTTP/1.1.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// The same on HTTP/2: for an answer, and for all answers of a connection.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+const HEADER_LIST_BYTES: u32 = 64 * 1024;
+/// How often a backend of HTTP/2 has to show that it lives while it owes answers, and how long it has for that.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// After how long without a byte the kernel asks a backend whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long one address of a name is tried before the next one is, too (RFC 8305, 5).
+const STAGGER: Duration = Duration::from_millis(250);
+/// How many addresses of a name are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// The name has no address.
+    #[error("its name cannot be looked up")]
+    Name(#[source] io::Error),
+    /// No address took the connection.
+    #[error("it takes no connection")]
+    Tcp(#[source] io::Error),
+    /// TLS failed, or the certificate is not trusted.
+    #[error("tls failed")]
+    Tls(#[source] io::Error),
+    /// It is no server of HTTP/2, or sent nonsense at once.
+    #[error("http did not begin")]
+    Http(#[source] hyper::Error),
+    /// All of it took too long.
+    #[error("there was no connection within {0:?}")]
+    Timeout(Duration),
+    /// HTTP/1.1 is needed, and the backend speaks only HTTP/2.
+    #[error("it does not speak http/1.1")]
+    NoHttp1,
+}
+
+/// Makes connections. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Dialer(Arc<Parts>);
+
+struct Parts {
+    tls: TlsConnector,
+    tls_http1: TlsConnector,
+    http1: http1::Builder,
+    http2: http2::Builder<Spawner>,
+    timeout: Duration,
+    tasks: Tasks,
+    metrics: Metrics,
+}
+
+/// Runs the tasks that hyper makes for requests on HTTP/2.
+#[derive(Clone)]
+struct Spawner(Tasks);
+
+impl<F> hyper::rt::Executor<F> for Spawner
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let stopping = self.0.stopping();
+        self.0.spawn("upstream.http2.request", async move {
+            // `None` is the stop of the process.
+            stopping.run_until_cancelled_owned(future).await;
+        });
+    }
+}
+
+impl Dialer {
+    /// # Errors
+    /// [`TrustError`] when the certificate authorities cannot be read.
+    pub(super) fn new(
+        config: &UpstreamConfig,
+        tasks: Tasks,
+        metrics: Metrics,
+    ) -> Result<Self, TrustError> {
+        let trust = match &config.proxy_upstream_ca_file {
+            Some(path) => Trust::from_file(path)?,
+            None => Trust::System,
+        };
+        let tls = trust.into_config();
+        let offering = |protocols: &[&[u8]]| {
+            let mut tls: ClientConfig = tls.clone();
+            tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            TlsConnector::from(Arc::new(tls))
+        };
+        let mut http1 = http1::Builder::new();
+        http1
+            .max_buf_size(BUFFER_BYTES)
+            .max_header_size(BUFFER_BYTES);
+        let mut http2 = http2::Builder::new(Spawner(tasks.clone()));
+        http2
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_header_list_size(HEADER_LIST_BYTES)
+            .max_send_buf_size(BUFFER_BYTES)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+        Ok(Self(Arc::new(Parts {
+            tls: offering(&[b"h2", b"http/1.1"]),
+            tls_http1: offering(&[b"http/1.1"]),
+            http1,
+            http2,
+            timeout: config.proxy_connect_timeout,
+            tasks,
+            metrics,
+        })))
+    }
+
+    /// Opens a connection on which requests follow each other, or, on HTTP/2, stand beside each other.
+    ///
+    /// # Errors
+    /// [`DialError`]; nothing was sent then.
+    pub(super) async fn dial(
+        &self,
+        protocol: Protocol,
+        address: &Authority,
+    ) -> Result<Sender, DialError> {
+        let dialing = async {
+            match protocol {
+                Protocol::Http => self.http1(tcp(address, 80).await?, false).await,
+                Protocol::H2c => self.http2(tcp(address, 80).await?).await,
+                Protocol::Https => {
+                    let socket = tcp(address, 443).await?;
+                    let stream = tls(&self.0.tls, address, socket).await?;
+                    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                        self.http2(stream).await
+                    } else {
+                        self.http1(stream, false).await
+                    }
+                }
+            }
+        };
+        self.in_time(dialing).await
+    }
+
+    /// Opens a connection of HTTP/1.1 for one request, after which it may become something else.
+    ///
+    /// # Errors
+    /// [`DialError`]; nothing was sent then.
+    pub(super) async fn dial_for_upgrade(
+        &self,
+        protocol: Protocol,
+        address: &Authority,
+    ) -> Result<Sender, DialError> {
+        let dialing = async {
+            match protocol {
+                Protocol::Http => self.http1(tcp(address, 80).await?, true).await,
+                Protocol::H2c => Err(DialError::NoHttp1),
+                Protocol::Https => {
+                    let socket = tcp(address, 443).await?;
+                    let stream = tls(&self.0.tls_http1, address, socket).await?;
+                    self.http1(stream, true).await
+                }
+            }
+        };
+        self.in_time(dialing).await
+    }
+
+    async fn in_time(
+        &self,
+        dialing: impl Future<Output = Result<Sender, DialError>>,
+    ) -> Result<Sender, DialError> {
+        // Boxed: a handshake is large, and most requests need none.
+        let dialed = tokio::time::timeout(self.0.timeout, Box::pin(dialing)).await;
+        let sender = dialed.unwrap_or(Err(DialError::Timeout(self.0.timeout)))?;
+        self.0.metrics.proxy.upstream_connections.inc();
+        Ok(sender)
+    }
+
+    async fn http1<S>(&self, stream: S, may_upgrade: bool) -> Result<Sender, DialError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let begun = self.0.http1.handshake::<_, RequestBody>(TokioIo::new(stream));
+        let (sender, connection) = begun.await.map_err(DialError::Http)?;
+        if may_upgrade {
+            self.drive("upstream.upgrade", connection.with_upgrades());
+        } else {
+            self.drive("upstream.http1", connection);
+        }
+        Ok(Sender::Http1(sender))
+    }
+
+    async fn http2<S>(&self, stream: S) -> Result<Sender, DialError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let begun = self.0.http2.handshake::<_, RequestBody>(TokioIo::new(stream));
+        let (sender, mut connection) = begun.await.map_err(DialError::Http)?;
+        let multiplexed = Multiplexed::new(sender);
+        let limit = multiplexed.limit();
+        self.drive(
+            "upstream.http2",
+            poll_fn(move |cx| {
+                let polled = Pin::new(&mut connection).poll(cx);
+                limit.set(connection.current_max_send_streams());
+                polled
+            }),
+        );
+        Ok(Sender::Http2(multiplexed))
+    }
+
+    /// Runs a connection until nobody needs it any more, it breaks, or the process stops.
+    fn drive<F>(&self, name: &'static str, connection: F)
+    where
+        F: Future<Output = hyper::Result<()>> + Send + 'static,
+    {
+        let stopping = self.0.tasks.stopping();
+        self.0.tasks.spawn(name, async move {
+            if let Some(Err(error)) = stopping.run_until_cancelled_owned(connection).await {
+                tracing::debug!(%error, "a connection to a backend ended with an error");
+            }
+        });
+    }
+}
+
+/// Looks the name up, each time anew, and connects to the first of its addresses that takes it.
+async fn tcp(address: &Authority, default_port: u16) -> Result<TcpStream, DialError> {
+    let port = address.port_u16().unwrap_or(default_port);
+    let found = tokio::net::lookup_host((bare(address.host()), port)).await;
+    let found: Vec<_> = found.map_err(DialError::Name)?.collect();
+    let socket = first_of(alternating(&found)).await.map_err(DialError::Tcp)?;
+    let options = socket2::SockRef::from(&socket);
+    let keep_alive = socket2::TcpKeepalive::new()
+        .with_time(KEEP_ALIVE)
+        .with_interval(KEEP_ALIVE / 3)
+        .with_retries(3);
+    let set = options
+        .set_tcp_nodelay(true)
+        .and_then(|()| options.set_tcp_keepalive(&keep_alive));
+    set.map_err(DialError::Tcp)?;
+    Ok(socket)
+}
+
+/// Takes an IPv6 address out of its brackets.
+fn bare(host: &str) -> &str {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inner.unwrap_or(host)
+}
+
+/// Puts addresses of IPv4 and IPv6 in turns, in the order in which they were found (RFC 8305, 4).
+fn alternating(found: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> + use<> {
+    let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
+    let of = |v6: bool| -> Vec<SocketAddr> {
+        let same = found.iter().filter(|address| address.is_ipv6() == v6);
+        same.copied().collect()
+    };
+    let mut families = [of(first_is_v6).into_iter(), of(!first_is_v6).into_iter()];
+    std::iter::from_fn(move || {
+        families.rotate_left(1);
+        let [other, turn] = &mut families;
+        turn.next().or_else(|| other.next())
+    })
+    .take(MAX_ADDRESSES)
+}
+
+/// Connects to the first address that takes it; each has a little time before the next is tried beside it.
+async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut waiting = addresses.peekable();
+    let mut trying = FuturesUnordered::new();
+    let mut failure = None;
+    loop {
+        match waiting.next() {
+            Some(next) => trying.push(TcpStream::connect(next)),
+            None if trying.is_empty() => {
+                return Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()));
+            }
+            None => {}
+        }
+        let has_more = waiting.peek().is_some();
+        tokio::select! {
+            Some(tried) = trying.next() => match tried {
+                Ok(socket) => return Ok(socket),
+                Err(error) => failure = Some(error),
+            },
+            () = tokio::time::sleep(STAGGER), if has_more => {}
+        }
+    }
+}
+
+async fn tls(
+    connector: &TlsConnector,
+    address: &Authority,
+    socket: TcpStream,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, DialError> {
+    let name = ServerName::try_from(bare(address.host()).to_owned());
+    let name = name.map_err(|error| DialError::Tls(io::Error::other(error)))?;
+    let stream = connector.connect(name, socket).await;
+    stream.map_err(DialError::Tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns_and_the_first_found_goes_first() {
+        let found = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "[::4]:1"];
+        let found = found.map(|text| text.parse::<SocketAddr>().unwrap());
+        let order: Vec<_> = alternating(&found).map(|found| found.to_string()).collect();
+        assert_eq!(
+            order,
+            ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1", "[::4]:1"]
+        );
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_makes_way_for_the_next() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let bad = gone.local_addr().unwrap();
+        drop(gone);
+        let socket = first_of([bad, good].into_iter()).await.unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), good);
+        assert!(first_of([bad].into_iter()).await.is_err());
+        assert!(first_of(std::iter::empty()).await.is_err());
+    }
+}

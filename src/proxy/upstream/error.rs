@@ -1,0 +1,131 @@
+//! Why a backend did not answer.
+
+use std::io;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::dial::DialError;
+use crate::http::HttpError;
+use crate::telemetry::Causes;
+
+/// Why a try gave no answer. The texts name the address, and nothing of the request.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UpstreamError {
+    /// There is no connection, so nothing was sent.
+    #[error("{address} cannot be reached: {}", Causes(.source))]
+    Unreachable {
+        /// Who was called.
+        address: Box<str>,
+        /// What went wrong.
+        source: DialError,
+    },
+    /// The connection was closed before anything of the request was written to it.
+    #[error("the connection to {address} was closed before the request was sent: {}", Causes(.source))]
+    NotSent {
+        /// Who was called.
+        address: Box<str>,
+        /// What the client saw.
+        source: hyper::Error,
+    },
+    /// The connection broke before an answer began; the backend may have acted on the request.
+    #[error("the connection to {address} broke before an answer: {}", Causes(.source))]
+    Broken {
+        /// Who was called.
+        address: Box<str>,
+        /// What the client saw.
+        source: hyper::Error,
+    },
+    /// No answer began in time.
+    #[error("{address} did not begin to answer within {timeout:?}")]
+    Silent {
+        /// Who was called.
+        address: Box<str>,
+        /// The time it had.
+        timeout: Duration,
+    },
+    /// What came is no answer in HTTP.
+    #[error("what {address} answered is not http: {}", Causes(.source))]
+    NotHttp {
+        /// Who was called.
+        address: Box<str>,
+        /// What the client saw.
+        source: hyper::Error,
+    },
+    /// The answer breaks a rule of HTTP that others could read in another way.
+    #[error("the answer of {address} is refused: {problem}")]
+    BadAnswer {
+        /// Who was called.
+        address: Box<str>,
+        /// Which rule.
+        problem: &'static str,
+    },
+    /// The client did not send the body that it promised.
+    #[error("the request body broke off")]
+    Body(io::ErrorKind),
+}
+
+impl UpstreamError {
+    /// Returns the outcome as metrics name it.
+    pub(super) const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::NotSent { .. } => "not_sent",
+            Self::Broken { .. } => "broken",
+            Self::Silent { .. } => "timeout",
+            Self::NotHttp { .. } | Self::BadAnswer { .. } => "bad_answer",
+            Self::Body(_) => "request_body",
+        }
+    }
+
+    /// Whether this says that the address is not well.
+    pub(super) const fn blames_address(&self) -> bool {
+        match self {
+            Self::NotSent { .. } | Self::Body(_) => false,
+            Self::Unreachable { .. }
+            | Self::Broken { .. }
+            | Self::Silent { .. }
+            | Self::NotHttp { .. }
+            | Self::BadAnswer { .. } => true,
+        }
+    }
+}
+
+/// 502 for a backend that cannot be reached or answers badly, 504 for one that does not answer in time; 400 or
+/// 408 when it was the client's body.
+impl From<UpstreamError> for HttpError {
+    fn from(error: UpstreamError) -> Self {
+        let (status, code, public) = match &error {
+            UpstreamError::Unreachable { .. } => (
+                StatusCode::BAD_GATEWAY,
+                "upstream_unreachable",
+                "The backend cannot be reached.",
+            ),
+            UpstreamError::NotSent { .. } | UpstreamError::Broken { .. } => (
+                StatusCode::BAD_GATEWAY,
+                "upstream_broken",
+                "The backend closed the connection before it answered.",
+            ),
+            UpstreamError::Silent { .. } => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream_timeout",
+                "The backend did not answer in time.",
+            ),
+            UpstreamError::NotHttp { .. } | UpstreamError::BadAnswer { .. } => (
+                StatusCode::BAD_GATEWAY,
+                "bad_upstream_answer",
+                "The backend's answer is malformed.",
+            ),
+            UpstreamError::Body(io::ErrorKind::TimedOut) => {
+                return Self::body_timeout().with_cause(error);
+            }
+            UpstreamError::Body(_) => {
+                let text = "The request body is incomplete or malformed.";
+                return Self::bad_request("incomplete_body", text)
+                    .with_cause(error)
+                    .and_close();
+            }
+        };
+        Self::new(status, code, public).with_cause(error)
+    }
+}

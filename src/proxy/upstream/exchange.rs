@@ -1,0 +1,327 @@
+//! One request to an upstream: the tries that it takes until an answer begins.
+//!
+//! # Invariants
+//! - A request of which something may have reached a backend is sent again only if its method is idempotent, its
+//!   body was not read yet, and the budget of retries allows it.
+//! - Nothing is sent again once an answer has begun, or a backend has merely been silent.
+//!
+//! # Source
+//! RFC 9110, 9.2.2 (idempotent methods); RFC 9112, 9.3.1 (retrying).
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::addresses::{Address, InFlight};
+use super::config::{UpstreamConfig, limit};
+use super::connection::Lease;
+use super::dial::DialError;
+use super::error::UpstreamError;
+use super::headers;
+use super::request_body::{Outgoing, RequestBody};
+use super::upstreams::Upstream;
+use crate::proxy::route::{Protocol, UpstreamSpec};
+
+/// How often a request is tried at most.
+const MAX_TRIES: usize = 3;
+
+/// A request as every try sends it.
+pub(super) struct Outbound {
+    pub(super) method: Method,
+    pub(super) path: PathAndQuery,
+    /// The fields, but for those of the connection and of the length of the body.
+    pub(super) headers: HeaderMap,
+    /// Who the backend is to think it is; `None` is what its address says.
+    pub(super) host: Option<Authority>,
+    /// Whether the client said that there is a body, or none.
+    pub(super) declares_length: bool,
+    /// Whether it asks for a WebSocket.
+    pub(super) is_upgrade: bool,
+}
+
+/// An answer of which the head is there.
+pub(super) struct Begun {
+    pub(super) response: Response<Incoming>,
+    pub(super) lease: Lease,
+    pub(super) in_flight: InFlight,
+    pub(super) address: Arc<Address>,
+}
+
+/// Sends a request until an answer begins, on as many addresses as it takes within bounds; `note` is told the
+/// outcome of each try.
+///
+/// # Errors
+/// That of the last try.
+///
+/// # Cancel safety
+/// Dropping the future gives the request up; a backend may have acted on it.
+pub(super) async fn exchange(
+    upstream: &Upstream,
+    config: &UpstreamConfig,
+    outbound: &Outbound,
+    body: &Outgoing,
+    note: impl Fn(&'static str) + Send + Sync,
+) -> Result<Begun, UpstreamError> {
+    let begun = Instant::now();
+    let mut tried: Vec<Arc<Address>> = Vec::new();
+    let mut address = upstream.addresses.choose(&[], begun);
+    for number in 1.. {
+        let Some(current) = address.take() else {
+            break;
+        };
+        let is_fresh = number > 1;
+        let tried_now = attempt(upstream, config, outbound, body, (&current, is_fresh)).await;
+        let error = match tried_now {
+            Ok(answer) => {
+                note("answered");
+                current.succeeded();
+                upstream.retries.deposit();
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
+        note(error.outcome());
+        if error.blames_address() {
+            current.failed(Instant::now());
+        }
+        tried.push(Arc::clone(&current));
+        let is_over = limit(config.proxy_recv_timeout).is_some_and(|time| begun.elapsed() >= time);
+        if number < MAX_TRIES && !is_over {
+            address = next_address(upstream, outbound, body, &error, &tried);
+        }
+        if address.is_none() {
+            return Err(error);
+        }
+        tracing::debug!(%error, "a request is tried again");
+    }
+    // Definitions have one address at least.
+    Err(UpstreamError::Unreachable {
+        address: Box::default(),
+        source: DialError::Name(std::io::ErrorKind::AddrNotAvailable.into()),
+    })
+}
+
+/// Returns where the request is tried again, if it may be.
+fn next_address(
+    upstream: &Upstream,
+    outbound: &Outbound,
+    body: &Outgoing,
+    error: &UpstreamError,
+    tried: &[Arc<Address>],
+) -> Option<Arc<Address>> {
+    let now = Instant::now();
+    let another = || upstream.addresses.choose(tried, now);
+    let any = || another().or_else(|| tried.last().cloned());
+    if !body.can_be_sent_again() {
+        return None;
+    }
+    match error {
+        // The same address would refuse again.
+        UpstreamError::Unreachable { .. } => another(),
+        UpstreamError::NotSent { .. } => any(),
+        UpstreamError::Broken { .. } => {
+            let may = outbound.method.is_idempotent() && upstream.retries.withdraw();
+            may.then(any).flatten()
+        }
+        UpstreamError::Silent { .. }
+        | UpstreamError::NotHttp { .. }
+        | UpstreamError::BadAnswer { .. }
+        | UpstreamError::Body(_) => None,
+    }
+}
+
+async fn attempt(
+    upstream: &Upstream,
+    config: &UpstreamConfig,
+    outbound: &Outbound,
+    body: &Outgoing,
+    (address, is_fresh): (&Arc<Address>, bool),
+) -> Result<Begun, UpstreamError> {
+    let in_flight = InFlight::begin(address);
+    let connections = &address.connections;
+    let leased = if outbound.is_upgrade {
+        connections.lease_for_upgrade().await
+    } else {
+        connections.lease(is_fresh).await
+    };
+    let mut lease = leased.map_err(|source| UpstreamError::Unreachable {
+        address: address.name.as_str().into(),
+        source,
+    })?;
+    let request = outbound.request(&upstream.spec, &address.name, lease.is_http2(), body)?;
+    let sent = in_time(lease.send(request), body, config.proxy_recv_timeout).await;
+    let response = match sent {
+        Some(Ok(response)) => response,
+        Some(Err(mut error)) => {
+            let was_sent = error.take_message().is_none();
+            let error = failure(error.into_error(), was_sent, body, &address.name);
+            if matches!(error, UpstreamError::NotSent { .. }) {
+                lease.retire();
+            }
+            return Err(error);
+        }
+        None => {
+            return Err(UpstreamError::Silent {
+                address: address.name.as_str().into(),
+                timeout: config.proxy_recv_timeout,
+            });
+        }
+    };
+    check(&response, outbound.is_upgrade).map_err(|problem| UpstreamError::BadAnswer {
+        address: address.name.as_str().into(),
+        problem,
+    })?;
+    Ok(Begun {
+        response,
+        lease,
+        in_flight,
+        address: Arc::clone(address),
+    })
+}
+
+fn failure(
+    source: hyper::Error,
+    was_sent: bool,
+    body: &Outgoing,
+    address: &Authority,
+) -> UpstreamError {
+    let address = address.as_str().into();
+    if let Some(kind) = body.failure() {
+        UpstreamError::Body(kind)
+    } else if !was_sent {
+        UpstreamError::NotSent { address, source }
+    } else if source.is_parse() {
+        UpstreamError::NotHttp { address, source }
+    } else {
+        UpstreamError::Broken { address, source }
+    }
+}
+
+/// Checks what hyper does not: that everybody finds the same end of the answer (RFC 9112, 6.3).
+fn check(response: &Response<Incoming>, may_switch: bool) -> Result<(), &'static str> {
+    let headers = response.headers();
+    let is_switch = response.status().as_u16() == 101;
+    if is_switch && !(may_switch && headers::is_upgrade_to_websocket(headers)) {
+        return Err("it switches protocols, which nobody asked for");
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = match (codings.next(), codings.next()) {
+        (None, _) => false,
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
+        _ => return Err("its transfer coding is not just chunked"),
+    };
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    if is_chunked && lengths > 0 {
+        return Err("it has both Content-Length and Transfer-Encoding");
+    }
+    if lengths > 1 {
+        return Err("it has more than one Content-Length");
+    }
+    Ok(())
+}
+
+/// Waits for the head of an answer; `None` when the backend has had everything for `timeout` and says nothing.
+async fn in_time<T>(
+    sending: impl Future<Output = T>,
+    body: &Outgoing,
+    timeout: Duration,
+) -> Option<T> {
+    let mut sending = pin!(sending);
+    let Some(timeout) = limit(timeout) else {
+        return Some(sending.await);
+    };
+    let begun = Instant::now();
+    let mut timer = pin!(tokio::time::sleep_until(begun + timeout));
+    loop {
+        tokio::select! {
+            biased;
+            sent = &mut sending => return Some(sent),
+            () = &mut timer => {}
+        }
+        let now = Instant::now();
+        // While the client takes its time, that is not the backend's fault.
+        let since = body.backend_has_all_since(begun).unwrap_or(now);
+        if since + timeout <= now {
+            return None;
+        }
+        timer.as_mut().reset(since + timeout);
+    }
+}
+
+impl Outbound {
+    /// Makes the request for one try.
+    fn request(
+        &self,
+        spec: &UpstreamSpec,
+        address: &Authority,
+        is_http2: bool,
+        body: &Outgoing,
+    ) -> Result<Request<RequestBody>, UpstreamError> {
+        let host = self.host.as_ref().unwrap_or(address);
+        let is_tls = matches!(spec.protocol, Protocol::Https);
+        let uri = uri(is_http2, is_tls, host, &self.path).map_err(|_| UpstreamError::BadAnswer {
+            address: address.as_str().into(),
+            problem: "its address and the path are no uri",
+        })?;
+        let mut request = Request::new(body.for_try());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.headers.clone();
+        let headers = request.headers_mut();
+        self.frame(headers, is_http2, body);
+        if is_http2 {
+            *request.version_mut() = Version::HTTP_2;
+            return Ok(request);
+        }
+        if let Ok(host) = HeaderValue::try_from(host.as_str()) {
+            headers.insert(HOST, host);
+        }
+        if self.is_upgrade {
+            headers::set_upgrade(headers);
+        } else if headers.contains_key(TE) {
+            // RFC 9110, 10.1.4: TE is named in Connection.
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+        Ok(request)
+    }
+
+    /// Says how long the body is, from the body itself.
+    fn frame(&self, headers: &mut HeaderMap, is_http2: bool, body: &Outgoing) {
+        let has_content = [Method::POST, Method::PUT, Method::PATCH].contains(&self.method);
+        match body.length() {
+            Some(0) if !(has_content || self.declares_length) => {}
+            Some(length) => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            None if is_http2 => {}
+            None => {
+                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+        }
+    }
+}
+
+/// Makes the URI as its version of HTTP wants it: in origin form, or with `:scheme` and `:authority`.
+pub(super) fn uri(
+    is_http2: bool,
+    is_tls: bool,
+    authority: &Authority,
+    path: &PathAndQuery,
+) -> Result<Uri, http::Error> {
+    if !is_http2 {
+        return Ok(Uri::from(path.clone()));
+    }
+    let scheme = if is_tls { Scheme::HTTPS } else { Scheme::HTTP };
+    Uri::builder()
+        .scheme(scheme)
+        .authority(authority.clone())
+        .path_and_query(path.clone())
+        .build()
+}

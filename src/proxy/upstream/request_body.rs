@@ -1,0 +1,167 @@
+//! The body of a request on its way to a backend.
+//!
+//! It is read from the client once. Until a try begins to read it, another try can have it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::headers;
+use crate::http::StreamBody;
+
+/// The body of a call, for as many tries as there are.
+pub(super) struct Outgoing(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    length: SizeHint,
+    is_empty: bool,
+}
+
+enum State {
+    /// No try has asked for it.
+    Untouched(StreamBody),
+    /// A try has asked, and the client has to send more.
+    AwaitsClient,
+    /// The backend got all that came from the client; the last of it then.
+    Handed(Instant),
+    /// The client broke it off.
+    Failed(io::ErrorKind),
+}
+
+impl Outgoing {
+    pub(super) fn new(body: StreamBody) -> Self {
+        let (length, is_empty) = (body.size_hint(), body.is_end_stream());
+        Self(Arc::new(Shared {
+            state: Mutex::new(State::Untouched(body)),
+            length,
+            is_empty,
+        }))
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty
+    }
+
+    /// Returns how long it is, as far as that is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.0.length.exact()
+    }
+
+    /// Whether a try can send it, although another one failed.
+    pub(super) fn can_be_sent_again(&self) -> bool {
+        self.0.is_empty || matches!(*self.0.state.lock(), State::Untouched(_))
+    }
+
+    /// Returns the body for one try.
+    pub(super) fn for_try(&self) -> RequestBody {
+        RequestBody {
+            shared: Some(Arc::clone(&self.0)),
+            taken: None,
+        }
+    }
+
+    /// Returns since when the backend has had all that there is; `None` while it is the client that takes its time.
+    ///
+    /// For a body that nobody has read yet, that is `begun`, when the try began.
+    pub(super) fn backend_has_all_since(&self, begun: Instant) -> Option<Instant> {
+        match *self.0.state.lock() {
+            State::Untouched(_) | State::Failed(_) => Some(begun),
+            State::AwaitsClient => None,
+            State::Handed(at) => Some(at.max(begun)),
+        }
+    }
+
+    /// Returns how the client broke it off, if it did.
+    pub(super) fn failure(&self) -> Option<io::ErrorKind> {
+        match *self.0.state.lock() {
+            State::Failed(kind) => Some(kind),
+            _ => None,
+        }
+    }
+}
+
+/// The body of a request as hyper reads it.
+pub(super) struct RequestBody {
+    /// `None` for a request that never has one.
+    shared: Option<Arc<Shared>>,
+    taken: Option<StreamBody>,
+}
+
+impl RequestBody {
+    /// No body.
+    pub(super) const fn none() -> Self {
+        Self {
+            shared: None,
+            taken: None,
+        }
+    }
+}
+
+impl Shared {
+    fn take(&self) -> io::Result<StreamBody> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::AwaitsClient) {
+            State::Untouched(body) => Ok(body),
+            other => {
+                *state = other;
+                let text = "the request body went to another try";
+                Err(io::Error::new(io::ErrorKind::BrokenPipe, text))
+            }
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        let Some(shared) = &this.shared else {
+            return Poll::Ready(None);
+        };
+        let body = match &mut this.taken {
+            Some(body) => body,
+            None => this.taken.insert(shared.take()?),
+        };
+        let polled = Pin::new(body).poll_frame(cx);
+        let mut state = shared.state.lock();
+        if polled.is_pending() {
+            *state = State::AwaitsClient;
+        }
+        let frame = ready!(polled);
+        *state = match &frame {
+            Some(Err(error)) => State::Failed(error.kind()),
+            None | Some(Ok(_)) => State::Handed(Instant::now()),
+        };
+        drop(state);
+        Poll::Ready(frame.map(|frame| frame.map(headers::without_dangerous_trailers)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match (&self.taken, &self.shared) {
+            (Some(body), _) => body.is_end_stream(),
+            (None, Some(shared)) => shared.is_empty,
+            (None, None) => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.taken, &self.shared) {
+            (Some(body), _) => body.size_hint(),
+            (None, Some(shared)) => shared.length.clone(),
+            (None, None) => SizeHint::with_exact(0),
+        }
+    }
+}

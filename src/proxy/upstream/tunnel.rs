@@ -1,0 +1,172 @@
+//! A WebSocket between a client and a backend: bytes in both directions, of which nothing is read here.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::Instant;
+
+use super::addresses::InFlight;
+use crate::http::{Duplex, Link, StreamBody, TakeOver, TakenConnection};
+use crate::telemetry::Tasks;
+
+/// How much is read at a time, in each direction.
+const BUFFER_BYTES: usize = 8 * 1024;
+
+/// The backend's side of a WebSocket, until the client's is there.
+pub(super) struct Tunnel {
+    pub(super) backend: OnUpgrade,
+    pub(super) in_flight: InFlight,
+    /// How long both sides may be silent.
+    pub(super) idle: Option<Duration>,
+    pub(super) tasks: Tasks,
+}
+
+impl TakeOver for Tunnel {
+    /// Copies in both directions until both have ended, one has broken, both are silent for too long, or the process
+    /// stops.
+    fn connection(self: Box<Self>, taken: TakenConnection) {
+        let stopping = self.tasks.stopping();
+        let tasks = self.tasks.clone();
+        tasks.spawn("upstream.websocket", async move {
+            let carrying = Box::pin(self.carry(taken));
+            match stopping.run_until_cancelled_owned(carrying).await {
+                Some(Err(error)) => tracing::debug!(%error, "a WebSocket to a backend broke"),
+                Some(Ok(())) | None => {}
+            }
+        });
+    }
+
+    /// Not for a 101, which is all that this is made for.
+    fn body(self: Box<Self>) -> StreamBody {
+        let text = "a WebSocket has no body";
+        Empty::new()
+            .map_err(|never| match never {})
+            .with_trailers(async move { Some(Err(io::Error::other(text))) })
+            .boxed_unsync()
+    }
+}
+
+impl Tunnel {
+    async fn carry(self, taken: TakenConnection) -> io::Result<()> {
+        let Self {
+            backend,
+            in_flight,
+            idle,
+            tasks: _,
+        } = self;
+        let backend = TokioIo::new(backend.await.map_err(io::Error::other)?);
+        let carried = match taken.link {
+            Link::Socket(socket) => {
+                let client = tokio::net::TcpStream::from_std(socket)?;
+                copy(client, backend, (&taken.head, &taken.already_read), idle).await
+            }
+            Link::Carried(client) => {
+                copy(client, backend, (&taken.head, &taken.already_read), idle).await
+            }
+        };
+        drop(in_flight);
+        carried
+    }
+}
+
+async fn copy(
+    client: impl Duplex,
+    backend: TokioIo<Upgraded>,
+    (head, already_read): (&[u8], &Bytes),
+    idle: Option<Duration>,
+) -> io::Result<()> {
+    let activity = Activity::begin();
+    let mut client = Watched(client, activity.clone());
+    let mut backend = Watched(backend, activity.clone());
+    let copying = async {
+        client.write_all(head).await?;
+        client.flush().await?;
+        backend.write_all(already_read).await?;
+        backend.flush().await?;
+        let (a, b) = (&mut client, &mut backend);
+        tokio::io::copy_bidirectional_with_sizes(a, b, BUFFER_BYTES, BUFFER_BYTES).await
+    };
+    tokio::select! {
+        copied = copying => copied.map(|_| ()),
+        () = activity.silence(idle) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// When a byte last came from either side.
+#[derive(Debug, Clone)]
+struct Activity {
+    begun: Instant,
+    last_ms: Arc<AtomicU64>,
+}
+
+impl Activity {
+    fn begin() -> Self {
+        Self {
+            begun: Instant::now(),
+            last_ms: Arc::default(),
+        }
+    }
+
+    fn note(&self) {
+        let passed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(passed, Ordering::Relaxed);
+    }
+
+    /// Waits until nothing has come for as long as this; for ever without a limit.
+    async fn silence(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else {
+            return std::future::pending().await;
+        };
+        let mut timer = pin!(tokio::time::sleep(limit));
+        loop {
+            timer.as_mut().await;
+            let last = self.begun + Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+            if last + limit <= Instant::now() {
+                return;
+            }
+            timer.as_mut().reset(last + limit);
+        }
+    }
+}
+
+/// One side; what is read from it is activity.
+struct Watched<S>(S, Activity);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.0).poll_read(cx, buffer))?;
+        self.1.note();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
