@@ -28,7 +28,6 @@ fn call(headers: &[(&str, &str)], body: &'static str) -> Call {
         endpoint: "order".into(),
         method: Method::POST,
         path_regex: "/orders/(.*)".into(),
-        path_replacement: None,
         secured: Some(TokenPlaces {
             header: Some(HeaderName::from_static("x-token")),
             query: Some("token".into()),
