@@ -168,15 +168,8 @@ impl Submissions {
         };
         let began = Instant::now();
         let written = self.producer.produce(record).await;
-        self.metrics
-            .produce_duration
-            .observe(began.elapsed().as_secs_f64());
-        let outcome = match &written {
-            Ok(_) => "acknowledged",
-            Err(ProduceError::Unavailable | ProduceError::TimedOut) => "unavailable",
-            Err(ProduceError::TooLarge | ProduceError::Refused { .. }) => "refused",
-        };
-        self.metrics.produced.with_label_values(&[outcome]).inc();
+        let outcome = written.as_ref().map(|_| ()).map_err(ProduceError::name);
+        self.metrics.count_produced(began.elapsed(), outcome);
         written.map(|_| ())
     }
 

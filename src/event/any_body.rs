@@ -11,6 +11,15 @@ use super::http_binding::{self, Submission, SubmissionError, decode_http};
 use super::json::{Members, NESTING_LIMIT, check_text};
 use super::media_type::{self, Mode};
 
+/// What the body of a request was taken for.
+#[derive(Debug, Clone)]
+pub enum AnyBody {
+    /// An event, as the client sent it.
+    Event(CloudEvent),
+    /// The data of an event that was made for it.
+    Data(CloudEvent),
+}
+
 /// Decodes one request: an event in structured or binary mode as [`decode_http`] does, and any other body as the
 /// data of an event of version 1.0 with the attributes `defaults`.
 ///
@@ -25,18 +34,18 @@ pub fn decode_any(
     headers: &HeaderMap,
     body: Bytes,
     defaults: &[(&str, Cow<'_, str>)],
-) -> Result<CloudEvent, SubmissionError> {
+) -> Result<AnyBody, SubmissionError> {
     let content_type = http_binding::content_type(headers)?;
     let mode = content_type.map_or(Mode::Binary, media_type::mode);
     if mode != Mode::Binary || headers.contains_key("ce-specversion") {
         return match decode_http(headers, body)? {
-            Submission::One(event) => Ok(event),
+            Submission::One(event) => Ok(AnyBody::Event(event)),
             Submission::Batch(_) => Err(SubmissionError::Unexpected),
         };
     }
     http_binding::check_encoding(headers)?;
     if content_type.is_none_or(media_type::says_little) && claims_to_be_an_event(&body) {
-        return Ok(CloudEvent::from_structured(body)?);
+        return Ok(AnyBody::Event(CloudEvent::from_structured(body)?));
     }
     let mut event = BinaryEvent::new(content_type, &body);
     event
@@ -47,7 +56,7 @@ pub fn decode_any(
             .add(name, Cow::Borrowed(value))
             .map_err(|fault| SubmissionError::Event(fault.into()))?;
     }
-    Ok(event.into_event()?)
+    Ok(AnyBody::Data(event.into_event()?))
 }
 
 fn claims_to_be_an_event(body: &[u8]) -> bool {
@@ -86,7 +95,13 @@ mod tests {
             ("id", "1".into()),
             ("source", "/s".into()),
         ];
-        decode_any(&headers, Bytes::copy_from_slice(body), &defaults)
+        let decoded = decode_any(&headers, Bytes::copy_from_slice(body), &defaults)?;
+        let is_ours = |event: &CloudEvent| event.id() == "1";
+        match decoded {
+            AnyBody::Event(event) if !is_ours(&event) => Ok(event),
+            AnyBody::Data(event) if is_ours(&event) => Ok(event),
+            other => panic!("taken for something else: {other:?}"),
+        }
     }
 
     const START: &str = r#"{"specversion":"1.0","type":"t","id":"1","source":"/s""#;

@@ -36,7 +36,7 @@ mod positions;
 mod scalar;
 mod text;
 
-pub use any_body::decode_any;
+pub use any_body::{AnyBody, decode_any};
 pub use attributes::Attributes;
 pub use batch::BatchError;
 pub use cloud_event::CloudEvent;

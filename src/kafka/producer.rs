@@ -59,6 +59,17 @@ pub enum ProduceError {
     },
 }
 
+impl ProduceError {
+    /// Returns the name in metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unavailable | Self::TimedOut => "unavailable",
+            Self::TooLarge | Self::Refused { .. } => "refused",
+        }
+    }
+}
+
 /// Writes records with idempotence and the acknowledgement of all in-sync replicas.
 ///
 /// Cheap to clone; all clones share one client and its queue of at most 64 MiB and 50,000 records.

@@ -31,6 +31,7 @@ mod apis;
 mod call;
 mod command_event;
 mod definition;
+mod event_data;
 mod request_log;
 mod route;
 mod routes;

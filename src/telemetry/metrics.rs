@@ -306,6 +306,13 @@ impl Metrics {
         metrics
     }
 
+    /// Counts a record that was written, or not for the reason `Err`, after `duration`.
+    pub fn count_produced(&self, duration: Duration, outcome: Result<(), &str>) {
+        let result = outcome.err().unwrap_or("acknowledged");
+        self.produced.with_label_values(&[result]).inc();
+        self.produce_duration.observe(duration.as_secs_f64());
+    }
+
     /// Counts one skipped source record.
     pub fn reject(&self, reason: Rejection) {
         self.rejected.with_label_values(&[reason.as_str()]).inc();

@@ -7,14 +7,6 @@ use super::metrics::Maker;
 /// What is counted of proxied requests.
 #[derive(Debug, Clone)]
 pub struct ProxyMetrics {
-    /// `sluicegate_upstream_tries_total{api,outcome}`: requests sent, or tried to be sent, to HTTP backends:
-    /// `answered`, `unreachable`, `not_sent`, `broken`, `timeout`, `bad_answer` or `request_body`. Each retry is one
-    /// more.
-    pub upstream_tries: IntCounterVec,
-    /// `sluicegate_upstream_connections_opened_total`: new connections to HTTP backends.
-    pub upstream_connections: IntCounter,
-    /// `sluicegate_upstream_addresses_paused`: addresses of HTTP backends that failed and are left alone.
-    pub upstream_paused: IntGauge,
     /// `rig_proxy_requests_total{api,endpoint,method,path_regex,target,response_from,status}`: requests for a
     /// route, by how they ended: `ok`, `bad_request`, `unauthorized`, `unreachable`, `request_timeout`,
     /// `response_timeout`, `unavailable`, `cancelled` or `error`; with empty labels and `N/A`, `not_found`.
@@ -28,24 +20,19 @@ pub struct ProxyMetrics {
     /// `sluicegate_proxy_answers_total{result}`: answers to commands that came over Kafka, NATS or a callback, by
     /// what became of them.
     pub answers: IntCounterVec,
+    /// `sluicegate_upstream_tries_total{api,outcome}`: requests sent, or tried to be sent, to HTTP backends:
+    /// `answered`, `unreachable`, `not_sent`, `broken`, `timeout`, `bad_answer` or `request_body`. Each retry is one
+    /// more.
+    pub upstream_tries: IntCounterVec,
+    /// `sluicegate_upstream_connections_opened_total`: new connections to HTTP backends.
+    pub upstream_connections: IntCounter,
+    /// `sluicegate_upstream_addresses_paused`: addresses of HTTP backends that failed and are left alone.
+    pub upstream_paused: IntGauge,
 }
 
 impl ProxyMetrics {
     pub(super) fn new(make: &Maker<'_>) -> Self {
         Self {
-            upstream_tries: make.counters(
-                "sluicegate_upstream_tries_total",
-                "Requests to HTTP backends, each retry one more, by outcome",
-                &["api", "outcome"],
-            ),
-            upstream_connections: make.counter(
-                "sluicegate_upstream_connections_opened_total",
-                "New connections to HTTP backends",
-            ),
-            upstream_paused: make.gauge(
-                "sluicegate_upstream_addresses_paused",
-                "Addresses of HTTP backends that failed and are left alone",
-            ),
             requests: make.counters(
                 "rig_proxy_requests_total",
                 "Requests for a route of the proxy, by how they ended",
@@ -76,6 +63,19 @@ impl ProxyMetrics {
                 "sluicegate_proxy_answers_total",
                 "Answers to commands, by what became of them",
                 &["result"],
+            ),
+            upstream_tries: make.counters(
+                "sluicegate_upstream_tries_total",
+                "Requests to HTTP backends, each retry one more, by outcome",
+                &["api", "outcome"],
+            ),
+            upstream_connections: make.counter(
+                "sluicegate_upstream_connections_opened_total",
+                "New connections to HTTP backends",
+            ),
+            upstream_paused: make.gauge(
+                "sluicegate_upstream_addresses_paused",
+                "Addresses of HTTP backends that failed and are left alone",
             ),
         }
     }

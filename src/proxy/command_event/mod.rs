@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use super::call::Call;
 use super::route::{KeyRule, Route};
-use crate::event::{CloudEvent, JsonPointer, Members, decode_any, string_value};
+use crate::event::{AnyBody, CloudEvent, JsonPointer, Members, decode_any, string_value};
 use crate::http::HttpError;
-use crate::telemetry::{now_ms, rfc3339};
+use crate::telemetry::{TraceContext, now_ms, rfc3339};
 
 /// How requests become events.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -38,20 +38,25 @@ pub struct CommandConfig {
     pub proxy_command_credentials: bool,
 }
 
-/// A request that was read and is an event now.
+/// A request that was read and is an event now. It needs its call no more.
 #[derive(Debug)]
-pub(super) struct CommandEvent {
+pub(in crate::proxy) struct CommandEvent {
     event: CloudEvent,
+    /// Whether the event was made here.
+    is_made: bool,
     /// The body as it came.
     body: Bytes,
-    is_with_credentials: bool,
+    /// What RIG tells of a request, and who sent it.
+    rig: Map<String, Value>,
+    trace: TraceContext,
 }
 
 /// The members that are replaced in what a client sends.
-const OURS: [&str; 3] = ["rig", "traceparent", "tracestate"];
+const RIG: &str = "rig";
+const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 impl CommandEvent {
-    /// Reads the body of a request and takes it as an event, or wraps it into one.
+    /// Reads the body of a request and takes it as an event, or makes one for it.
     ///
     /// # Errors
     /// As of [`Request::body`](crate::http::Request::body); 400 or 415 for what is said to be an event and is none;
@@ -59,47 +64,66 @@ impl CommandEvent {
     ///
     /// # Cancel safety
     /// Not cancel safe: the body is lost.
-    pub(super) async fn read(call: &mut Call, config: &CommandConfig) -> Result<Self, HttpError> {
+    pub(in crate::proxy) async fn read(
+        call: &mut Call,
+        config: &CommandConfig,
+    ) -> Result<Self, HttpError> {
         let body = call.request.body(config.proxy_max_command_bytes).await?;
         let defaults = defaults(&call.route, path_and_query(&call.target).0);
-        let event = decode_any(&call.request.headers, body.clone(), &defaults)
-            .map_err(|error| HttpError::not_an_event(&error))?;
+        let decoded = decode_any(&call.request.headers, body.clone(), &defaults);
+        let (event, is_made) = match decoded.map_err(|error| HttpError::not_an_event(&error))? {
+            AnyBody::Event(event) => (event, false),
+            AnyBody::Data(event) => (event, true),
+        };
         HttpError::check_type(&event)?;
         Ok(Self {
             event,
+            is_made,
             body,
-            is_with_credentials: config.proxy_command_credentials,
+            rig: metadata(call, config.proxy_command_credentials),
+            trace: call.trace.clone(),
         })
     }
 
-    /// Returns the event as the client sent it, or as it was wrapped.
-    pub(super) const fn event(&self) -> &CloudEvent {
+    /// Returns the event as the client sent it, or as it was made.
+    pub(in crate::proxy) const fn event(&self) -> &CloudEvent {
         &self.event
     }
 
     /// Returns the body as it came, which is what tells one command from another.
-    pub(super) const fn body(&self) -> &Bytes {
+    pub(in crate::proxy) const fn body(&self) -> &Bytes {
         &self.body
     }
 
     /// Returns the event in JSON as it goes to the target: with what is known of the request, and its trace.
     ///
-    /// `correlation` is there if an answer is waited for.
-    pub(super) fn to_json(&self, call: &Call, correlation: Option<&str>) -> Bytes {
-        let rig = self.metadata(call, correlation).to_string();
-        let parent = Value::from(call.trace.to_string()).to_string();
-        let state = call
-            .trace
-            .state()
-            .map(|state| Value::from(state).to_string());
-        let [name, parent_name, state_name] = OURS;
-        let mut added = vec![(name, rig.as_str()), (parent_name, parent.as_str())];
-        added.extend(state.as_deref().map(|state| (state_name, state)));
-        self.event.replace_members(&OURS, &added)
+    /// `correlation` is there if an answer is waited for. An event that was made here gets the id `event_id`.
+    pub(in crate::proxy) fn to_json(&self, correlation: Option<&str>, event_id: &str) -> Bytes {
+        let json = |text: &str| Value::from(text).to_string();
+        let mut rig = self.rig.clone();
+        if let Some(correlation) = correlation {
+            rig.insert("correlation".to_owned(), correlation.into());
+        }
+        let [parent, state] = TRACE;
+        let mut added = vec![
+            (RIG, Value::Object(rig).to_string()),
+            (parent, json(&self.trace.to_string())),
+        ];
+        added.extend(self.trace.state().map(|value| (state, json(value))));
+        let mut replaced = vec![RIG, parent, state];
+        if self.is_made {
+            replaced.push("id");
+            added.push(("id", json(event_id)));
+        }
+        let added: Vec<_> = added
+            .iter()
+            .map(|(name, raw)| (*name, raw.as_str()))
+            .collect();
+        self.event.replace_members(&replaced, &added)
     }
 
     /// Returns the key that a rule gives; `None` without a value, or with an empty one.
-    pub(super) fn key(&self, call: &Call, rule: &KeyRule) -> Option<Vec<u8>> {
+    pub(in crate::proxy) fn key(&self, call: &Call, rule: &KeyRule) -> Option<Vec<u8>> {
         let key = match rule {
             KeyRule::TargetPartition => self.target_partition().map(String::into_bytes),
             KeyRule::Header(name) => {
@@ -124,46 +148,10 @@ impl CommandEvent {
         let partition = Members::parse(rig).ok()?.get("target_partition")?;
         string_value(partition).map(Cow::into_owned)
     }
-
-    /// What RIG tells of a request, and who sends it.
-    fn metadata(&self, call: &Call, correlation: Option<&str>) -> Value {
-        let (host, port) = authority(call);
-        let (path, query) = path_and_query(&call.target);
-        let mut rig = json!({
-            "remoteip": call.request.client_address().to_string(),
-            "host": host,
-            "port": port,
-            "scheme": scheme(call),
-            "headers": self.headers(call),
-            "method": call.request.method.as_str(),
-            "path": path,
-            "query": query,
-        });
-        if let Some(members) = rig.as_object_mut() {
-            add_caller(members, call);
-            if let Some(correlation) = correlation {
-                members.insert("correlation".to_owned(), correlation.into());
-            }
-        }
-        rig
-    }
-
-    /// Lists the headers, those of the route in the place of the client's.
-    fn headers(&self, call: &Call) -> Vec<Value> {
-        let added = &call.route.add_headers;
-        let is_replaced = |name: &HeaderName| added.iter().any(|(other, _)| other == name);
-        let sent = call.request.headers.iter().filter(|(name, _)| {
-            !is_replaced(name) && (self.is_with_credentials || !is_credential(&call.route, name))
-        });
-        let added = added.iter().map(|(name, value)| (name, value));
-        sent.chain(added)
-            .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
-            .collect()
-    }
 }
 
 /// Returns who sent a request: the session of its token, else the client's address.
-pub(super) fn sender(call: &Call) -> String {
+pub(in crate::proxy) fn sender(call: &Call) -> String {
     let session = call.caller.sessions.first();
     session.map_or_else(
         || call.request.client_address().to_string(),
@@ -188,13 +176,40 @@ fn defaults(route: &Route, path: &str) -> [(&'static str, Cow<'static, str>); 5]
     ]
 }
 
-fn add_caller(members: &mut Map<String, Value>, call: &Call) {
+/// What RIG tells of a request, and who sends it.
+fn metadata(call: &Call, with_credentials: bool) -> Map<String, Value> {
+    let (host, port) = authority(call);
+    let (path, query) = path_and_query(&call.target);
+    let mut rig = Map::new();
+    let mut add = |name: &str, value: Value| rig.insert(name.to_owned(), value);
+    add("remoteip", call.request.client_address().to_string().into());
+    add("host", host.into());
+    add("port", port.into());
+    add("scheme", scheme(call).into());
+    add("headers", headers(call, with_credentials).into());
+    add("method", call.request.method.as_str().into());
+    add("path", path.into());
+    add("query", query.into());
     if let Some(session) = call.caller.sessions.first() {
-        members.insert("session".to_owned(), session.as_ref().into());
+        add("session", session.as_ref().into());
     }
     if let Some(user) = &call.caller.user {
-        members.insert("user".to_owned(), user.as_ref().into());
+        add("user", user.as_ref().into());
     }
+    rig
+}
+
+/// Lists the headers, those of the route in the place of the client's.
+fn headers(call: &Call, with_credentials: bool) -> Vec<Value> {
+    let added = &call.route.add_headers;
+    let is_replaced = |name: &HeaderName| added.iter().any(|(other, _)| other == name);
+    let sent = call.request.headers.iter().filter(|(name, _)| {
+        !is_replaced(name) && (with_credentials || !is_credential(&call.route, name))
+    });
+    let added = added.iter().map(|(name, value)| (name, value));
+    sent.chain(added)
+        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
+        .collect()
 }
 
 fn is_credential(route: &Route, name: &HeaderName) -> bool {
@@ -205,18 +220,17 @@ fn is_credential(route: &Route, name: &HeaderName) -> bool {
     [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name) || token == Some(name)
 }
 
-// Until requests know it themselves.
-const fn is_tls(_call: &Call) -> bool {
-    false
-}
-
 fn scheme(call: &Call) -> &'static str {
-    if is_tls(call) { "https" } else { "http" }
+    if call.request.is_tls() {
+        "https"
+    } else {
+        "http"
+    }
 }
 
 /// Returns host and port that the client asked for.
 fn authority(call: &Call) -> (String, u16) {
-    let default_port = if is_tls(call) { 443 } else { 80 };
+    let default_port = if call.request.is_tls() { 443 } else { 80 };
     let authority = host_header(&call.request.headers);
     authority.map_or_else(
         || (String::new(), default_port),

@@ -1,0 +1,270 @@
+//! Every proxied request comes by here: its route, its sender, its target, its answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use http::{HeaderMap, Method, Response};
+
+use super::answers::Answers;
+use super::apis::Apis;
+use super::command_event::CommandConfig;
+use super::call::{Call, Caller};
+use super::ongoing::Ongoing;
+use super::request_log::RequestLog;
+use super::route::{HttpAnswer, Route, Target};
+use super::routes::{Found, Matched};
+use super::secured;
+use super::to_kafka::ToKafka;
+use super::upstream::{HttpTarget, UpstreamConfig, Upstreams};
+use crate::avro::{Registry, Serializer};
+use crate::fetch::TrustError;
+use crate::kafka::Producer;
+use crate::access::{Access, Rates, Submitter};
+use crate::http::{Body, Cors, HttpError, Reply, Request};
+use crate::telemetry::{Metrics, ProxyMetrics, Tasks, TraceContext};
+
+/// The methods that metrics name for requests without a route.
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
+/// Sends requests where their routes say, and answers with what comes back.
+#[derive(Debug)]
+pub struct Proxy {
+    apis: Apis,
+    access: Access,
+    cors: Cors,
+    http: HttpTarget,
+    kafka: ToKafka,
+    answers: Answers,
+    rates: Rates,
+    log: RequestLog,
+    metrics: ProxyMetrics,
+}
+
+/// What the proxy is made of.
+#[derive(Debug)]
+pub struct ProxyParts {
+    /// The routes.
+    pub apis: Apis,
+    /// Waits for the answers to commands.
+    pub answers: Answers,
+    /// Verifies the tokens of secured routes.
+    pub access: Access,
+    /// Which pages may read the answers.
+    pub cors: Cors,
+    /// How many requests a session may send.
+    pub rates: Rates,
+    /// How HTTP backends are reached.
+    pub upstream: UpstreamConfig,
+    /// How requests become events.
+    pub command: CommandConfig,
+    /// Writes to Kafka.
+    pub producer: Producer,
+    /// Has the schemas of data in Avro, if there is a registry.
+    pub registry: Option<Registry>,
+    /// How the data of routes with a schema is written.
+    pub serializer: Serializer,
+    /// Keeps a log of the requests.
+    pub log: RequestLog,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Has the tasks of the process.
+    pub tasks: Tasks,
+}
+
+impl Proxy {
+    /// Puts the proxy together.
+    ///
+    /// # Errors
+    /// [`TrustError`] when the certificate authorities for HTTP backends cannot be read.
+    pub fn new(parts: ProxyParts) -> Result<Self, TrustError> {
+        let metrics = parts.metrics;
+        let upstreams = Upstreams::new(parts.upstream, &parts.tasks, &metrics)?;
+        let kafka = ToKafka {
+            producer: parts.producer,
+            answers: parts.answers.clone(),
+            registry: parts.registry,
+            serializer: parts.serializer,
+            config: parts.command,
+            metrics: metrics.clone(),
+        };
+        Ok(Self {
+            http: HttpTarget::new(upstreams),
+            kafka,
+            apis: parts.apis,
+            access: parts.access,
+            cors: parts.cors,
+            answers: parts.answers,
+            rates: parts.rates,
+            log: parts.log,
+            metrics: metrics.proxy,
+        })
+    }
+
+    /// Answers a request; `known` is who sends it, where it came on a connection that belongs to somebody.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the request up: what an HTTP backend has not answered is cancelled there, and
+    /// what went to Kafka or NATS stays there.
+    pub async fn handle(&self, request: Request, known: Option<Caller>) -> Reply {
+        let page = Page::of(&self.cors, &request.headers);
+        match self.answer(request, known).await {
+            Ok(Reply::Response(response)) => page.may_read(response).into(),
+            Ok(Reply::Later(response)) => {
+                Reply::Later(Box::pin(async move { page.may_read(response.await) }))
+            }
+            // Which pages may read what a backend answers, it says itself.
+            Ok(reply) => reply,
+            Err(error) => page.may_read(error.into_response()).into(),
+        }
+    }
+
+    async fn answer(&self, request: Request, known: Option<Caller>) -> Result<Reply, HttpError> {
+        let found = match self.route(&request)? {
+            Ok(found) => found,
+            Err(reply) => return Ok(reply),
+        };
+        let (metrics, log) = (self.metrics.clone(), self.log.clone());
+        let mut ongoing = Ongoing::begin(Arc::clone(&found.route), &request, metrics, log);
+        match self.call(found, request, known, &mut ongoing).await {
+            Ok(Reply::Later(response)) => Ok(Reply::Later(Box::pin(async move {
+                let response = response.await;
+                ongoing.answered(response.status());
+                response
+            }))),
+            Ok(reply) => {
+                ongoing.answered(reply.status());
+                Ok(reply)
+            }
+            Err(error) => {
+                ongoing.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Finds the route of a request; or the answer, where no target is needed for it.
+    fn route(&self, request: &Request) -> Result<Result<Matched, Reply>, HttpError> {
+        let routes = self.apis.routes();
+        let path = request.path();
+        let refusal = match routes.find(&request.method, path) {
+            Found::Route(found) => return Ok(Ok(found)),
+            Found::Ambiguous(why) => HttpError::bad_request("ambiguous_path", why.to_string()),
+            Found::MethodNotAllowed(allow) if request.method == Method::OPTIONS => {
+                let asked = asked_method(&request.headers);
+                let found = asked.map(|method| routes.find(&method, path));
+                if let Some(Found::Route(found)) = found && answers_pages(&found.route) {
+                    let preflight = self.cors.preflight_any_headers(&request.headers, allow);
+                    return Ok(Err(preflight.into()));
+                }
+                HttpError::method_not_allowed(allow)
+            }
+            Found::MethodNotAllowed(allow) => HttpError::method_not_allowed(allow),
+            Found::NotFound if !self.apis.is_loaded() => HttpError::state_not_read(),
+            Found::NotFound => HttpError::not_found(),
+        };
+        self.count_unrouted(&request.method);
+        Err(refusal)
+    }
+
+    async fn call(
+        &self,
+        found: Matched,
+        request: Request,
+        known: Option<Caller>,
+        ongoing: &mut Ongoing,
+    ) -> Result<Reply, HttpError> {
+        let Matched { route, target: path, groups } = found;
+        let places = route.secured.as_ref();
+        let caller = match places {
+            Some(places) => secured::identify(places, &request, known, &self.access).await?,
+            None => known.unwrap_or_default(),
+        };
+        ongoing.belongs_to(&caller);
+        self.limit(&caller, &request)?;
+        let query = request.uri.query().map(|query| secured::without_token(query, places));
+        let target = match query.filter(|query| !query.is_empty()) {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        };
+        let call = Call {
+            trace: TraceContext::child_of(&request.headers),
+            route: Arc::clone(&route),
+            request,
+            target,
+            groups,
+            caller,
+        };
+        match route.target {
+            Target::Http { .. } => self.http.call(call).await,
+            Target::Kafka { .. } => self.kafka.call(call).await,
+            Target::Nats { .. } => Err(HttpError::not_found()),
+        }
+    }
+
+    /// Counts a request for the first session of its sender, or for the address.
+    fn limit(&self, caller: &Caller, request: &Request) -> Result<(), HttpError> {
+        let submitter = Submitter::of(&caller.sessions, request.client_address());
+        let taken = self.rates.take(submitter, 1, Instant::now());
+        let public = "Reached maximum number of requests per minute.";
+        taken.map_err(|error| error.refusal("too_many_requests", public))
+    }
+
+    /// Counts a request without a route.
+    fn count_unrouted(&self, method: &Method) {
+        let method = METHODS.iter().find(|known| *known == method);
+        let method = method.map_or("other", Method::as_str);
+        self.metrics
+            .requests
+            .with_label_values(&["", "", method, "N/A", "N/A", "N/A", "not_found"])
+            .inc();
+    }
+}
+
+/// The page that sends a request, if it is one.
+struct Page {
+    cors: Cors,
+    origin: HeaderMap,
+}
+
+impl Page {
+    fn of(cors: &Cors, request: &HeaderMap) -> Self {
+        let origins = request.get_all(ORIGIN).iter();
+        Self {
+            cors: cors.clone(),
+            origin: origins.map(|origin| (ORIGIN, origin.clone())).collect(),
+        }
+    }
+
+    /// Lets the page read a response, if it is one of an allowed origin.
+    fn may_read(&self, mut response: Response<Body>) -> Response<Body> {
+        self.cors.apply_with_credentials(&self.origin, response.headers_mut());
+        response
+    }
+}
+
+/// Returns whether we answer the pages ourselves that ask before they send a request for this route: where a
+/// backend answers, it has to.
+fn answers_pages(route: &Route) -> bool {
+    !matches!(
+        route.target,
+        Target::Http {
+            answer: HttpAnswer::Direct,
+            ..
+        }
+    )
+}
+
+/// Returns the method that a page wants to use.
+fn asked_method(headers: &HeaderMap) -> Option<Method> {
+    let asked = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
+    Method::from_bytes(asked.as_bytes()).ok()
+}
