@@ -141,7 +141,7 @@ impl Proxy {
                 response
             }))),
             Ok(reply) => {
-                ongoing.answered(reply.status());
+                ongoing.answered(reply.status().unwrap_or_default());
                 Ok(reply)
             }
             Err(error) => {

@@ -31,6 +31,8 @@ mod apis;
 mod call;
 mod command_event;
 mod definition;
+mod handler;
+mod ongoing;
 mod event_data;
 mod request_log;
 mod route;
@@ -40,4 +42,6 @@ mod to_kafka;
 mod to_nats;
 mod upstream;
 
+pub use self::call::Caller;
+pub use self::handler::{Proxy, ProxyParts};
 pub use answers::{Answer, Answers, AnswersConfig, AnswersParts, Delivered};
