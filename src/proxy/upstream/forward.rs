@@ -17,18 +17,18 @@ use crate::http::{HttpError, Reply, StreamBody};
 use crate::proxy::call::Call;
 use crate::proxy::route::{Protocol, Target, UpstreamSpec};
 
-/// Answers calls of routes whose target is an HTTP backend. Cheap to clone.
+/// Sends calls to their backends. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(in crate::proxy) struct HttpTarget {
+pub(super) struct Forwarder {
     upstreams: Upstreams,
 }
 
-impl HttpTarget {
-    pub(in crate::proxy) const fn new(upstreams: Upstreams) -> Self {
+impl Forwarder {
+    pub(super) const fn new(upstreams: Upstreams) -> Self {
         Self { upstreams }
     }
 
-    /// Sends a call to its backend and returns the answer as it comes.
+    /// Sends a call, with the target and the body given beside it, until its answer begins.
     ///
     /// # Errors
     /// 400 for a target that is none or could lead elsewhere, and for a body that breaks off; 502 when no address can
@@ -37,13 +37,6 @@ impl HttpTarget {
     ///
     /// # Cancel safety
     /// Dropping the future gives the request up; the backend may have acted on it.
-    pub(in crate::proxy) async fn call(&self, mut call: Call) -> Result<Reply, HttpError> {
-        let body = call.request.take_body();
-        let begun = self.send(&call, &call.target, body).await?;
-        Ok(self.reply(begun))
-    }
-
-    /// Sends a call until its answer begins.
     pub(super) async fn send(
         &self,
         call: &Call,
@@ -70,7 +63,7 @@ impl HttpTarget {
         Ok(exchanged.await?)
     }
 
-    /// Makes the reply of an answer that has begun.
+    /// Makes the reply of an answer that has begun: the rest of it comes as the backend sends it.
     pub(super) fn reply(&self, begun: Begun) -> Reply {
         if begun.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(begun);
@@ -78,8 +71,7 @@ impl HttpTarget {
         Reply::Streamed(self.streamed(begun))
     }
 
-    /// Makes the answer, of which the body comes as the backend sends it.
-    fn streamed(&self, begun: Begun) -> Response<StreamBody> {
+    pub(super) fn streamed(&self, begun: Begun) -> Response<StreamBody> {
         let (mut head, body) = begun.response.into_parts();
         let upgrade = head.headers.get(UPGRADE).cloned();
         headers::clean_answer(&mut head.headers);
@@ -172,7 +164,9 @@ fn authority(host: &HeaderValue) -> Result<Authority, HttpError> {
 
 /// Whether an answer may be silent for as long as it likes.
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
     let essence = kind.and_then(|kind| kind.split(';').next());
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }

@@ -6,7 +6,7 @@
 //!            ▼                                                                 ▼ the head of the answer
 //!      Reply::Streamed ◀─ answer_body: as fast as the client takes it ◀────────┤
 //!      Reply::Stream ◀─── tunnel: a WebSocket, both ways ◀─────────────────────┤
-//!      Answers ◀───────── read whole, or a 202 and an answer later ◀───────────┘
+//!      Answers ◀───────── calls: a 202, and the answer comes later ◀───────────┘
 //! ```
 //!
 //! # Invariants
@@ -26,6 +26,7 @@
 mod addresses;
 mod answer_body;
 mod budget;
+mod calls;
 mod config;
 mod connection;
 mod dial;
@@ -40,6 +41,12 @@ mod target;
 mod tunnel;
 mod upstreams;
 
+#[cfg(test)]
+mod tests;
+
+#[allow(unused_imports, reason = "the rooms of the proxy are being written")]
+pub(super) use calls::HttpTarget;
+#[allow(unused_imports, reason = "the rooms of the proxy are being written")]
 pub use config::UpstreamConfig;
-pub(super) use forward::HttpTarget;
+#[allow(unused_imports, reason = "the rooms of the proxy are being written")]
 pub(super) use upstreams::Upstreams;

@@ -160,7 +160,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match (&self.taken, &self.shared) {
             (Some(body), _) => body.size_hint(),
-            (None, Some(shared)) => shared.length.clone(),
+            (None, Some(shared)) => shared.length,
             (None, None) => SizeHint::with_exact(0),
         }
     }

@@ -38,9 +38,10 @@ impl TakeOver for Tunnel {
         let tasks = self.tasks.clone();
         tasks.spawn("upstream.websocket", async move {
             let carrying = Box::pin(self.carry(taken));
-            match stopping.run_until_cancelled_owned(carrying).await {
-                Some(Err(error)) => tracing::debug!(%error, "a WebSocket to a backend broke"),
-                Some(Ok(())) | None => {}
+            // `None` is the stop of the process.
+            let carried = stopping.run_until_cancelled_owned(carrying).await;
+            if let Some(Err(error)) = carried {
+                tracing::debug!(%error, "a WebSocket to a backend broke");
             }
         });
     }

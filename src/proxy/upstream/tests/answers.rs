@@ -33,10 +33,30 @@ async fn an_answer_goes_on_as_it_came_but_for_what_is_about_the_connection() {
 #[tokio::test]
 async fn answers_without_a_body_say_how_long_it_would_be() {
     for (method, answer, status, length) in [
-        (Method::HEAD, "200 OK\r\ncontent-length: 1000", 200, Some("1000")),
-        (Method::HEAD, "200 OK\r\ntransfer-encoding: chunked", 200, None),
-        (Method::GET, "304 Not Modified\r\ncontent-length: 1000", 304, Some("1000")),
-        (Method::GET, "204 No Content\r\ncontent-length: 0", 204, None),
+        (
+            Method::HEAD,
+            "200 OK\r\ncontent-length: 1000",
+            200,
+            Some("1000"),
+        ),
+        (
+            Method::HEAD,
+            "200 OK\r\ntransfer-encoding: chunked",
+            200,
+            None,
+        ),
+        (
+            Method::GET,
+            "304 Not Modified\r\ncontent-length: 1000",
+            304,
+            Some("1000"),
+        ),
+        (
+            Method::GET,
+            "204 No Content\r\ncontent-length: 0",
+            204,
+            None,
+        ),
     ] {
         let backend = Backend::answering(format!("HTTP/1.1 {answer}\r\n\r\n")).await;
         let answer = Proxy::new().ask(&Asked::with(method, &[&backend])).await;

@@ -6,7 +6,11 @@ use super::*;
 
 #[tokio::test]
 async fn addresses_that_are_well_take_turns() {
-    let backends = [Backend::well().await, Backend::well().await, Backend::well().await];
+    let backends = [
+        Backend::well().await,
+        Backend::well().await,
+        Backend::well().await,
+    ];
     let proxy = Proxy::new();
     for _ in 0..30 {
         let [a, b, c] = &backends;
@@ -129,9 +133,9 @@ async fn an_upstream_that_no_route_uses_is_forgotten_with_its_tasks() {
     let Target::Http { upstream, .. } = &asked.call().route.target else {
         panic!("not http");
     };
-    proxy.target.upstreams().keep_only(|spec| spec == &**upstream);
+    proxy.upstreams.keep_only(|spec| spec == &**upstream);
     assert_eq!(proxy.metrics.proxy.upstream_paused.get(), 1);
-    proxy.target.upstreams().keep_only(|_| false);
+    proxy.upstreams.keep_only(|_| false);
     until(async || proxy.tasks.running() == 1).await;
     assert_eq!(proxy.metrics.proxy.upstream_paused.get(), 0);
 }

@@ -1,5 +1,10 @@
 //! HTTP targets against backends on loopback that answer well and badly.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tasks of tests end with their runtime"
+)]
+
 mod answers;
 mod health;
 mod http2;
@@ -24,7 +29,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::config::UpstreamConfig;
-use super::forward::HttpTarget;
+use super::forward::Forwarder;
 use super::upstreams::Upstreams;
 use crate::http::{HttpError, Reply, Request, StreamBody};
 use crate::proxy::call::{Call, Caller};
@@ -190,7 +195,6 @@ impl Asked {
             endpoint: "endpoint".into(),
             method: self.method.clone(),
             path_regex: "/.*".into(),
-            path_replacement: None,
             secured: None,
             add_headers: added.collect(),
             target: Target::Http {
@@ -216,7 +220,8 @@ impl Asked {
 
 /// A proxy with the settings of a test.
 struct Proxy {
-    target: HttpTarget,
+    forwarder: Forwarder,
+    upstreams: Upstreams,
     metrics: Metrics,
     tasks: Tasks,
 }
@@ -230,7 +235,8 @@ impl Proxy {
         let (tasks, metrics) = (Tasks::new(), Metrics::new());
         let upstreams = Upstreams::new(config, &tasks, &metrics).unwrap();
         Self {
-            target: HttpTarget::new(upstreams),
+            forwarder: Forwarder::new(upstreams.clone()),
+            upstreams,
             metrics,
             tasks,
         }
@@ -238,9 +244,9 @@ impl Proxy {
 
     async fn reply(&self, asked: &Asked, body: StreamBody) -> Result<Reply, HttpError> {
         let call = asked.call();
-        let sent = self.target.send(&call, &call.target, body);
+        let sent = self.forwarder.send(&call, &call.target, body);
         let begun = tokio::time::timeout(PATIENCE, sent).await.unwrap()?;
-        Ok(self.target.reply(begun))
+        Ok(self.forwarder.reply(begun))
     }
 
     /// Asks, without a body, and reads the answer to its end.
@@ -252,7 +258,9 @@ impl Proxy {
         match self.reply(asked, body).await {
             Ok(Reply::Streamed(response)) => {
                 let (head, body) = response.into_parts();
-                let body = tokio::time::timeout(PATIENCE, body.collect()).await.unwrap();
+                let body = tokio::time::timeout(PATIENCE, body.collect())
+                    .await
+                    .unwrap();
                 Answered {
                     status: head.status.as_u16(),
                     code: "",
@@ -310,7 +318,10 @@ fn whole(text: &'static str) -> StreamBody {
 }
 
 /// A body that comes over a channel, and whose length nobody knows.
-fn piecewise() -> (tokio::sync::mpsc::Sender<io::Result<Frame<Bytes>>>, StreamBody) {
+fn piecewise() -> (
+    tokio::sync::mpsc::Sender<io::Result<Frame<Bytes>>>,
+    StreamBody,
+) {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
     let pieces = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
     (sender, Frames::new(pieces).boxed_unsync())

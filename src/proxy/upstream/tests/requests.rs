@@ -67,9 +67,19 @@ async fn a_configured_host_replaces_that_of_the_address() {
 async fn bodies_are_framed_by_what_they_are_and_not_by_what_the_head_says() {
     for (method, headers, body, expected) in [
         (Method::GET, vec![], "", None),
-        (Method::DELETE, vec![("content-length", "0")], "", Some("content-length: 0")),
+        (
+            Method::DELETE,
+            vec![("content-length", "0")],
+            "",
+            Some("content-length: 0"),
+        ),
         (Method::POST, vec![], "", Some("content-length: 0")),
-        (Method::POST, vec![("content-length", "99")], "abc", Some("content-length: 3")),
+        (
+            Method::POST,
+            vec![("content-length", "99")],
+            "abc",
+            Some("content-length: 3"),
+        ),
         (Method::GET, vec![], "abc", Some("content-length: 3")),
     ] {
         let backend = Backend::well().await;
@@ -103,8 +113,14 @@ async fn a_body_of_unknown_length_is_chunked_whatever_the_method() {
         assert_eq!(answer.status, 200);
         feeding.await.unwrap();
         let seen = backend.seen();
-        assert!(seen[0].contains("transfer-encoding: chunked\r\n"), "{seen:?}");
-        assert!(seen[0].ends_with("2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"), "{seen:?}");
+        assert!(
+            seen[0].contains("transfer-encoding: chunked\r\n"),
+            "{seen:?}"
+        );
+        assert!(
+            seen[0].ends_with("2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"),
+            "{seen:?}"
+        );
     }
 }
 
@@ -133,7 +149,10 @@ async fn trailers_go_on_over_http_1_1() {
     feeding.await.unwrap();
     assert_eq!(backend.seen(), ["2\r\nab\r\n0\r\nx-sum: 1\r\n\r\n"]);
     let (text, trailers) = answer.body.unwrap();
-    assert_eq!((text.as_str(), &trailers.unwrap()["x-sum"]), ("a", &"2".parse::<HeaderValue>().unwrap()));
+    assert_eq!(
+        (text.as_str(), &trailers.unwrap()["x-sum"]),
+        ("a", &"2".parse::<HeaderValue>().unwrap())
+    );
     assert_eq!(answer.headers["trailer"], "x-sum");
 }
 

@@ -61,7 +61,11 @@ async fn an_idempotent_request_is_sent_again_when_the_connection_breaks() {
 
 #[tokio::test]
 async fn a_request_that_may_have_been_acted_on_is_not_sent_again() {
-    for (method, body) in [(Method::POST, ""), (Method::PATCH, ""), (Method::PUT, "body")] {
+    for (method, body) in [
+        (Method::POST, ""),
+        (Method::PATCH, ""),
+        (Method::PUT, "body"),
+    ] {
         let bad = breaking().await;
         let proxy = Proxy::new();
         let asked = Asked::with(method, &[&bad, &bad]);
@@ -156,7 +160,10 @@ async fn a_request_body_that_breaks_off_is_the_clients_fault() {
         let backend = Backend::playing(|mut socket, _, _| async move {
             let mut all = Vec::new();
             socket.read_to_end(&mut all).await.ok();
-            assert!(!all.ends_with(b"0\r\n\r\n"), "the backend takes it for whole");
+            assert!(
+                !all.ends_with(b"0\r\n\r\n"),
+                "the backend takes it for whole"
+            );
         })
         .await;
         let (pieces, body) = piecewise();
@@ -194,5 +201,8 @@ async fn a_client_that_goes_away_takes_its_request_back() {
         reply = asking => panic!("answered: {reply:?}"),
         _ = closed.recv() => {}
     }
-    tokio::time::timeout(PATIENCE, closed.recv()).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, closed.recv())
+        .await
+        .unwrap()
+        .unwrap();
 }

@@ -1,0 +1,187 @@
+//! Bodies in both directions, with the pace of the slower side.
+
+use super::*;
+
+const PIECE_BYTES: usize = 64 * 1024;
+
+#[tokio::test]
+async fn what_nobody_reads_stays_with_the_backend() {
+    let written = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&written);
+    let backend = Backend::playing(move |mut socket, _, notes| {
+        let counter = Arc::clone(&counter);
+        async move {
+            notes.read_request(&mut socket).await;
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+                1_usize << 30
+            );
+            socket.write_all(head.as_bytes()).await.unwrap();
+            let piece = vec![b'x'; PIECE_BYTES];
+            while socket.write_all(&piece).await.is_ok() {
+                *counter.lock() += PIECE_BYTES;
+            }
+        }
+    })
+    .await;
+    let proxy = Proxy::new();
+    let Ok(Reply::Streamed(answer)) = proxy.reply(&Asked::of(&[&backend]), whole("")).await else {
+        panic!("no answer");
+    };
+    let mut body = answer.into_body();
+    let mut read = 0;
+    for _ in 0..100 {
+        read += body
+            .frame()
+            .await
+            .unwrap()
+            .unwrap()
+            .into_data()
+            .unwrap()
+            .len();
+    }
+    let mut before = 0;
+    // Until the sockets' buffers are full.
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = *written.lock();
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    let in_between = before - read.min(before);
+    assert!(
+        in_between < 16 * 1024 * 1024,
+        "{in_between} bytes are on their way"
+    );
+}
+
+#[tokio::test]
+async fn what_the_backend_does_not_read_stays_with_the_client() {
+    let backend = Backend::playing(|mut socket, _, _| async move {
+        read_until(&mut socket, b"\r\n\r\n").await.unwrap();
+        // It reads nothing until the client has noticed.
+        tokio::time::sleep(PATIENCE).await;
+    })
+    .await;
+    let (pieces, body) = piecewise();
+    let proxy = Proxy::new();
+    let asked = Asked::with(Method::POST, &[&backend]);
+    let asking = proxy.reply(&asked, body);
+    let piece = Bytes::from(vec![b'x'; PIECE_BYTES]);
+    let mut sent = 0;
+    let sending = async {
+        let stalled = Duration::from_millis(500);
+        while let Ok(taken) =
+            tokio::time::timeout(stalled, pieces.send(Ok(Frame::data(piece.clone())))).await
+        {
+            taken.unwrap();
+            sent += PIECE_BYTES;
+        }
+    };
+    tokio::select! {
+        reply = asking => panic!("answered: {reply:?}"),
+        () = sending => {}
+    }
+    assert!(sent < 16 * 1024 * 1024, "{sent} bytes were taken");
+}
+
+#[tokio::test]
+async fn an_answer_may_begin_before_the_request_has_ended() {
+    let backend = Backend::playing(|mut socket, _, _| async move {
+        read_until(&mut socket, b"\r\n\r\n").await.unwrap();
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        socket.write_all(head).await.unwrap();
+        loop {
+            let size = read_until(&mut socket, b"\r\n").await.unwrap();
+            let piece = read_until(&mut socket, b"\r\n").await.unwrap();
+            socket
+                .write_all(format!("{size}{piece}").as_bytes())
+                .await
+                .unwrap();
+            if piece == "\r\n" {
+                return;
+            }
+        }
+    })
+    .await;
+    let proxy = Proxy::new();
+    let (pieces, body) = piecewise();
+    let asked = Asked::with(Method::POST, &[&backend]);
+    let Ok(Reply::Streamed(answer)) = proxy.reply(&asked, body).await else {
+        panic!("no answer");
+    };
+    let mut echo = answer.into_body();
+    for text in ["one", "two", "three"] {
+        pieces.send(data(text)).await.unwrap();
+        let frame = echo.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), text);
+    }
+    drop(pieces);
+    assert!(echo.frame().await.is_none());
+}
+
+fn impatient() -> UpstreamConfig {
+    UpstreamConfig {
+        proxy_idle_timeout: Duration::from_millis(200),
+        ..UpstreamConfig::default()
+    }
+}
+
+/// Begins an answer of this type, and sends one piece after each word.
+async fn dripping(kind: &'static str) -> (Backend, tokio::sync::mpsc::Sender<()>) {
+    let (sender, words) = tokio::sync::mpsc::channel(1);
+    let words = Arc::new(tokio::sync::Mutex::new(words));
+    let backend = Backend::playing(move |mut socket, _, notes| {
+        let words = Arc::clone(&words);
+        async move {
+            notes.read_request(&mut socket).await;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n\r\n");
+            socket.write_all(head.as_bytes()).await.unwrap();
+            while words.lock().await.recv().await.is_some() {
+                socket.write_all(b"data: x\n\n").await.unwrap();
+            }
+        }
+    })
+    .await;
+    (backend, sender)
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_coming_is_broken_off() {
+    let (backend, word) = dripping("text/plain").await;
+    let proxy = Proxy::with(impatient());
+    let Ok(Reply::Streamed(answer)) = proxy.reply(&Asked::of(&[&backend]), whole("")).await else {
+        panic!("no answer");
+    };
+    let mut body = answer.into_body();
+    word.send(()).await.unwrap();
+    assert!(body.frame().await.unwrap().is_ok());
+    // Nobody waits for it: that is the client's time.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    word.send(()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(body.frame().await.unwrap().is_ok());
+    let error = body.frame().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn server_sent_events_may_be_silent_for_long() {
+    let (backend, word) = dripping("Text/Event-Stream; charset=utf-8").await;
+    let proxy = Proxy::with(impatient());
+    let Ok(Reply::Streamed(answer)) = proxy.reply(&Asked::of(&[&backend]), whole("")).await else {
+        panic!("no answer");
+    };
+    let mut body = answer.into_body();
+    for _ in 0..2 {
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            word.send(()).await.unwrap();
+        };
+        let (frame, ()) = tokio::join!(body.frame(), late);
+        assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "data: x\n\n");
+    }
+}
