@@ -41,3 +41,5 @@ mod to_nats;
 mod upstream;
 
 pub use answers::{Answer, Answers, AnswersConfig, AnswersParts, Delivered};
+pub use apis::{ApiError, Apis, ApisConfig, ApisConfigError, ConfiguredApis, MAX_API_BYTES};
+pub use definition::{Faults, Hosts};
