@@ -3,6 +3,7 @@
 //! # Source
 //! RIG's paths and answers; CloudEvents HTTP binding; RFC 9457 for errors.
 
+mod apis;
 mod events;
 mod foreign;
 mod health;
@@ -13,8 +14,9 @@ mod sessions;
 mod subscriptions;
 mod tickets;
 
+pub use apis::ApiAdmin;
 pub use events::{SubmissionConfig, Submissions};
-pub use internal::InternalApi;
+pub use internal::{InternalApi, InternalParts};
 pub use internal_guard::{InternalGuard, InternalGuardConfig};
 pub use public::PublicApi;
 pub use sessions::SessionAdmin;

@@ -14,6 +14,7 @@ use crate::api::{SessionAdmin, Submissions};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Incarnation, Surroundings};
 use crate::kafka::Producer;
+use crate::proxy::Apis;
 use crate::replay::{History, HistoryParts, RecordDecoder, ReplayLog};
 use crate::session::{Blacklist, Directory, LIST_COMMAND};
 use crate::shared::{CommandHandler, CommandLog, StateLog};
@@ -190,6 +191,11 @@ impl Core {
             directory,
             config.session.session_kill_validity,
         );
+        let apis = Apis::new(
+            config.apis,
+            Arc::clone(&self.state),
+            config.kafka.instance(),
+        );
         Services {
             limits: config.http_limits,
             tls: config.tls,
@@ -204,6 +210,7 @@ impl Core {
             state: self.state,
             blacklist: self.blacklist,
             sessions,
+            apis,
             is_started: Arc::default(),
             readiness: self.readiness,
             metrics: self.metrics,

@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::background::{self, Texts};
-use crate::api::{InternalApi, InternalGuard, PublicApi, SessionAdmin, Submissions};
+use crate::api::{
+    ApiAdmin, InternalApi, InternalGuard, InternalParts, PublicApi, SessionAdmin, Submissions,
+};
 use crate::http::{BindError, Handler, HttpLimits, Listener, Serving, Tls, TrustedProxies};
+use crate::proxy::Apis;
 use crate::session::Blacklist;
 use crate::shared::StateLog;
 use crate::telemetry::{Condition, Metrics, Readiness, Tasks};
@@ -32,6 +35,7 @@ pub(super) struct Services {
     pub(super) state: Arc<StateLog>,
     pub(super) blacklist: Blacklist,
     pub(super) sessions: SessionAdmin,
+    pub(super) apis: Apis,
     /// True once the public port is open.
     pub(super) is_started: Arc<AtomicBool>,
     pub(super) readiness: Readiness,
@@ -80,14 +84,15 @@ impl Port {
 impl Services {
     /// Serves the internal port, from now on.
     pub(super) fn serve_internal(&self, port: Port) {
-        let api = InternalApi::new(
-            self.internal_guard.clone(),
-            Arc::clone(&self.submissions),
-            self.sessions.clone(),
-            self.readiness.clone(),
-            Arc::clone(&self.is_started),
-            self.metrics.clone(),
-        );
+        let api = InternalApi::new(InternalParts {
+            guard: self.internal_guard.clone(),
+            submissions: Arc::clone(&self.submissions),
+            sessions: self.sessions.clone(),
+            apis: ApiAdmin::new(self.apis.clone()),
+            readiness: self.readiness.clone(),
+            is_started: Arc::clone(&self.is_started),
+            metrics: self.metrics.clone(),
+        });
         let address = port.plain.local_addr();
         if self.internal_guard.is_open() && !address.ip().to_canonical().is_loopback() {
             tracing::warn!(
@@ -127,6 +132,7 @@ impl Services {
         let sessions =
             background::watch_sessions(self.state, self.long_polling.clone(), tasks.clone());
         tasks.spawn("longpoll.changes", sessions);
+        tasks.spawn("apis", self.apis.follow(tasks.clone()));
         let registry = self.streams.registry;
         tasks.spawn(
             "sessions.expiry",

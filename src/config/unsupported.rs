@@ -3,8 +3,7 @@
 use super::Environment;
 
 /// Variables whose absence only leaves something undone.
-const UNSUPPORTED: [&str; 8] = [
-    "PROXY_CONFIG_FILE",
+const UNSUPPORTED: [&str; 7] = [
     "NATS_SERVERS",
     "KINESIS_ENABLED",
     "KAFKA_SERIALIZER",

@@ -45,3 +45,5 @@ mod upstream;
 pub use self::call::Caller;
 pub use self::handler::{Proxy, ProxyParts};
 pub use answers::{Answer, Answers, AnswersConfig, AnswersParts, Delivered};
+pub use apis::{ApiError, Apis, ApisConfig, ApisConfigError, ConfiguredApis, MAX_API_BYTES};
+pub use definition::{Faults, Hosts};
