@@ -89,7 +89,10 @@ impl AnswerBody {
             // A reset with NO_ERROR looks like an end to hyper, but END_STREAM has not come.
             Poll::Ready(None) if self.is_http2 && !self.body.is_end_stream() => {
                 let text = "the backend reset the stream before the end of its answer";
-                Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text))))
+                Poll::Ready(Some(Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    text,
+                ))))
             }
             Poll::Ready(piece) => Poll::Ready(piece.map(|piece| piece.map_err(broken))),
         }

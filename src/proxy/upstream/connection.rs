@@ -77,12 +77,12 @@ impl Multiplexed {
     /// Takes a place on the connection, if there is one.
     fn join(&self) -> Option<Stream> {
         let limit = self.usage.limit.load(Ordering::Relaxed);
-        let joined = self
-            .usage
-            .streams
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |streams| {
-                (streams < limit).then_some(streams + 1)
-            });
+        let joined =
+            self.usage
+                .streams
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |streams| {
+                    (streams < limit).then_some(streams + 1)
+                });
         joined.ok().map(|_| Stream(self.clone()))
     }
 

@@ -205,7 +205,10 @@ impl Dialer {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let begun = self.0.http1.handshake::<_, RequestBody>(TokioIo::new(stream));
+        let begun = self
+            .0
+            .http1
+            .handshake::<_, RequestBody>(TokioIo::new(stream));
         let (sender, connection) = begun.await.map_err(DialError::Http)?;
         if may_upgrade {
             self.drive("upstream.upgrade", connection.with_upgrades());
@@ -219,7 +222,10 @@ impl Dialer {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let begun = self.0.http2.handshake::<_, RequestBody>(TokioIo::new(stream));
+        let begun = self
+            .0
+            .http2
+            .handshake::<_, RequestBody>(TokioIo::new(stream));
         let (sender, mut connection) = begun.await.map_err(DialError::Http)?;
         let multiplexed = Multiplexed::new(sender);
         let limit = multiplexed.limit();
@@ -253,7 +259,9 @@ async fn tcp(address: &Authority, default_port: u16) -> Result<TcpStream, DialEr
     let port = address.port_u16().unwrap_or(default_port);
     let found = tokio::net::lookup_host((bare(address.host()), port)).await;
     let found: Vec<_> = found.map_err(DialError::Name)?.collect();
-    let socket = first_of(alternating(&found)).await.map_err(DialError::Tcp)?;
+    let socket = first_of(alternating(&found))
+        .await
+        .map_err(DialError::Tcp)?;
     let options = socket2::SockRef::from(&socket);
     let keep_alive = socket2::TcpKeepalive::new()
         .with_time(KEEP_ALIVE)
@@ -268,7 +276,9 @@ async fn tcp(address: &Authority, default_port: u16) -> Result<TcpStream, DialEr
 
 /// Takes an IPv6 address out of its brackets.
 fn bare(host: &str) -> &str {
-    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     inner.unwrap_or(host)
 }
 

@@ -266,10 +266,11 @@ impl Outbound {
     ) -> Result<Request<RequestBody>, UpstreamError> {
         let host = self.host.as_ref().unwrap_or(address);
         let is_tls = matches!(spec.protocol, Protocol::Https);
-        let uri = uri(is_http2, is_tls, host, &self.path).map_err(|_| UpstreamError::BadAnswer {
-            address: address.as_str().into(),
-            problem: "its address and the path are no uri",
-        })?;
+        let uri =
+            uri(is_http2, is_tls, host, &self.path).map_err(|_| UpstreamError::BadAnswer {
+                address: address.as_str().into(),
+                problem: "its address and the path are no uri",
+            })?;
         let mut request = Request::new(body.for_try());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;

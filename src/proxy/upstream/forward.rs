@@ -172,7 +172,9 @@ fn authority(host: &HeaderValue) -> Result<Authority, HttpError> {
 
 /// Whether an answer may be silent for as long as it likes.
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
     let essence = kind.and_then(|kind| kind.split(';').next());
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }

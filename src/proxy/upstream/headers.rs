@@ -81,7 +81,8 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Prepares the fields of a request to go on, but for those that say for whom it is asked.
 pub(super) fn clean_request(headers: &mut HeaderMap) {
-    let takes_trailers = options(headers, &TE).any(|option| option.eq_ignore_ascii_case("trailers"));
+    let takes_trailers =
+        options(headers, &TE).any(|option| option.eq_ignore_ascii_case("trailers"));
     remove_hop_by_hop(headers);
     // Whoever reads the body lets the client send it.
     headers.remove(EXPECT);
@@ -99,9 +100,8 @@ pub(super) fn clean_answer(headers: &mut HeaderMap) {
 
 /// Adds the configured fields; one of several of a name replaces what came.
 pub(super) fn add(headers: &mut HeaderMap, added: &[(HeaderName, HeaderValue)]) {
-    let may_be_added = |name: &HeaderName| {
-        !HOP_BY_HOP.contains(name) && ![CONTENT_LENGTH, EXPECT].contains(name)
-    };
+    let may_be_added =
+        |name: &HeaderName| !HOP_BY_HOP.contains(name) && ![CONTENT_LENGTH, EXPECT].contains(name);
     let mut last = None;
     for (name, value) in added.iter().filter(|(name, _)| may_be_added(name)) {
         if last == Some(name) {

@@ -92,7 +92,11 @@ mod tests {
     fn targets_go_on_as_they_came() {
         for (base, target, expected) in [
             ("", "/", "/"),
-            ("", "/a%2Fb/%C3%A4?x=%20+&x=1&&y", "/a%2Fb/%C3%A4?x=%20+&x=1&&y"),
+            (
+                "",
+                "/a%2Fb/%C3%A4?x=%20+&x=1&&y",
+                "/a%2Fb/%C3%A4?x=%20+&x=1&&y",
+            ),
             ("/base", "/a", "/base/a"),
             ("", "//evil.example/x", "//evil.example/x"),
             ("/base", "//evil.example/x", "/base//evil.example/x"),
