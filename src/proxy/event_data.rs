@@ -63,12 +63,32 @@ mod tests {
         for (start, rest, expected) in [
             (v10, "", EventData::None),
             (v10, r#","data":null"#, EventData::Json(Value::Null)),
-            (v10, r#","data":{"a":[1]}"#, EventData::Json(json!({"a": [1]}))),
+            (
+                v10,
+                r#","data":{"a":[1]}"#,
+                EventData::Json(json!({"a": [1]})),
+            ),
             (v10, r#","data":"text""#, EventData::Json("text".into())),
-            (v10, r#","data_base64":"AQI=""#, EventData::Bytes(vec![1, 2])),
-            (v10, r#","data":"AQI=","datacontentencoding":"base64""#, EventData::Json("AQI=".into())),
-            (v03, r#","data":"AQI=","datacontentencoding":"base64""#, EventData::Bytes(vec![1, 2])),
-            (v03, r#","data":{},"datacontentencoding":"base64""#, EventData::Json(json!({}))),
+            (
+                v10,
+                r#","data_base64":"AQI=""#,
+                EventData::Bytes(vec![1, 2]),
+            ),
+            (
+                v10,
+                r#","data":"AQI=","datacontentencoding":"base64""#,
+                EventData::Json("AQI=".into()),
+            ),
+            (
+                v03,
+                r#","data":"AQI=","datacontentencoding":"base64""#,
+                EventData::Bytes(vec![1, 2]),
+            ),
+            (
+                v03,
+                r#","data":{},"datacontentencoding":"base64""#,
+                EventData::Json(json!({})),
+            ),
         ] {
             let json = format!("{{{start}{rest}}}");
             let event = CloudEvent::from_structured(json.clone().into()).unwrap();

@@ -136,10 +136,18 @@ impl Outgoing {
             Some(_) => attributes(&json)?,
             None => Vec::new(),
         };
-        let content_type = if self.avro.is_some() { AVRO } else { STRUCTURED };
+        let content_type = if self.avro.is_some() {
+            AVRO
+        } else {
+            STRUCTURED
+        };
         let mut headers = vec![("content-type", content_type)];
         headers.extend(correlation.map(|id| (CORRELATION, id.as_bytes())));
-        headers.extend(attributes.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+        headers.extend(
+            attributes
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_bytes())),
+        );
         let record = OutgoingRecord {
             topic: &self.topic,
             key: self.key.as_deref(),
@@ -148,7 +156,10 @@ impl Outgoing {
         };
         let began = Instant::now();
         let written = producer.produce(record).await.map(|_| ());
-        metrics.count_produced(began.elapsed(), written.as_ref().copied().map_err(ProduceError::name));
+        metrics.count_produced(
+            began.elapsed(),
+            written.as_ref().copied().map_err(ProduceError::name),
+        );
         written?;
         Ok(if self.waits {
             Sent::Waits
@@ -171,9 +182,9 @@ fn encode(schema: &AvroSchema, data: &EventData) -> Result<Vec<u8>, Mismatch> {
 fn attributes(json: &Bytes) -> Result<Vec<(String, String)>, HttpError> {
     let text = std::str::from_utf8(json).map_err(HttpError::internal)?;
     let members = Members::parse(text).map_err(HttpError::internal)?;
-    let attributes = members.iter().filter(|(name, raw)| {
-        !NOT_IN_HEADERS.contains(name) && *raw != "null"
-    });
+    let attributes = members
+        .iter()
+        .filter(|(name, raw)| !NOT_IN_HEADERS.contains(name) && *raw != "null");
     Ok(attributes
         .map(|(name, raw)| {
             let value = string_value(raw).map_or_else(|| raw.to_owned(), Into::into);
@@ -221,7 +232,10 @@ mod tests {
             br#"{"specversion":"0.2","type":"t\u00e4","id":7,"extension":{"a": 1},"flag":true,"gone":null,"data":{},"contenttype":"application/json","rig":{"correlation":"c"}}"#,
         );
         let headers = attributes(&json).unwrap();
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
         assert_eq!(
             headers,
             [

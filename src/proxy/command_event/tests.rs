@@ -144,7 +144,10 @@ async fn credentials_stay_here_and_what_they_say_goes_on() {
         };
         let event = CommandEvent::read(&mut call, &config).await.unwrap();
         let rig = &json(&event, None)["rig"];
-        assert_eq!((&rig["session"], &rig["user"]), (&json!("the session"), &json!("alice")));
+        assert_eq!(
+            (&rig["session"], &rig["user"]),
+            (&json!("the session"), &json!("alice"))
+        );
         assert_eq!(rig["headers"].as_array().map(Vec::len), Some(count));
         let is_there = rig["headers"].to_string().contains("s3");
         assert_eq!(is_there, is_passed);
