@@ -9,8 +9,10 @@ use super::events::Submissions;
 use super::foreign::{refuse_foreign_names, refuse_foreign_pages};
 use super::health;
 use super::internal_guard::InternalGuard;
+use super::responses;
 use super::sessions::SessionAdmin;
 use crate::http::{Body, Handler, HttpError, Reply, Request, Routed, Router};
+use crate::proxy::Answers;
 use crate::telemetry::{Metrics, Readiness};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +30,11 @@ enum Endpoint {
     Sessions,
     EndSession,
     SessionsOfUser,
+    Responses,
 }
 
 /// What has a version in its path, and an alias with RIG's version before.
-const VERSIONED: [(Method, &str, &str, Endpoint); 8] = [
+const VERSIONED: [(Method, &str, &str, Endpoint); 9] = [
     (
         Method::POST,
         "/v3/messages",
@@ -80,6 +83,12 @@ const VERSIONED: [(Method, &str, &str, Endpoint); 8] = [
         "/v2/users/{user}/sessions",
         Endpoint::SessionsOfUser,
     ),
+    (
+        Method::POST,
+        "/v3/responses",
+        "/v2/responses",
+        Endpoint::Responses,
+    ),
 ];
 
 /// The page to try things out with.
@@ -92,6 +101,7 @@ pub struct InternalApi {
     guard: InternalGuard,
     submissions: Arc<Submissions>,
     sessions: SessionAdmin,
+    answers: Answers,
     readiness: Readiness,
     is_started: Arc<AtomicBool>,
     metrics: Metrics,
@@ -104,6 +114,7 @@ impl InternalApi {
         guard: InternalGuard,
         submissions: Arc<Submissions>,
         sessions: SessionAdmin,
+        answers: Answers,
         readiness: Readiness,
         is_started: Arc<AtomicBool>,
         metrics: Metrics,
@@ -124,6 +135,7 @@ impl InternalApi {
             guard,
             submissions,
             sessions,
+            answers,
             readiness,
             is_started,
             metrics,
@@ -161,6 +173,7 @@ impl InternalApi {
             Endpoint::Sessions => self.sessions.list(request).await?,
             Endpoint::EndSession => self.sessions.end(request, &params).await?,
             Endpoint::SessionsOfUser => self.sessions.of_user(request, &params).await?,
+            Endpoint::Responses => responses::take(&self.answers, request).await?,
         })
     }
 }

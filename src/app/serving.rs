@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::background::{self, Texts};
 use crate::api::{InternalApi, InternalGuard, PublicApi, SessionAdmin, Submissions};
 use crate::http::{BindError, Handler, HttpLimits, Listener, Serving, Tls, TrustedProxies};
+use crate::proxy::Answers;
 use crate::session::Blacklist;
 use crate::shared::StateLog;
 use crate::telemetry::{Condition, Metrics, Readiness, Tasks};
@@ -32,6 +33,7 @@ pub(super) struct Services {
     pub(super) state: Arc<StateLog>,
     pub(super) blacklist: Blacklist,
     pub(super) sessions: SessionAdmin,
+    pub(super) answers: Answers,
     /// True once the public port is open.
     pub(super) is_started: Arc<AtomicBool>,
     pub(super) readiness: Readiness,
@@ -84,6 +86,7 @@ impl Services {
             self.internal_guard.clone(),
             Arc::clone(&self.submissions),
             self.sessions.clone(),
+            self.answers.clone(),
             self.readiness.clone(),
             Arc::clone(&self.is_started),
             self.metrics.clone(),
@@ -142,6 +145,7 @@ impl Services {
             acknowledgements: self.acknowledgements,
             blacklist: self.blacklist,
             access: self.streams.access,
+            answers: self.answers,
         };
         tasks.spawn("sessions.clean_up", ended.clean_up(tasks.clone()));
         if let Some(tls) = &self.tls {

@@ -34,6 +34,7 @@ use crate::dispatch::DispatchConfig;
 use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
+use crate::proxy::AnswersConfig;
 use crate::replay::ReplayConfig;
 use crate::session::SessionConfig;
 use crate::shared::SharedConfig;
@@ -97,6 +98,8 @@ struct Settings {
     access: AccessConfig,
     #[command(flatten)]
     session: SessionConfig,
+    #[command(flatten)]
+    answers: AnswersConfig,
 }
 
 /// All settings, checked.
@@ -150,6 +153,8 @@ pub struct Config {
     pub rules: Option<Arc<Rules>>,
     /// How connections end with their tokens.
     pub session: SessionConfig,
+    /// How answers to commands are waited for.
+    pub answers: AnswersConfig,
 }
 
 /// Why there is no configuration.
@@ -340,6 +345,7 @@ impl Settings {
             access: self.access,
             rules,
             session: self.session,
+            answers: self.answers,
         })
     }
 }

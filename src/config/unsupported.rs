@@ -3,8 +3,10 @@
 use super::Environment;
 
 /// Variables whose absence only leaves something undone.
-const UNSUPPORTED: [&str; 8] = [
+const UNSUPPORTED: [&str; 9] = [
     "PROXY_CONFIG_FILE",
+    // Every instance reads every answer, so there is no group.
+    "PROXY_KAFKA_RESPONSE_KAFKA_GROUP_ID",
     "NATS_SERVERS",
     "KINESIS_ENABLED",
     "KAFKA_SERIALIZER",

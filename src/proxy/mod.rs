@@ -40,4 +40,6 @@ mod to_kafka;
 mod to_nats;
 mod upstream;
 
-pub use answers::{Answer, Answers, AnswersConfig, AnswersParts, Delivered};
+pub use answers::{
+    Answer, Answers, AnswersConfig, AnswersParts, Delivered, MAX_ANSWER_BYTES, MessageFault,
+};

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -16,6 +16,9 @@ use super::config::AnswersConfig;
 use super::correlation::Holder;
 use super::delivered::Delivered;
 use super::desk::{Asked, Desk};
+use super::message::{Message, MessageFault};
+use super::passed::{HeaderLog, Poster};
+use super::reader::Reader;
 use super::table::{Limits, Waiter};
 use crate::dispatch::{Incarnation, TokenKey};
 use crate::http::{Body, HttpError, Reply};
@@ -32,6 +35,8 @@ pub(in crate::proxy) const RESPONSES_PATH: &str = "/_rig/v1/responses/";
 pub struct AnswersParts {
     /// How answers come over Kafka.
     pub kafka: KafkaConfig,
+    /// The number of partitions of a response topic that is created; `None` when none are to be created.
+    pub create_partitions: Option<i32>,
     /// What all instances share.
     pub state: Arc<StateLog>,
     /// This life of this instance.
@@ -49,7 +54,8 @@ pub struct AnswersParts {
 pub struct Answers {
     pub(super) config: Arc<AnswersConfig>,
     pub(super) desk: Arc<Desk>,
-    pub(super) tasks: Tasks,
+    reader: Arc<Reader>,
+    headers: Arc<HeaderLog>,
 }
 
 impl Answers {
@@ -66,12 +72,43 @@ impl Answers {
             parts.own,
             parts.token_key,
             parts.metrics,
-            parts.tasks.clone(),
+            parts.tasks,
+        );
+        let desk = Arc::new(desk);
+        let topics = config.proxy_kafka_response_topics.names();
+        let reader = Reader::new(
+            parts.kafka,
+            topics,
+            parts.create_partitions,
+            Arc::clone(&desk),
         );
         Self {
             config: Arc::new(config.clone()),
-            desk: Arc::new(desk),
-            tasks: parts.tasks,
+            desk,
+            reader: Arc::new(reader),
+            headers: Arc::default(),
+        }
+    }
+
+    /// Begins to read the response topics, unless that was done before: to be called when there is a route whose
+    /// answers come over Kafka. Without it, the first command of such a route begins it, and waits for that.
+    ///
+    /// Has to be called within a Tokio runtime.
+    pub fn listen(&self) {
+        self.reader.start();
+    }
+
+    /// Stops reading the response topics.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave threads running until the process ends.
+    pub async fn stop(&self) {
+        let reader = Arc::clone(&self.reader);
+        if tokio::task::spawn_blocking(move || reader.stop())
+            .await
+            .is_err()
+        {
+            tracing::error!("stopping the reading of answers panicked");
         }
     }
 
@@ -94,6 +131,35 @@ impl Answers {
         self.desk.deliver(correlation, answer).await
     }
 
+    /// Hands in the answer of a message in RIG's format: its headers, and its body.
+    ///
+    /// # Errors
+    /// [`MessageFault`] when it is no answer.
+    ///
+    /// # Cancel safety
+    /// As [`deliver`](Self::deliver).
+    pub async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Delivered, MessageFault> {
+        let headers: Vec<(&str, Option<&[u8]>)> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), Some(value.as_bytes())))
+            .collect();
+        let answer = Message::read(&headers, body).and_then(|message| {
+            let answer = message.answer(Poster::Request, &self.headers)?;
+            Ok((message.correlation.into_owned(), answer))
+        });
+        match answer {
+            Ok((correlation, answer)) => Ok(self.deliver(&correlation, answer).await),
+            Err(fault) => {
+                self.desk.count(Delivered::Invalid);
+                Err(fault)
+            }
+        }
+    }
+
     /// Runs a command: `send` gets the names under which it is sent, and sends it. Then its answer is waited for, or,
     /// with `Prefer: respond-async`, the client is told where to ask for it.
     ///
@@ -113,6 +179,7 @@ impl Answers {
         F: FnOnce(Sending) -> Fut,
         Fut: Future<Output = Result<Sent, HttpError>>,
     {
+        self.hear(command.from).await?;
         let begun = self.begin(&command)?;
         let sending = Sending {
             correlation: self.correlation(begun.number)?,
@@ -184,6 +251,20 @@ impl Answers {
         self.desk.table().remove_ended(std::time::Instant::now());
     }
 
+    /// Waits until no answer that comes can be missed.
+    async fn hear(&self, from: AnswerFrom) -> Result<(), HttpError> {
+        if from != AnswerFrom::Kafka {
+            return Ok(());
+        }
+        self.reader.start();
+        if self.reader.stands(LISTEN_LIMIT).await {
+            return Ok(());
+        }
+        let later = Duration::from_secs(1);
+        let detail = "The response topics cannot be read yet.";
+        Err(HttpError::unavailable("not_ready", detail, later))
+    }
+
     fn correlation(&self, number: u64) -> Result<String, HttpError> {
         self.desk.id(self.desk.own(number), Holder::Answerer)
     }
@@ -227,6 +308,8 @@ impl Answers {
     }
 }
 
+/// How long a command waits for the reading of the response topics to begin.
+const LISTEN_LIMIT: Duration = Duration::from_secs(5);
 /// The longest that somebody who asks for an answer may wait at once.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
