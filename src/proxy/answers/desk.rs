@@ -84,6 +84,17 @@ impl Desk {
         &self.table
     }
 
+    pub(super) const fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Returns whether an instance is there, as far as it was heard.
+    pub(super) fn is_alive(&self, instance: Incarnation) -> bool {
+        let name = instance.to_string();
+        let is_heard = |commands: &CommandLog| commands.alive().contains(&name);
+        instance == self.own || self.commands.get().is_some_and(is_heard)
+    }
+
     /// Writes an id for `holder`.
     ///
     /// # Errors

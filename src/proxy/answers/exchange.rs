@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::answer::Answer;
+use super::claims::Claims;
 use super::command::{AnswerFrom, Command, Sending, Sent};
 use super::config::AnswersConfig;
 use super::correlation::Holder;
@@ -18,6 +19,7 @@ use super::delivered::Delivered;
 use super::desk::{Asked, Desk};
 use super::message::{Message, MessageFault};
 use super::passed::{HeaderLog, Poster};
+use super::pledge::Pledge;
 use super::reader::Reader;
 use super::table::{Limits, Waiter};
 use crate::dispatch::{Incarnation, TokenKey};
@@ -54,6 +56,7 @@ pub struct AnswersParts {
 pub struct Answers {
     pub(super) config: Arc<AnswersConfig>,
     pub(super) desk: Arc<Desk>,
+    pub(super) claims: Claims,
     reader: Arc<Reader>,
     headers: Arc<HeaderLog>,
 }
@@ -75,6 +78,7 @@ impl Answers {
             parts.tasks,
         );
         let desk = Arc::new(desk);
+        let claims = Claims::new(parts.state, config.idempotency_ttl, parts.own);
         let topics = config.proxy_kafka_response_topics.names();
         let reader = Reader::new(
             parts.kafka,
@@ -85,6 +89,7 @@ impl Answers {
         Self {
             config: Arc::new(config.clone()),
             desk,
+            claims,
             reader: Arc::new(reader),
             headers: Arc::default(),
         }
@@ -192,26 +197,6 @@ impl Answers {
         }
     }
 
-    /// As [`run`](Self::run), but a command that comes again with the same `Idempotency-Key` is not sent again: it gets
-    /// the answer of the first. `send` goes on when the client is gone.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run); 422 when the command is another one than before.
-    ///
-    /// # Cancel safety
-    /// Dropping the future, or the reply, ends the wait, not the sending.
-    pub(in crate::proxy) async fn run_once<F, Fut>(
-        &self,
-        command: Command,
-        send: F,
-    ) -> Result<Reply, HttpError>
-    where
-        F: FnOnce(Sending) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Sent, HttpError>> + Send + 'static,
-    {
-        self.run(command, send).await
-    }
-
     /// Answers a client that asks for the answer to a command: with the answer, or 202 where it has not come within
     /// `wait`.
     ///
@@ -246,13 +231,14 @@ impl Answers {
         }
     }
 
-    /// Drops the answers that were kept long enough.
+    /// Drops the answers that were kept long enough, and forgets the commands that are too old to come again.
     pub async fn remove_ended(&self) {
         self.desk.table().remove_ended(std::time::Instant::now());
+        self.claims.remove_ended().await;
     }
 
     /// Waits until no answer that comes can be missed.
-    async fn hear(&self, from: AnswerFrom) -> Result<(), HttpError> {
+    pub(super) async fn hear(&self, from: AnswerFrom) -> Result<(), HttpError> {
         if from != AnswerFrom::Kafka {
             return Ok(());
         }
@@ -265,7 +251,7 @@ impl Answers {
         Err(HttpError::unavailable("not_ready", detail, later))
     }
 
-    fn correlation(&self, number: u64) -> Result<String, HttpError> {
+    pub(super) fn correlation(&self, number: u64) -> Result<String, HttpError> {
         self.desk.id(self.desk.own(number), Holder::Answerer)
     }
 
@@ -331,31 +317,8 @@ impl Begun {
     }
 }
 
-/// A command whose answer is to be kept, and that is forgotten if it is not sent.
-#[derive(Debug)]
-struct Pledge(Option<(Arc<Desk>, u64)>);
-
-impl Pledge {
-    fn new(desk: &Arc<Desk>, number: u64) -> Self {
-        Self(Some((Arc::clone(desk), number)))
-    }
-
-    /// The command was sent.
-    fn hold(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Pledge {
-    fn drop(&mut self) {
-        if let Some((desk, number)) = self.0.take() {
-            desk.table().forget(number);
-        }
-    }
-}
-
 /// Answers when the answer is there, or with what `otherwise` makes at the deadline. Keeps little meanwhile.
-fn later(waiter: Waiter, deadline: Instant, otherwise: fn() -> Response<Body>) -> Reply {
+pub(super) fn later(waiter: Waiter, deadline: Instant, otherwise: fn() -> Response<Body>) -> Reply {
     Reply::Later(Box::pin(async move {
         match waiter.answer(deadline).await {
             Some(answer) => answer.into_response(),
@@ -365,7 +328,7 @@ fn later(waiter: Waiter, deadline: Instant, otherwise: fn() -> Response<Body>) -
 }
 
 /// 202: the command was taken, and its answer can be asked for (RFC 7240, 4.1).
-fn accepted(id: &str) -> Result<Response<Body>, HttpError> {
+pub(super) fn accepted(id: &str) -> Result<Response<Body>, HttpError> {
     const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
     let location = HeaderValue::try_from(format!("{RESPONSES_PATH}{id}"));
     let mut response = not_yet();
@@ -390,7 +353,7 @@ fn not_yet() -> Response<Body> {
     response
 }
 
-fn too_late() -> HttpError {
+pub(super) fn too_late() -> HttpError {
     HttpError::new(
         StatusCode::GATEWAY_TIMEOUT,
         "answer_timeout",

@@ -21,6 +21,7 @@
 //! RIG's header contract of answers; RFC 7240 (`Prefer`); draft-ietf-httpapi-idempotency-key-header.
 
 mod answer;
+mod claims;
 mod command;
 mod config;
 mod correlation;
@@ -30,7 +31,9 @@ mod discovery;
 mod exchange;
 mod key;
 mod message;
+mod once;
 mod passed;
+mod pledge;
 mod reader;
 mod recent;
 mod table;
