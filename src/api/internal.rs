@@ -10,8 +10,10 @@ use super::events::Submissions;
 use super::foreign::{refuse_foreign_names, refuse_foreign_pages};
 use super::health;
 use super::internal_guard::InternalGuard;
+use super::responses;
 use super::sessions::SessionAdmin;
 use crate::http::{Body, Handler, HttpError, Reply, Request, Routed, Router};
+use crate::proxy::Answers;
 use crate::telemetry::{Metrics, Readiness};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,7 @@ enum Endpoint {
     Sessions,
     EndSession,
     SessionsOfUser,
+<<<<<<< HEAD
     Apis,
     Api,
     CreateApi,
@@ -38,6 +41,13 @@ enum Endpoint {
 
 /// What has a version in its path, and an alias with RIG's version before.
 const VERSIONED: [(Method, &str, &str, Endpoint); 13] = [
+=======
+    Responses,
+}
+
+/// What has a version in its path, and an alias with RIG's version before.
+const VERSIONED: [(Method, &str, &str, Endpoint); 9] = [
+>>>>>>> answers
     (
         Method::POST,
         "/v3/messages",
@@ -86,6 +96,7 @@ const VERSIONED: [(Method, &str, &str, Endpoint); 13] = [
         "/v2/users/{user}/sessions",
         Endpoint::SessionsOfUser,
     ),
+<<<<<<< HEAD
     (Method::GET, "/v3/apis", "/v2/apis", Endpoint::Apis),
     (Method::POST, "/v3/apis", "/v2/apis", Endpoint::CreateApi),
     (Method::GET, "/v3/apis/{id}", "/v2/apis/{id}", Endpoint::Api),
@@ -100,6 +111,13 @@ const VERSIONED: [(Method, &str, &str, Endpoint); 13] = [
         "/v3/apis/{id}",
         "/v2/apis/{id}",
         Endpoint::RemoveApi,
+=======
+    (
+        Method::POST,
+        "/v3/responses",
+        "/v2/responses",
+        Endpoint::Responses,
+>>>>>>> answers
     ),
 ];
 
@@ -129,13 +147,35 @@ pub struct InternalParts {
 #[derive(Debug)]
 pub struct InternalApi {
     router: Router<Endpoint>,
+<<<<<<< HEAD
     parts: InternalParts,
+=======
+    guard: InternalGuard,
+    submissions: Arc<Submissions>,
+    sessions: SessionAdmin,
+    answers: Answers,
+    readiness: Readiness,
+    is_started: Arc<AtomicBool>,
+    metrics: Metrics,
+>>>>>>> answers
 }
 
 impl InternalApi {
     /// Puts the endpoints together.
     #[must_use]
+<<<<<<< HEAD
     pub fn new(parts: InternalParts) -> Self {
+=======
+    pub fn new(
+        guard: InternalGuard,
+        submissions: Arc<Submissions>,
+        sessions: SessionAdmin,
+        answers: Answers,
+        readiness: Readiness,
+        is_started: Arc<AtomicBool>,
+        metrics: Metrics,
+    ) -> Self {
+>>>>>>> answers
         let mut router = Router::new();
         router.add(Method::GET, "/", Endpoint::Page);
         router.add(Method::GET, "/health", Endpoint::Started);
@@ -147,7 +187,20 @@ impl InternalApi {
             router.add(method.clone(), path, endpoint);
             router.add(method, old_path, endpoint);
         }
+<<<<<<< HEAD
         Self { router, parts }
+=======
+        Self {
+            router,
+            guard,
+            submissions,
+            sessions,
+            answers,
+            readiness,
+            is_started,
+            metrics,
+        }
+>>>>>>> answers
     }
 
     async fn answer(&self, request: &mut Request) -> Result<Response<Body>, HttpError> {
@@ -174,6 +227,7 @@ impl InternalApi {
                 parts.metrics.render().into(),
                 "text/plain; version=0.0.4; charset=utf-8",
             ),
+<<<<<<< HEAD
             Endpoint::Messages => parts.submissions.submit(request, None).await?,
             Endpoint::Refuse => parts.sessions.refuse(request).await?,
             Endpoint::Refused => parts.sessions.refused(),
@@ -187,6 +241,17 @@ impl InternalApi {
             Endpoint::CreateApi => parts.apis.create(request).await?,
             Endpoint::ReplaceApi => parts.apis.replace(request, &params).await?,
             Endpoint::RemoveApi => parts.apis.remove(&params).await?,
+=======
+            Endpoint::Messages => self.submissions.submit(request, None).await?,
+            Endpoint::Refuse => self.sessions.refuse(request).await?,
+            Endpoint::Refused => self.sessions.refused(),
+            Endpoint::IsRefused => self.sessions.is_refused(&params)?,
+            Endpoint::Admit => self.sessions.admit(&params).await?,
+            Endpoint::Sessions => self.sessions.list(request).await?,
+            Endpoint::EndSession => self.sessions.end(request, &params).await?,
+            Endpoint::SessionsOfUser => self.sessions.of_user(request, &params).await?,
+            Endpoint::Responses => responses::take(&self.answers, request).await?,
+>>>>>>> answers
         })
     }
 }

@@ -10,6 +10,7 @@ mod health;
 mod internal;
 mod internal_guard;
 mod public;
+mod responses;
 mod sessions;
 mod subscriptions;
 mod tickets;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::dispatch::{ClientText, TokenKey};
+use crate::proxy::Answers;
 use crate::session::Blacklist;
 use crate::shared::{ClusterKey, SharedConfig, StateLog};
 use crate::telemetry::{Metrics, Readiness, Tasks};
@@ -76,6 +77,7 @@ pub(super) struct Ended {
     pub(super) acknowledgements: Acknowledgements,
     pub(super) blacklist: Blacklist,
     pub(super) access: Access,
+    pub(super) answers: Answers,
 }
 
 impl Ended {
@@ -88,6 +90,7 @@ impl Ended {
             self.acknowledgements.remove_ended().await;
             self.blacklist.remove_ended().await;
             self.access.remove_ended().await;
+            self.answers.remove_ended().await;
         }
     }
 }

@@ -14,7 +14,11 @@ use crate::api::{SessionAdmin, Submissions};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Incarnation, Surroundings};
 use crate::kafka::Producer;
+<<<<<<< HEAD
 use crate::proxy::Apis;
+=======
+use crate::proxy::{Answers, AnswersParts};
+>>>>>>> answers
 use crate::replay::{History, HistoryParts, RecordDecoder, ReplayLog};
 use crate::session::{Blacklist, Directory, LIST_COMMAND};
 use crate::shared::{CommandHandler, CommandLog, StateLog};
@@ -36,6 +40,7 @@ pub(super) struct Core {
     state: Arc<StateLog>,
     blacklist: Blacklist,
     streams: Streams,
+    pub(super) answers: Answers,
 }
 
 impl Core {
@@ -71,6 +76,7 @@ impl Core {
             tasks: &tasks,
         };
         let door = Door::open(config, &ground)?;
+        let answers = start_answers(config, &door, &ground);
         let streams = Streams {
             dispatcher: dispatcher.clone(),
             extractors: Arc::clone(&config.extractors),
@@ -96,6 +102,7 @@ impl Core {
             state: door.state,
             blacklist: door.blacklist,
             streams,
+            answers,
         };
         Ok((core, texts))
     }
@@ -106,10 +113,10 @@ impl Core {
         config: &Config,
         producer: &Producer,
     ) -> Result<CommandLog, AppError> {
-        let streams = self.streams.clone();
+        let (streams, answers) = (self.streams.clone(), self.answers.clone());
         let handler: Arc<CommandHandler> = Arc::new(move |command| {
-            let streams = streams.clone();
-            Box::pin(async move { answer_command(&streams, &command).await })
+            let (streams, answers) = (streams.clone(), answers.clone());
+            Box::pin(async move { answer_command(&streams, &answers, &command).await })
         });
         let incarnation = self.dispatcher.incarnation().to_string();
         let commands = CommandLog::start(
@@ -120,6 +127,7 @@ impl Core {
             self.readiness.clone(),
             &self.tasks,
         )?;
+        self.answers.connect(commands.clone());
         let key = background::get_token_key(
             config.shared.clone(),
             Arc::clone(&self.state),
@@ -210,7 +218,11 @@ impl Core {
             state: self.state,
             blacklist: self.blacklist,
             sessions,
+<<<<<<< HEAD
             apis,
+=======
+            answers: self.answers,
+>>>>>>> answers
             is_started: Arc::default(),
             readiness: self.readiness,
             metrics: self.metrics,
@@ -230,8 +242,28 @@ fn empty_log(config: &Config, topics: &[String]) -> (Arc<ReplayLog>, RecordDecod
     (Arc::new(log), decoder)
 }
 
+/// Makes ready for commands whose answers come later.
+fn start_answers(config: &Config, door: &Door, ground: &Ground<'_>) -> Answers {
+    let source = &config.source;
+    let parts = AnswersParts {
+        kafka: config.kafka.clone(),
+        create_partitions: source
+            .kafka_create_topics
+            .then_some(source.kafka_source_partitions),
+        state: Arc::clone(&door.state),
+        own: ground.dispatcher.incarnation(),
+        token_key: Arc::clone(&door.token_key),
+        metrics: ground.metrics.clone(),
+        tasks: ground.tasks.clone(),
+    };
+    Answers::new(&config.answers, parts)
+}
+
 /// Does what another instance asks for, and returns the answer.
-async fn answer_command(streams: &Streams, command: &Value) -> Value {
+async fn answer_command(streams: &Streams, answers: &Answers, command: &Value) -> Value {
+    if let Some(reply) = answers.on_command(command) {
+        return reply;
+    }
     match command["command"].as_str() {
         Some(CHANGE_COMMAND) => Change::on_command(streams, command).await,
         Some(LIST_COMMAND) => {

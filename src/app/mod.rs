@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::dispatch::{Dispatcher, StartError};
 use crate::http::BindError;
 use crate::kafka::Producer;
+use crate::proxy::Answers;
 use crate::shared::{CommandLog, FollowError};
 use crate::source::KafkaSource;
 use crate::telemetry::{Condition, Readiness, Tasks};
@@ -78,6 +79,7 @@ pub struct App {
     dispatcher: Dispatcher,
     source: KafkaSource,
     commands: CommandLog,
+    answers: Answers,
     producer: Producer,
     /// What serves the public port, which ends first.
     public_tasks: Tasks,
@@ -124,6 +126,7 @@ impl App {
             dispatcher: core.dispatcher.clone(),
             source,
             commands: commands.clone(),
+            answers: core.answers.clone(),
             producer: producer.clone(),
             public_tasks: public_tasks.clone(),
             tasks: core.tasks.clone(),
@@ -208,6 +211,7 @@ sluicegate listens on port {public}{public_tls} for clients and on port {interna
             tracing::warn!("some requests were not answered within the grace period");
         }
         self.source.stop();
+        self.answers.stop().await;
         self.commands.stop().await;
         if !self.producer.flush(Duration::from_secs(2)).await {
             tracing::warn!("some records were not acknowledged before the end");

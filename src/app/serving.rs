@@ -10,7 +10,11 @@ use crate::api::{
     ApiAdmin, InternalApi, InternalGuard, InternalParts, PublicApi, SessionAdmin, Submissions,
 };
 use crate::http::{BindError, Handler, HttpLimits, Listener, Serving, Tls, TrustedProxies};
+<<<<<<< HEAD
 use crate::proxy::Apis;
+=======
+use crate::proxy::Answers;
+>>>>>>> answers
 use crate::session::Blacklist;
 use crate::shared::StateLog;
 use crate::telemetry::{Condition, Metrics, Readiness, Tasks};
@@ -35,7 +39,11 @@ pub(super) struct Services {
     pub(super) state: Arc<StateLog>,
     pub(super) blacklist: Blacklist,
     pub(super) sessions: SessionAdmin,
+<<<<<<< HEAD
     pub(super) apis: Apis,
+=======
+    pub(super) answers: Answers,
+>>>>>>> answers
     /// True once the public port is open.
     pub(super) is_started: Arc<AtomicBool>,
     pub(super) readiness: Readiness,
@@ -84,6 +92,7 @@ impl Port {
 impl Services {
     /// Serves the internal port, from now on.
     pub(super) fn serve_internal(&self, port: Port) {
+<<<<<<< HEAD
         let api = InternalApi::new(InternalParts {
             guard: self.internal_guard.clone(),
             submissions: Arc::clone(&self.submissions),
@@ -93,6 +102,17 @@ impl Services {
             is_started: Arc::clone(&self.is_started),
             metrics: self.metrics.clone(),
         });
+=======
+        let api = InternalApi::new(
+            self.internal_guard.clone(),
+            Arc::clone(&self.submissions),
+            self.sessions.clone(),
+            self.answers.clone(),
+            self.readiness.clone(),
+            Arc::clone(&self.is_started),
+            self.metrics.clone(),
+        );
+>>>>>>> answers
         let address = port.plain.local_addr();
         if self.internal_guard.is_open() && !address.ip().to_canonical().is_loopback() {
             tracing::warn!(
@@ -148,6 +168,7 @@ impl Services {
             acknowledgements: self.acknowledgements,
             blacklist: self.blacklist,
             access: self.streams.access,
+            answers: self.answers,
         };
         tasks.spawn("sessions.clean_up", ended.clean_up(tasks.clone()));
         if let Some(tls) = &self.tls {

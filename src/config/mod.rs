@@ -34,7 +34,11 @@ use crate::dispatch::DispatchConfig;
 use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
+<<<<<<< HEAD
 use crate::proxy::{ApisConfig, ConfiguredApis, Hosts};
+=======
+use crate::proxy::AnswersConfig;
+>>>>>>> answers
 use crate::replay::ReplayConfig;
 use crate::session::SessionConfig;
 use crate::shared::SharedConfig;
@@ -99,7 +103,11 @@ struct Settings {
     #[command(flatten)]
     session: SessionConfig,
     #[command(flatten)]
+<<<<<<< HEAD
     apis: ApisConfig,
+=======
+    answers: AnswersConfig,
+>>>>>>> answers
 }
 
 /// All settings, checked.
@@ -153,8 +161,13 @@ pub struct Config {
     pub rules: Option<Arc<Rules>>,
     /// How connections end with their tokens.
     pub session: SessionConfig,
+<<<<<<< HEAD
     /// Which requests are passed on, and where to.
     pub apis: ConfiguredApis,
+=======
+    /// How answers to commands are waited for.
+    pub answers: AnswersConfig,
+>>>>>>> answers
 }
 
 /// Why there is no configuration.
@@ -341,7 +354,11 @@ impl Settings {
             access: self.access,
             rules,
             session: self.session,
+<<<<<<< HEAD
             apis,
+=======
+            answers: self.answers,
+>>>>>>> answers
         })
     }
 }

@@ -3,7 +3,14 @@
 use super::Environment;
 
 /// Variables whose absence only leaves something undone.
+<<<<<<< HEAD
 const UNSUPPORTED: [&str; 7] = [
+=======
+const UNSUPPORTED: [&str; 9] = [
+    "PROXY_CONFIG_FILE",
+    // Every instance reads every answer, so there is no group.
+    "PROXY_KAFKA_RESPONSE_KAFKA_GROUP_ID",
+>>>>>>> answers
     "NATS_SERVERS",
     "KINESIS_ENABLED",
     "KAFKA_SERIALIZER",

@@ -42,8 +42,14 @@ mod to_kafka;
 mod to_nats;
 mod upstream;
 
+<<<<<<< HEAD
 pub use self::call::Caller;
 pub use self::handler::{Proxy, ProxyParts};
 pub use answers::{Answer, Answers, AnswersConfig, AnswersParts, Delivered};
 pub use apis::{ApiError, Apis, ApisConfig, ApisConfigError, ConfiguredApis, MAX_API_BYTES};
 pub use definition::{Faults, Hosts};
+=======
+pub use answers::{
+    Answer, Answers, AnswersConfig, AnswersParts, Delivered, MAX_ANSWER_BYTES, MessageFault,
+};
+>>>>>>> answers

@@ -23,7 +23,6 @@ mod ask;
 mod config;
 mod context;
 mod discovery;
-mod identity;
 mod ingest;
 mod kafka;
 mod poller;
