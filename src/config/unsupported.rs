@@ -3,9 +3,8 @@
 use super::Environment;
 
 /// Variables whose absence only leaves something undone.
-const UNSUPPORTED: [&str; 8] = [
+const UNSUPPORTED: [&str; 7] = [
     "PROXY_CONFIG_FILE",
-    "NATS_SERVERS",
     "KINESIS_ENABLED",
     "KAFKA_SERIALIZER",
     "KAFKA_SCHEMA_REGISTRY_HOST",
