@@ -184,10 +184,12 @@ impl Core {
             acknowledgements.clone(),
         );
         let default_topic = self.topics.first().map(String::as_str).unwrap_or_default();
+        let writer = config
+            .submission
+            .writer(default_topic, producer, self.metrics.clone());
         let submissions = Submissions::new(
-            config.submission,
-            default_topic,
-            producer,
+            config.submission.max_submission_bytes,
+            writer,
             Rates::new(
                 config.rates.max_events_per_minute_per_session,
                 self.metrics.limited_events.clone(),

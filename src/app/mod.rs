@@ -15,6 +15,7 @@ mod background;
 mod broker;
 mod core;
 mod door;
+mod nats;
 mod serving;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use self::broker::Broker;
 use self::core::Core;
+use self::nats::Nats;
 pub use self::serving::KAFKA_PATIENCE;
 use self::serving::Port;
 use crate::config::Config;
@@ -52,6 +54,12 @@ pub enum AppError {
     /// librdkafka refuses the settings.
     #[error(transparent)]
     Kafka(#[from] crate::kafka::ConfigError),
+    /// NATS cannot be spoken to so.
+    #[error(transparent)]
+    NatsConfig(#[from] crate::nats::NatsConfigError),
+    /// The NATS subjects cannot be read so.
+    #[error("the nats source cannot be started: {0}")]
+    Nats(#[from] crate::nats::NatsError),
     /// The source cannot be started.
     #[error(transparent)]
     Source(#[from] crate::source::SourceError),
@@ -78,6 +86,7 @@ pub struct App {
     readiness: Readiness,
     dispatcher: Dispatcher,
     source: KafkaSource,
+    nats: Nats,
     commands: CommandLog,
     answers: Answers,
     producer: Producer,
@@ -115,6 +124,7 @@ impl App {
         let (core, texts) = Core::start(&config, &producer)?;
         let commands = core.start_commands(&config, &producer)?;
         let source = core.start_source(&config)?;
+        let nats = Nats::start(&config, &core.metrics, &core.tasks).await?;
         let public_tasks = Tasks::new();
         let app = Self {
             public: public.plain.local_addr(),
@@ -125,6 +135,7 @@ impl App {
             readiness: core.readiness.clone(),
             dispatcher: core.dispatcher.clone(),
             source,
+            nats,
             commands: commands.clone(),
             answers: core.answers.clone(),
             producer: producer.clone(),
@@ -203,9 +214,10 @@ sluicegate listens on port {public}{public_tls} for clients and on port {interna
         tracing::info!(grace_ms = self.grace.as_millis(), "shutting down");
         self.readiness.set(Condition::NotDraining, false);
         let drain = self.dispatcher.drain(self.grace);
-        let ((), in_time) = tokio::join!(
+        let ((), in_time, ()) = tokio::join!(
             drain,
-            tokio::time::timeout(self.grace, self.public_tasks.stop())
+            tokio::time::timeout(self.grace, self.public_tasks.stop()),
+            self.nats.stop()
         );
         if in_time.is_err() {
             tracing::warn!("some requests were not answered within the grace period");

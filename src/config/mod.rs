@@ -35,14 +35,18 @@ use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
 <<<<<<< HEAD
+<<<<<<< HEAD
 use crate::proxy::{ApisConfig, ConfiguredApis, Hosts};
 =======
 use crate::proxy::AnswersConfig;
 >>>>>>> answers
+=======
+use crate::nats::NatsConfig;
+>>>>>>> nats
 use crate::replay::ReplayConfig;
 use crate::session::SessionConfig;
 use crate::shared::SharedConfig;
-use crate::source::SourceConfig;
+use crate::source::{NatsSourceConfig, SourceConfig};
 use crate::subscription::{Extractors, SubscriptionLimits};
 use crate::transport::{AcknowledgementConfig, LongPollConfig, SseConfig};
 use sources::{Merged, SECRETS};
@@ -68,6 +72,10 @@ struct Settings {
     shared: SharedConfig,
     #[command(flatten)]
     source: SourceConfig,
+    #[command(flatten)]
+    nats: NatsConfig,
+    #[command(flatten)]
+    nats_source: NatsSourceConfig,
     #[command(flatten)]
     submission: SubmissionConfig,
     #[command(flatten)]
@@ -121,6 +129,10 @@ pub struct Config {
     pub shared: SharedConfig,
     /// What is read from it.
     pub source: SourceConfig,
+    /// How NATS is reached.
+    pub nats: NatsConfig,
+    /// What is read from it.
+    pub nats_source: NatsSourceConfig,
     /// How events are submitted over HTTP.
     pub submission: SubmissionConfig,
     /// How much a client may subscribe to.
@@ -233,6 +245,9 @@ pub enum ConfigError {
     /// librdkafka refuses a property, or a file of the TLS settings cannot be read.
     #[error(transparent)]
     Kafka(#[from] crate::kafka::ConfigError),
+    /// The settings of NATS do not fit each other, or a file of them cannot be read.
+    #[error(transparent)]
+    Nats(#[from] crate::nats::NatsConfigError),
     /// There is a certificate of no use.
     #[error(transparent)]
     Tls(#[from] crate::http::TlsError),
@@ -308,6 +323,7 @@ impl Settings {
             bad("extractors", text, error)
         })?;
         self.kafka.check()?;
+        self.nats.check()?;
         self.identity.check()?;
         let has_keys = self.identity.is_configured();
         let rules = self
@@ -331,6 +347,8 @@ impl Settings {
             kafka: self.kafka,
             shared: self.shared,
             source: self.source,
+            nats: self.nats,
+            nats_source: self.nats_source,
             submission: self.submission,
             subscription_limits: self.subscription_limits,
             http_limits: HttpLimits {

@@ -4,6 +4,7 @@ use super::Environment;
 
 /// Variables whose absence only leaves something undone.
 <<<<<<< HEAD
+<<<<<<< HEAD
 const UNSUPPORTED: [&str; 7] = [
 =======
 const UNSUPPORTED: [&str; 9] = [
@@ -12,6 +13,10 @@ const UNSUPPORTED: [&str; 9] = [
     "PROXY_KAFKA_RESPONSE_KAFKA_GROUP_ID",
 >>>>>>> answers
     "NATS_SERVERS",
+=======
+const UNSUPPORTED: [&str; 7] = [
+    "PROXY_CONFIG_FILE",
+>>>>>>> nats
     "KINESIS_ENABLED",
     "KAFKA_SERIALIZER",
     "KAFKA_SCHEMA_REGISTRY_HOST",
