@@ -151,24 +151,6 @@ impl Submissions {
         }
     }
 
-<<<<<<< HEAD
-    async fn write(&self, event: &CloudEvent) -> Result<(), ProduceError> {
-        let key = event.attribute(&self.config.kafka_produce_key);
-        let record = OutgoingRecord {
-            topic: &self.topic,
-            key: key.as_ref().map(|key| key.as_bytes()),
-            headers: &[JSON_EVENT],
-            payload: Some(event.json()),
-        };
-        let began = Instant::now();
-        let written = self.producer.produce(record).await;
-        let outcome = written.as_ref().map(|_| ()).map_err(ProduceError::name);
-        self.metrics.count_produced(began.elapsed(), outcome);
-        written.map(|_| ())
-    }
-
-=======
->>>>>>> nats
     fn refused(&self, error: &SubmissionError) -> HttpError {
         self.metrics.produced.with_label_values(&["refused"]).inc();
         match error {

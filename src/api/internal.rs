@@ -31,23 +31,16 @@ enum Endpoint {
     Sessions,
     EndSession,
     SessionsOfUser,
-<<<<<<< HEAD
     Apis,
     Api,
     CreateApi,
     ReplaceApi,
     RemoveApi,
-}
-
-/// What has a version in its path, and an alias with RIG's version before.
-const VERSIONED: [(Method, &str, &str, Endpoint); 13] = [
-=======
     Responses,
 }
 
 /// What has a version in its path, and an alias with RIG's version before.
-const VERSIONED: [(Method, &str, &str, Endpoint); 9] = [
->>>>>>> answers
+const VERSIONED: [(Method, &str, &str, Endpoint); 14] = [
     (
         Method::POST,
         "/v3/messages",
@@ -96,7 +89,6 @@ const VERSIONED: [(Method, &str, &str, Endpoint); 9] = [
         "/v2/users/{user}/sessions",
         Endpoint::SessionsOfUser,
     ),
-<<<<<<< HEAD
     (Method::GET, "/v3/apis", "/v2/apis", Endpoint::Apis),
     (Method::POST, "/v3/apis", "/v2/apis", Endpoint::CreateApi),
     (Method::GET, "/v3/apis/{id}", "/v2/apis/{id}", Endpoint::Api),
@@ -111,13 +103,12 @@ const VERSIONED: [(Method, &str, &str, Endpoint); 9] = [
         "/v3/apis/{id}",
         "/v2/apis/{id}",
         Endpoint::RemoveApi,
-=======
+    ),
     (
         Method::POST,
         "/v3/responses",
         "/v2/responses",
         Endpoint::Responses,
->>>>>>> answers
     ),
 ];
 
@@ -135,6 +126,8 @@ pub struct InternalParts {
     pub sessions: SessionAdmin,
     /// Knows the definitions of APIs.
     pub apis: ApiAdmin,
+    /// Takes answers to commands.
+    pub answers: Answers,
     /// What the instance waits for.
     pub readiness: Readiness,
     /// Becomes true when the public port is open.
@@ -147,35 +140,13 @@ pub struct InternalParts {
 #[derive(Debug)]
 pub struct InternalApi {
     router: Router<Endpoint>,
-<<<<<<< HEAD
     parts: InternalParts,
-=======
-    guard: InternalGuard,
-    submissions: Arc<Submissions>,
-    sessions: SessionAdmin,
-    answers: Answers,
-    readiness: Readiness,
-    is_started: Arc<AtomicBool>,
-    metrics: Metrics,
->>>>>>> answers
 }
 
 impl InternalApi {
     /// Puts the endpoints together.
     #[must_use]
-<<<<<<< HEAD
     pub fn new(parts: InternalParts) -> Self {
-=======
-    pub fn new(
-        guard: InternalGuard,
-        submissions: Arc<Submissions>,
-        sessions: SessionAdmin,
-        answers: Answers,
-        readiness: Readiness,
-        is_started: Arc<AtomicBool>,
-        metrics: Metrics,
-    ) -> Self {
->>>>>>> answers
         let mut router = Router::new();
         router.add(Method::GET, "/", Endpoint::Page);
         router.add(Method::GET, "/health", Endpoint::Started);
@@ -187,20 +158,7 @@ impl InternalApi {
             router.add(method.clone(), path, endpoint);
             router.add(method, old_path, endpoint);
         }
-<<<<<<< HEAD
         Self { router, parts }
-=======
-        Self {
-            router,
-            guard,
-            submissions,
-            sessions,
-            answers,
-            readiness,
-            is_started,
-            metrics,
-        }
->>>>>>> answers
     }
 
     async fn answer(&self, request: &mut Request) -> Result<Response<Body>, HttpError> {
@@ -227,7 +185,6 @@ impl InternalApi {
                 parts.metrics.render().into(),
                 "text/plain; version=0.0.4; charset=utf-8",
             ),
-<<<<<<< HEAD
             Endpoint::Messages => parts.submissions.submit(request, None).await?,
             Endpoint::Refuse => parts.sessions.refuse(request).await?,
             Endpoint::Refused => parts.sessions.refused(),
@@ -241,17 +198,7 @@ impl InternalApi {
             Endpoint::CreateApi => parts.apis.create(request).await?,
             Endpoint::ReplaceApi => parts.apis.replace(request, &params).await?,
             Endpoint::RemoveApi => parts.apis.remove(&params).await?,
-=======
-            Endpoint::Messages => self.submissions.submit(request, None).await?,
-            Endpoint::Refuse => self.sessions.refuse(request).await?,
-            Endpoint::Refused => self.sessions.refused(),
-            Endpoint::IsRefused => self.sessions.is_refused(&params)?,
-            Endpoint::Admit => self.sessions.admit(&params).await?,
-            Endpoint::Sessions => self.sessions.list(request).await?,
-            Endpoint::EndSession => self.sessions.end(request, &params).await?,
-            Endpoint::SessionsOfUser => self.sessions.of_user(request, &params).await?,
-            Endpoint::Responses => responses::take(&self.answers, request).await?,
->>>>>>> answers
+            Endpoint::Responses => responses::take(&parts.answers, request).await?,
         })
     }
 }

@@ -10,9 +10,11 @@ mod health;
 mod internal;
 mod internal_guard;
 mod public;
+mod requests;
 mod responses;
 mod sessions;
 mod subscriptions;
+mod texts;
 mod tickets;
 
 pub use apis::ApiAdmin;
@@ -21,3 +23,4 @@ pub use internal::{InternalApi, InternalParts};
 pub use internal_guard::{InternalGuard, InternalGuardConfig};
 pub use public::PublicApi;
 pub use sessions::SessionAdmin;
+pub use texts::Texts;

@@ -4,21 +4,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::AppError;
-use super::background::{self, Texts};
+use super::background;
 use super::door::{Door, Ground};
 use super::serving::Services;
 use crate::access::{Places, Rates};
 use crate::api::{SessionAdmin, Submissions};
 use crate::config::Config;
-use crate::dispatch::{Dispatcher, Incarnation, Surroundings};
+use crate::dispatch::{ClientText, Dispatcher, Incarnation, Surroundings};
 use crate::kafka::Producer;
-<<<<<<< HEAD
-use crate::proxy::Apis;
-=======
-use crate::proxy::{Answers, AnswersParts};
->>>>>>> answers
+use crate::proxy::{Answers, AnswersParts, Proxy};
 use crate::replay::{History, HistoryParts, RecordDecoder, ReplayLog};
 use crate::session::{Blacklist, Directory, LIST_COMMAND};
 use crate::shared::{CommandHandler, CommandLog, StateLog};
@@ -37,16 +34,19 @@ pub(super) struct Core {
     decoder: RecordDecoder,
     log: Arc<ReplayLog>,
     pub(super) dispatcher: Dispatcher,
-    state: Arc<StateLog>,
+    pub(super) state: Arc<StateLog>,
     blacklist: Blacklist,
-    streams: Streams,
+    pub(super) streams: Streams,
     pub(super) answers: Answers,
 }
 
 impl Core {
     /// Starts the shards and the shared state; also returns the queue of what clients say on their
     /// connections.
-    pub(super) fn start(config: &Config, producer: &Producer) -> Result<(Self, Texts), AppError> {
+    pub(super) fn start(
+        config: &Config,
+        producer: &Producer,
+    ) -> Result<(Self, mpsc::Receiver<ClientText>), AppError> {
         let topics: Arc<[String]> = config.source.topics().into();
         let metrics = Metrics::new();
         let tasks = Tasks::new();
@@ -165,6 +165,7 @@ impl Core {
         config: Config,
         commands: CommandLog,
         producer: Producer,
+        proxy: Arc<Proxy>,
     ) -> Services {
         let long_polling = Arc::new(LongPolling::new(
             self.streams.clone(),
@@ -201,11 +202,6 @@ impl Core {
             directory,
             config.session.session_kill_validity,
         );
-        let apis = Apis::new(
-            config.apis,
-            Arc::clone(&self.state),
-            config.kafka.instance(),
-        );
         Services {
             limits: config.http_limits,
             tls: config.tls,
@@ -220,11 +216,7 @@ impl Core {
             state: self.state,
             blacklist: self.blacklist,
             sessions,
-<<<<<<< HEAD
-            apis,
-=======
-            answers: self.answers,
->>>>>>> answers
+            proxy,
             is_started: Arc::default(),
             readiness: self.readiness,
             metrics: self.metrics,
@@ -258,7 +250,7 @@ fn start_answers(config: &Config, door: &Door, ground: &Ground<'_>) -> Answers {
         metrics: ground.metrics.clone(),
         tasks: ground.tasks.clone(),
     };
-    Answers::new(&config.answers, parts)
+    Answers::new(&config.proxy.answers, parts)
 }
 
 /// Does what another instance asks for, and returns the answer.

@@ -16,6 +16,7 @@ mod broker;
 mod core;
 mod door;
 mod nats;
+mod proxying;
 mod serving;
 
 use std::net::SocketAddr;
@@ -54,6 +55,9 @@ pub enum AppError {
     /// librdkafka refuses the settings.
     #[error(transparent)]
     Kafka(#[from] crate::kafka::ConfigError),
+    /// The certificate authorities for HTTP backends cannot be read.
+    #[error(transparent)]
+    Trust(#[from] crate::fetch::TrustError),
     /// NATS cannot be spoken to so.
     #[error(transparent)]
     NatsConfig(#[from] crate::nats::NatsConfigError),
@@ -144,7 +148,8 @@ impl App {
             grace: config.process.shutdown_grace,
             broker,
         };
-        let services = core.services(config, commands, producer);
+        let proxy = proxying::start(&config, &core, &producer)?;
+        let services = core.services(config, commands, producer, proxy);
         services.serve_internal(internal);
         services.serve_public(public, public_tasks);
         services.run_background(texts);

@@ -30,19 +30,13 @@ pub use sources::Environment;
 
 use crate::access::{AccessConfig, PlacesConfig, RatesConfig, Rules};
 use crate::api::{InternalGuard, InternalGuardConfig, SubmissionConfig};
+use crate::avro::AvroConfig;
 use crate::dispatch::DispatchConfig;
 use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
-<<<<<<< HEAD
-<<<<<<< HEAD
-use crate::proxy::{ApisConfig, ConfiguredApis, Hosts};
-=======
-use crate::proxy::AnswersConfig;
->>>>>>> answers
-=======
 use crate::nats::NatsConfig;
->>>>>>> nats
+use crate::proxy::{ApisConfig, ConfiguredApis, Hosts, ProxySettings};
 use crate::replay::ReplayConfig;
 use crate::session::SessionConfig;
 use crate::shared::SharedConfig;
@@ -111,11 +105,11 @@ struct Settings {
     #[command(flatten)]
     session: SessionConfig,
     #[command(flatten)]
-<<<<<<< HEAD
     apis: ApisConfig,
-=======
-    answers: AnswersConfig,
->>>>>>> answers
+    #[command(flatten)]
+    proxy: ProxySettings,
+    #[command(flatten)]
+    avro: AvroConfig,
 }
 
 /// All settings, checked.
@@ -173,13 +167,12 @@ pub struct Config {
     pub rules: Option<Arc<Rules>>,
     /// How connections end with their tokens.
     pub session: SessionConfig,
-<<<<<<< HEAD
     /// Which requests are passed on, and where to.
     pub apis: ConfiguredApis,
-=======
-    /// How answers to commands are waited for.
-    pub answers: AnswersConfig,
->>>>>>> answers
+    /// And how.
+    pub proxy: ProxySettings,
+    /// Where the schemas of Avro are.
+    pub avro: AvroConfig,
 }
 
 /// Why there is no configuration.
@@ -248,6 +241,12 @@ pub enum ConfigError {
     /// The settings of NATS do not fit each other, or a file of them cannot be read.
     #[error(transparent)]
     Nats(#[from] crate::nats::NatsConfigError),
+    /// The settings of the schema registry do not fit each other.
+    #[error(transparent)]
+    Avro(#[from] crate::avro::AvroConfigError),
+    /// The request log cannot be written so.
+    #[error(transparent)]
+    RequestLog(#[from] crate::proxy::RequestLogError),
     /// There is a certificate of no use.
     #[error(transparent)]
     Tls(#[from] crate::http::TlsError),
@@ -324,6 +323,8 @@ impl Settings {
         })?;
         self.kafka.check()?;
         self.nats.check()?;
+        self.avro.check()?;
+        self.proxy.request_log.check(&self.avro)?;
         self.identity.check()?;
         let has_keys = self.identity.is_configured();
         let rules = self
@@ -372,11 +373,9 @@ impl Settings {
             access: self.access,
             rules,
             session: self.session,
-<<<<<<< HEAD
             apis,
-=======
-            answers: self.answers,
->>>>>>> answers
+            proxy: self.proxy,
+            avro: self.avro,
         })
     }
 }

@@ -3,24 +3,10 @@
 use super::Environment;
 
 /// Variables whose absence only leaves something undone.
-<<<<<<< HEAD
-<<<<<<< HEAD
-const UNSUPPORTED: [&str; 7] = [
-=======
-const UNSUPPORTED: [&str; 9] = [
-    "PROXY_CONFIG_FILE",
+const UNSUPPORTED: [&str; 4] = [
     // Every instance reads every answer, so there is no group.
     "PROXY_KAFKA_RESPONSE_KAFKA_GROUP_ID",
->>>>>>> answers
-    "NATS_SERVERS",
-=======
-const UNSUPPORTED: [&str; 7] = [
-    "PROXY_CONFIG_FILE",
->>>>>>> nats
     "KINESIS_ENABLED",
-    "KAFKA_SERIALIZER",
-    "KAFKA_SCHEMA_REGISTRY_HOST",
-    "REQUEST_LOG",
     "JAEGER_HOST",
     "ZIPKIN_ADDR",
 ];

@@ -31,25 +31,22 @@ mod apis;
 mod call;
 mod command_event;
 mod definition;
+mod event_data;
 mod handler;
 mod ongoing;
-mod event_data;
 mod request_log;
 mod route;
 mod routes;
 mod secured;
+mod settings;
 mod to_kafka;
 mod to_nats;
 mod upstream;
 
-<<<<<<< HEAD
-pub use self::call::Caller;
-pub use self::handler::{Proxy, ProxyParts};
-pub use answers::{Answer, Answers, AnswersConfig, AnswersParts, Delivered};
+pub use answers::{Answer, Answers, AnswersParts, Delivered, MAX_ANSWER_BYTES, MessageFault};
 pub use apis::{ApiError, Apis, ApisConfig, ApisConfigError, ConfiguredApis, MAX_API_BYTES};
+pub use call::Caller;
 pub use definition::{Faults, Hosts};
-=======
-pub use answers::{
-    Answer, Answers, AnswersConfig, AnswersParts, Delivered, MAX_ANSWER_BYTES, MessageFault,
-};
->>>>>>> answers
+pub use handler::{Proxy, ProxyParts};
+pub use request_log::{RequestLog, RequestLogError, RequestLogParts};
+pub use settings::ProxySettings;

@@ -20,9 +20,6 @@ pub struct ProxyMetrics {
     /// `sluicegate_proxy_answers_total{result}`: answers to commands that came over Kafka, NATS or a callback, by
     /// what became of them.
     pub answers: IntCounterVec,
-    /// `sluicegate_request_log_dropped_total{reason}`: entries of the request log that are not in Kafka:
-    /// `queue_full`, `not_acknowledged`, `no_schema` or `does_not_fit`.
-    pub log_dropped: IntCounterVec,
     /// `sluicegate_upstream_tries_total{api,outcome}`: requests sent, or tried to be sent, to HTTP backends:
     /// `answered`, `unreachable`, `not_sent`, `broken`, `timeout`, `bad_answer` or `request_body`. Each retry is one
     /// more.
@@ -69,11 +66,6 @@ impl ProxyMetrics {
                 "sluicegate_proxy_answers_total",
                 "Answers to commands, by what became of them",
                 &["result"],
-            ),
-            log_dropped: make.counters(
-                "sluicegate_request_log_dropped_total",
-                "Entries of the request log that are not in Kafka",
-                &["reason"],
             ),
             upstream_tries: make.counters(
                 "sluicegate_upstream_tries_total",
