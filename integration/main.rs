@@ -24,6 +24,7 @@ mod answers_long_polls;
 mod asks_who_may;
 mod changes_subscriptions;
 mod checker;
+mod defines_apis;
 mod delivers_matching_events;
 mod embedded_broker_keeps_events;
 mod ends_every_connection;
@@ -178,6 +179,8 @@ fn main() {
                 tells_topics_apart::without_a_leak,
                 recovers_from_outages::of_a_kafka_that_is_killed,
                 recovers_from_outages::of_a_kafka_that_is_frozen,
+                defines_apis::that_all_instances_have_and_keep,
+                defines_apis::beside_those_of_the_file,
                 state_is_shared::what_one_instance_writes_all_read,
                 state_is_shared::all_instances_agree_on_one_random_token_key,
                 state_is_shared::commands_reach_their_target_or_say_that_it_is_gone,
@@ -275,6 +278,7 @@ fn main() {
             follows_its_issuer::while_its_keys_rotate_under_load,
             follows_its_issuer::with_the_keys_it_knows_while_the_issuer_is_away,
             follows_its_issuer::as_soon_as_the_issuer_is_there,
+            defines_apis::but_not_with_what_cannot_be_honoured,
             opens_to_tokens::at_each_place_of_every_transport,
             opens_to_tokens::but_not_at_two_places_at_once,
             opens_to_tokens::in_a_cookie_of_listed_pages_alone,
@@ -324,6 +328,7 @@ fn main() {
         embedded_broker_keeps_events::that_were_acknowledged_before_the_disk_was_full,
         tells_topics_apart::unless_kafka_cannot_be_asked,
         asks_who_may::but_not_with_settings_that_do_not_fit,
+        defines_apis::unless_the_file_has_faults,
         says_what_is_wrong::in_settings,
         says_what_is_wrong::with_certificates,
         says_what_is_wrong::with_ports,

@@ -29,7 +29,6 @@ pub mod replay;
 
 pub mod fetch;
 pub mod kafka;
-#[cfg(feature = "nats")]
 pub mod nats;
 pub mod subscription;
 

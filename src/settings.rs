@@ -141,7 +141,11 @@ impl FromStr for Secret {
 #[must_use]
 pub fn without_password(text: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = text.split_once("://") else {
-        return text.into();
+        // USER:PASSWORD@HOST is what remains of a URL without its scheme.
+        return match text.rsplit_once('@') {
+            Some((login, host)) if login.contains(':') => format!("***@{host}").into(),
+            _ => text.into(),
+        };
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
@@ -162,6 +166,7 @@ mod tests {
             ("http://us@er:secret@host", "http://***@host"),
             ("http://host/a@b", "http://host/a@b"),
             ("user@host", "user@host"),
+            ("user:secret@host:1", "***@host:1"),
         ] {
             assert_eq!(without_password(text), said);
         }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::access::{Access, Rates, Submitter, Visitor};
 use crate::event::{BatchError, CloudEvent, Submission, SubmissionError, decode_http};
 use crate::http::{Body, HttpError, Request};
-use crate::kafka::{OutgoingRecord, ProduceError, Producer};
+use crate::kafka::{ProduceError, Producer};
+use crate::source::EventWriter;
 use crate::telemetry::Metrics;
 
 /// How events are submitted.
@@ -34,42 +35,34 @@ pub struct SubmissionConfig {
     pub max_submission_bytes: usize,
 }
 
+impl SubmissionConfig {
+    /// Makes what writes the events; the topic is the configured one or `default_topic`.
+    #[must_use]
+    pub fn writer(&self, default_topic: &str, producer: Producer, metrics: Metrics) -> EventWriter {
+        let topic = self.kafka_produce_topic.as_deref().unwrap_or(default_topic);
+        EventWriter::new(topic, &self.kafka_produce_key, producer, metrics)
+    }
+}
+
 /// The most events in one batch.
 const MAX_BATCH_EVENTS: usize = 1000;
-
-const JSON_EVENT: (&str, &[u8]) = (
-    "content-type",
-    b"application/cloudevents+json; charset=UTF-8",
-);
 
 /// Takes events in.
 #[derive(Debug, Clone)]
 pub struct Submissions {
-    config: SubmissionConfig,
-    topic: String,
-    producer: Producer,
+    max_bytes: usize,
+    writer: EventWriter,
     rates: Arc<Rates>,
     metrics: Metrics,
 }
 
 impl Submissions {
-    /// Writes to the configured topic, by default `default_topic`.
+    /// Takes requests of at most `max_bytes`, and hands their events to `writer`.
     #[must_use]
-    pub fn new(
-        config: SubmissionConfig,
-        default_topic: &str,
-        producer: Producer,
-        rates: Rates,
-        metrics: Metrics,
-    ) -> Self {
-        let topic = config
-            .kafka_produce_topic
-            .clone()
-            .unwrap_or_else(|| default_topic.to_owned());
+    pub fn new(max_bytes: usize, writer: EventWriter, rates: Rates, metrics: Metrics) -> Self {
         Self {
-            config,
-            topic,
-            producer,
+            max_bytes,
+            writer,
             rates: Arc::new(rates),
             metrics,
         }
@@ -95,7 +88,7 @@ impl Submissions {
             Some(access) => access.identify(request, &request.query()?).await?,
             None => Visitor::default(),
         };
-        let body = request.body(self.config.max_submission_bytes).await?;
+        let body = request.body(self.max_bytes).await?;
         let submission = decode_http(&request.headers, body.clone());
         let submission = submission.map_err(|error| self.refused(&error))?;
         if let Some(access) = access {
@@ -108,7 +101,7 @@ impl Submissions {
         match submission {
             Submission::One(event) => {
                 HttpError::check_type(&event)?;
-                self.write(&event).await?;
+                self.writer.write(&event).await?;
                 Ok(accepted(event.json().clone()))
             }
             Submission::Batch(events) => self.submit_batch(&events).await,
@@ -144,7 +137,7 @@ impl Submissions {
             HttpError::check_type(event)?;
         }
         // All are polled in order at first, which is the order in which they go to Kafka.
-        let written = join_all(events.iter().map(|event| self.write(event))).await;
+        let written = join_all(events.iter().map(|event| self.writer.write(event))).await;
         let results: Vec<Value> = events
             .iter()
             .zip(&written)
@@ -156,21 +149,6 @@ impl Submissions {
                 Err(HttpError::from(error).with_member("results", Value::Array(results)))
             }
         }
-    }
-
-    async fn write(&self, event: &CloudEvent) -> Result<(), ProduceError> {
-        let key = event.attribute(&self.config.kafka_produce_key);
-        let record = OutgoingRecord {
-            topic: &self.topic,
-            key: key.as_ref().map(|key| key.as_bytes()),
-            headers: &[JSON_EVENT],
-            payload: Some(event.json()),
-        };
-        let began = Instant::now();
-        let written = self.producer.produce(record).await;
-        let outcome = written.as_ref().map(|_| ()).map_err(ProduceError::name);
-        self.metrics.count_produced(began.elapsed(), outcome);
-        written.map(|_| ())
     }
 
     fn refused(&self, error: &SubmissionError) -> HttpError {

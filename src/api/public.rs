@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, Response};
 use super::events::Submissions;
 use super::{health, subscriptions, tickets};
 use crate::http::{Body, Cors, Handler, HttpError, Params, Reply, Request, Routed, Router};
+use crate::proxy::Proxy;
 use crate::transport::{Acknowledgements, Changes, LongPolling, Streams};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,11 @@ enum Endpoint {
     Subscriptions,
     Events,
     Tickets,
+    Answer,
 }
+
+/// How the paths begin that no route can have.
+const OWN_PATHS: &str = "/_rig/";
 
 /// Answers the requests of the public port.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub struct PublicApi {
     long_polling: Arc<LongPolling>,
     changes: Changes,
     submissions: Arc<Submissions>,
+    /// Answers all requests that are not for a path of our own.
+    proxy: Arc<Proxy>,
     max_subscription_bytes: usize,
 }
 
@@ -42,6 +49,7 @@ impl PublicApi {
         long_polling: Arc<LongPolling>,
         changes: Changes,
         submissions: Arc<Submissions>,
+        proxy: Arc<Proxy>,
     ) -> Self {
         let mut router = Router::new();
         router.add(Method::GET, "/_rig/health", Endpoint::Health);
@@ -59,6 +67,7 @@ impl PublicApi {
         );
         router.add(Method::POST, "/_rig/v1/events", Endpoint::Events);
         router.add(Method::POST, "/_rig/v1/tickets", Endpoint::Tickets);
+        router.add(Method::GET, "/_rig/v1/responses/{id}", Endpoint::Answer);
         let max_subscription_bytes = streams.limits.max_bytes;
         Self {
             router,
@@ -67,6 +76,7 @@ impl PublicApi {
             long_polling,
             changes,
             submissions,
+            proxy,
             max_subscription_bytes,
         }
     }
@@ -114,6 +124,10 @@ impl PublicApi {
                     .await?
             }
             Endpoint::Tickets => tickets::issue(&self.streams.access, request).await?,
+            Endpoint::Answer => {
+                let id = params.get("id").unwrap_or_default();
+                return self.proxy.ask(request, id).await;
+            }
         };
         Ok(self.readable(&request.headers, response).into())
     }
@@ -128,6 +142,9 @@ impl PublicApi {
 
 impl Handler for PublicApi {
     async fn handle(&self, mut request: Request) -> Reply {
+        if !request.path().starts_with(OWN_PATHS) {
+            return self.proxy.handle(request, None).await;
+        }
         match self.answer(&mut request).await {
             Ok(reply) => reply,
             Err(error) => self

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -90,7 +91,13 @@ impl<'a> RequestFrame<'a> {
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         let (head, ()) = request.into_parts();
-        Ok(Request::from_parts(head, body, client.address, client.is_tls))
+        Ok(Request::from_parts(
+            head,
+            body,
+            client.address,
+            SocketAddr::new(client.address, 0),
+            client.is_tls,
+        ))
     }
 
     fn read_headers(&self) -> Result<HeaderMap, HttpError> {
@@ -123,7 +130,10 @@ impl<'a> RequestFrame<'a> {
             (Some(json), None) => {
                 if headers.contains_key(CONTENT_TYPE) && !is_json(headers) {
                     let text: String = serde_json::from_str(json.get()).map_err(|_| {
-                        bad("A body that is not JSON has to be a string, or body_base64.".to_owned())
+                        bad(
+                            "A body that is not JSON has to be a string, or body_base64."
+                                .to_owned(),
+                        )
                     })?;
                     return Ok(text.into());
                 }
@@ -142,7 +152,10 @@ pub(super) async fn answer(id: &str, reply: Reply) -> Value {
         Reply::Later(response) => told(id, response.await).await,
         Reply::Streamed(response) => told(id, response).await,
         Reply::Stream(..) => {
-            let problem = HttpError::bad_request("not_for_a_message", "This opens a stream: send it as a request of its own.");
+            let problem = HttpError::bad_request(
+                "not_for_a_message",
+                "This opens a stream: send it as a request of its own.",
+            );
             refusal(id, problem).await
         }
     }
@@ -164,14 +177,20 @@ where
         Ok(body) => (head.status, head.headers, body.to_bytes()),
         Err(error) => {
             let error = if error.is::<LengthLimitError>() {
-                let problem = format!("The answer has more than {MAX_ANSWER_BYTES} bytes: send the request over HTTP.");
+                let problem = format!(
+                    "The answer has more than {MAX_ANSWER_BYTES} bytes: send the request over HTTP."
+                );
                 HttpError::new(http::StatusCode::BAD_GATEWAY, "answer_too_large", problem)
             } else {
                 let problem = "The answer broke off.";
-                HttpError::new(http::StatusCode::BAD_GATEWAY, "answer_cut", problem).with_cause(error)
+                HttpError::new(http::StatusCode::BAD_GATEWAY, "answer_cut", problem)
+                    .with_cause(error)
             };
             let (head, body) = error.into_response().into_parts();
-            let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+            let body = body
+                .collect()
+                .await
+                .map(http_body_util::Collected::to_bytes);
             (head.status, head.headers, body.unwrap_or_default())
         }
     };
@@ -217,8 +236,14 @@ fn listed(headers: &HeaderMap) -> Value {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = content_type
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
     let essence = essence.trim().to_ascii_lowercase();
     essence == "application/json" || essence.ends_with("+json")
 }
@@ -248,7 +273,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_becomes_the_request_that_it_says() {
-        let data = r#"{"method":"PUT","path":"/a%20b?x=1&x=2","headers":{"X-A":"b"},"body":{"n":1.0}}"#;
+        let data =
+            r#"{"method":"PUT","path":"/a%20b?x=1&x=2","headers":{"X-A":"b"},"body":{"n":1.0}}"#;
         let mut request = request(data).expect("a request");
         assert_eq!(request.method, Method::PUT);
         assert_eq!(request.uri.to_string(), "/a%20b?x=1&x=2");
@@ -263,9 +289,18 @@ mod tests {
     async fn bodies_are_json_text_or_bytes() {
         for (members, expected) in [
             (r#""body":"text""#, &b"\"text\""[..]),
-            (r#""headers":{"content-type":"text/plain"},"body":"text""#, b"text"),
-            (r#""headers":{"content-type":"application/x+json"},"body":[1, 2]"#, b"[1, 2]"),
-            (r#""headers":{"content-type":"image/png"},"body_base64":"AP8=""#, b"\x00\xff"),
+            (
+                r#""headers":{"content-type":"text/plain"},"body":"text""#,
+                b"text",
+            ),
+            (
+                r#""headers":{"content-type":"application/x+json"},"body":[1, 2]"#,
+                b"[1, 2]",
+            ),
+            (
+                r#""headers":{"content-type":"image/png"},"body_base64":"AP8=""#,
+                b"\x00\xff",
+            ),
             (r#""headers":{}"#, b""),
         ] {
             let data = format!(r#"{{"method":"POST","path":"/",{members}}}"#);
@@ -300,15 +335,23 @@ mod tests {
             r#"{"method":"GET","path":"/","extra":1}"#,
         ] {
             let status = request(data).map(|_| ()).unwrap_err().status();
-            assert!(status == StatusCode::BAD_REQUEST || status == StatusCode::NOT_IMPLEMENTED, "{data}");
+            assert!(
+                status == StatusCode::BAD_REQUEST || status == StatusCode::NOT_IMPLEMENTED,
+                "{data}"
+            );
         }
     }
 
     #[test]
     fn a_request_needs_an_id() {
         let long = "x".repeat(MAX_ID_BYTES + 1);
-        for id in [String::new(), r#","id":"""#.to_owned(), format!(r#","id":"{long}""#)] {
-            let text = format!(r#"{{"type":"rig.request"{id},"data":{{"method":"GET","path":"/"}}}}"#);
+        for id in [
+            String::new(),
+            r#","id":"""#.to_owned(),
+            format!(r#","id":"{long}""#),
+        ] {
+            let text =
+                format!(r#"{{"type":"rig.request"{id},"data":{{"method":"GET","path":"/"}}}}"#);
             let message = ClientMessage::parse(&text).expect("a message");
             assert!(RequestFrame::parse(&message).is_err(), "{text}");
         }
@@ -337,8 +380,14 @@ mod tests {
         });
         assert_eq!(told, expected);
         assert_eq!(answered("text/plain", b"hi").await["body"], "hi");
-        assert_eq!(answered("image/png", b"\x00\xff").await["body_base64"], "AP8=");
-        assert_eq!(answered("application/json", b"not json").await["body_base64"], "bm90IGpzb24=");
+        assert_eq!(
+            answered("image/png", b"\x00\xff").await["body_base64"],
+            "AP8="
+        );
+        assert_eq!(
+            answered("application/json", b"not json").await["body_base64"],
+            "bm90IGpzb24="
+        );
         assert_eq!(answered("text/plain", b"").await.get("body"), None);
     }
 

@@ -237,11 +237,13 @@ fn not_found() -> HttpError {
     HttpError::new(StatusCode::NOT_FOUND, "not_found", "Not found.")
 }
 
-fn object(status: StatusCode, body: &Value) -> Response<Body> {
+/// Makes a response of JSON.
+pub(super) fn object(status: StatusCode, body: &Value) -> Response<Body> {
     health::with_type(status, body.to_string().into(), "application/json")
 }
 
-fn no_content() -> Response<Body> {
+/// Makes a response that says no more than that it is done.
+pub(super) fn no_content() -> Response<Body> {
     let mut response = Response::new(Body::new(Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response

@@ -75,13 +75,14 @@ impl Texts {
         if may_say_more {
             self.dispatcher.text_done(connection).await;
         }
-        let answer = match RequestFrame::parse(message).and_then(|frame| frame.into_request(text.client)) {
-            Ok(request) => {
-                let reply = self.proxy.handle(request, self.caller(connection)).await;
-                requests::answer(message.id(), reply).await
-            }
-            Err(error) => requests::refusal(message.id(), error).await,
-        };
+        let answer =
+            match RequestFrame::parse(message).and_then(|frame| frame.into_request(text.client)) {
+                Ok(request) => {
+                    let reply = self.proxy.handle(request, self.caller(connection)).await;
+                    requests::answer(message.id(), reply).await
+                }
+                Err(error) => requests::refusal(message.id(), error).await,
+            };
         let answer = ControlEvent::response(answer);
         self.dispatcher.tell(connection, answer).await;
         self.end(connection);

@@ -8,27 +8,25 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::api::Texts;
 use crate::dispatch::{ClientText, TokenKey};
+use crate::proxy::Answers;
 use crate::session::Blacklist;
 use crate::shared::{ClusterKey, SharedConfig, StateLog};
 use crate::telemetry::{Metrics, Readiness, Tasks};
-use crate::transport::{Acknowledgements, Changes, LongPolling, STATE_KIND};
+use crate::transport::{Acknowledgements, LongPolling, STATE_KIND};
 
 /// How often sessions that have ended are removed.
 const CLEAN_UP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What clients say on their connections.
-pub(super) type Texts = mpsc::Receiver<ClientText>;
-
 /// Does what clients say on their connections. Each is served by itself, since a check or an issuer that is
 /// asked may be slow; a connection says the next thing when the last one is done, so there is one task for
 /// each at most.
-pub(super) async fn read_texts(mut texts: Texts, changes: Changes, tasks: Tasks) {
+pub(super) async fn read_texts(mut texts: mpsc::Receiver<ClientText>, said: Texts, tasks: Tasks) {
     let stopping = tasks.stopping();
-    let changes = Arc::new(changes);
     while let Some(Some(text)) = stopping.run_until_cancelled(texts.recv()).await {
-        let changes = Arc::clone(&changes);
-        tasks.spawn("text", async move { changes.on_text(text).await });
+        let said = said.clone();
+        tasks.spawn("text", async move { said.on_text(text).await });
     }
 }
 
@@ -76,6 +74,7 @@ pub(super) struct Ended {
     pub(super) acknowledgements: Acknowledgements,
     pub(super) blacklist: Blacklist,
     pub(super) access: Access,
+    pub(super) answers: Answers,
 }
 
 impl Ended {
@@ -88,6 +87,7 @@ impl Ended {
             self.acknowledgements.remove_ended().await;
             self.blacklist.remove_ended().await;
             self.access.remove_ended().await;
+            self.answers.remove_ended().await;
         }
     }
 }

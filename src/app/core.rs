@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::AppError;
-use super::background::{self, Texts};
+use super::background;
 use super::door::{Door, Ground};
 use super::serving::Services;
 use crate::access::{Places, Rates};
 use crate::api::{SessionAdmin, Submissions};
 use crate::config::Config;
-use crate::dispatch::{Dispatcher, Incarnation, Surroundings};
+use crate::dispatch::{ClientText, Dispatcher, Incarnation, Surroundings};
 use crate::kafka::Producer;
+use crate::proxy::{Answers, AnswersParts, Proxy};
 use crate::replay::{History, HistoryParts, RecordDecoder, ReplayLog};
 use crate::session::{Blacklist, Directory, LIST_COMMAND};
 use crate::shared::{CommandHandler, CommandLog, StateLog};
@@ -32,15 +34,19 @@ pub(super) struct Core {
     decoder: RecordDecoder,
     log: Arc<ReplayLog>,
     pub(super) dispatcher: Dispatcher,
-    state: Arc<StateLog>,
+    pub(super) state: Arc<StateLog>,
     blacklist: Blacklist,
-    streams: Streams,
+    pub(super) streams: Streams,
+    pub(super) answers: Answers,
 }
 
 impl Core {
     /// Starts the shards and the shared state; also returns the queue of what clients say on their
     /// connections.
-    pub(super) fn start(config: &Config, producer: &Producer) -> Result<(Self, Texts), AppError> {
+    pub(super) fn start(
+        config: &Config,
+        producer: &Producer,
+    ) -> Result<(Self, mpsc::Receiver<ClientText>), AppError> {
         let topics: Arc<[String]> = config.source.topics().into();
         let metrics = Metrics::new();
         let tasks = Tasks::new();
@@ -70,6 +76,7 @@ impl Core {
             tasks: &tasks,
         };
         let door = Door::open(config, &ground)?;
+        let answers = start_answers(config, &door, &ground);
         let streams = Streams {
             dispatcher: dispatcher.clone(),
             extractors: Arc::clone(&config.extractors),
@@ -95,6 +102,7 @@ impl Core {
             state: door.state,
             blacklist: door.blacklist,
             streams,
+            answers,
         };
         Ok((core, texts))
     }
@@ -105,10 +113,10 @@ impl Core {
         config: &Config,
         producer: &Producer,
     ) -> Result<CommandLog, AppError> {
-        let streams = self.streams.clone();
+        let (streams, answers) = (self.streams.clone(), self.answers.clone());
         let handler: Arc<CommandHandler> = Arc::new(move |command| {
-            let streams = streams.clone();
-            Box::pin(async move { answer_command(&streams, &command).await })
+            let (streams, answers) = (streams.clone(), answers.clone());
+            Box::pin(async move { answer_command(&streams, &answers, &command).await })
         });
         let incarnation = self.dispatcher.incarnation().to_string();
         let commands = CommandLog::start(
@@ -119,6 +127,7 @@ impl Core {
             self.readiness.clone(),
             &self.tasks,
         )?;
+        self.answers.connect(commands.clone());
         let key = background::get_token_key(
             config.shared.clone(),
             Arc::clone(&self.state),
@@ -156,6 +165,7 @@ impl Core {
         config: Config,
         commands: CommandLog,
         producer: Producer,
+        proxy: Arc<Proxy>,
     ) -> Services {
         let long_polling = Arc::new(LongPolling::new(
             self.streams.clone(),
@@ -175,10 +185,12 @@ impl Core {
             acknowledgements.clone(),
         );
         let default_topic = self.topics.first().map(String::as_str).unwrap_or_default();
+        let writer = config
+            .submission
+            .writer(default_topic, producer, self.metrics.clone());
         let submissions = Submissions::new(
-            config.submission,
-            default_topic,
-            producer,
+            config.submission.max_submission_bytes,
+            writer,
             Rates::new(
                 config.rates.max_events_per_minute_per_session,
                 self.metrics.limited_events.clone(),
@@ -204,6 +216,7 @@ impl Core {
             state: self.state,
             blacklist: self.blacklist,
             sessions,
+            proxy,
             is_started: Arc::default(),
             readiness: self.readiness,
             metrics: self.metrics,
@@ -223,8 +236,28 @@ fn empty_log(config: &Config, topics: &[String]) -> (Arc<ReplayLog>, RecordDecod
     (Arc::new(log), decoder)
 }
 
+/// Makes ready for commands whose answers come later.
+fn start_answers(config: &Config, door: &Door, ground: &Ground<'_>) -> Answers {
+    let source = &config.source;
+    let parts = AnswersParts {
+        kafka: config.kafka.clone(),
+        create_partitions: source
+            .kafka_create_topics
+            .then_some(source.kafka_source_partitions),
+        state: Arc::clone(&door.state),
+        own: ground.dispatcher.incarnation(),
+        token_key: Arc::clone(&door.token_key),
+        metrics: ground.metrics.clone(),
+        tasks: ground.tasks.clone(),
+    };
+    Answers::new(&config.proxy.answers, parts)
+}
+
 /// Does what another instance asks for, and returns the answer.
-async fn answer_command(streams: &Streams, command: &Value) -> Value {
+async fn answer_command(streams: &Streams, answers: &Answers, command: &Value) -> Value {
+    if let Some(reply) = answers.on_command(command) {
+        return reply;
+    }
     match command["command"].as_str() {
         Some(CHANGE_COMMAND) => Change::on_command(streams, command).await,
         Some(LIST_COMMAND) => {

@@ -15,6 +15,8 @@ mod background;
 mod broker;
 mod core;
 mod door;
+mod nats;
+mod proxying;
 mod serving;
 
 use std::net::SocketAddr;
@@ -22,12 +24,14 @@ use std::time::Duration;
 
 use self::broker::Broker;
 use self::core::Core;
+use self::nats::Nats;
 pub use self::serving::KAFKA_PATIENCE;
 use self::serving::Port;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, StartError};
 use crate::http::BindError;
 use crate::kafka::Producer;
+use crate::proxy::Answers;
 use crate::shared::{CommandLog, FollowError};
 use crate::source::KafkaSource;
 use crate::telemetry::{Condition, Readiness, Tasks};
@@ -51,6 +55,15 @@ pub enum AppError {
     /// librdkafka refuses the settings.
     #[error(transparent)]
     Kafka(#[from] crate::kafka::ConfigError),
+    /// The certificate authorities for HTTP backends cannot be read.
+    #[error(transparent)]
+    Trust(#[from] crate::fetch::TrustError),
+    /// NATS cannot be spoken to so.
+    #[error(transparent)]
+    NatsConfig(#[from] crate::nats::NatsConfigError),
+    /// The NATS subjects cannot be read so.
+    #[error("the nats source cannot be started: {0}")]
+    Nats(#[from] crate::nats::NatsError),
     /// The source cannot be started.
     #[error(transparent)]
     Source(#[from] crate::source::SourceError),
@@ -77,7 +90,9 @@ pub struct App {
     readiness: Readiness,
     dispatcher: Dispatcher,
     source: KafkaSource,
+    nats: Nats,
     commands: CommandLog,
+    answers: Answers,
     producer: Producer,
     /// What serves the public port, which ends first.
     public_tasks: Tasks,
@@ -113,6 +128,7 @@ impl App {
         let (core, texts) = Core::start(&config, &producer)?;
         let commands = core.start_commands(&config, &producer)?;
         let source = core.start_source(&config)?;
+        let nats = Nats::start(&config, &core.metrics, &core.tasks).await?;
         let public_tasks = Tasks::new();
         let app = Self {
             public: public.plain.local_addr(),
@@ -123,14 +139,17 @@ impl App {
             readiness: core.readiness.clone(),
             dispatcher: core.dispatcher.clone(),
             source,
+            nats,
             commands: commands.clone(),
+            answers: core.answers.clone(),
             producer: producer.clone(),
             public_tasks: public_tasks.clone(),
             tasks: core.tasks.clone(),
             grace: config.process.shutdown_grace,
             broker,
         };
-        let services = core.services(config, commands, producer);
+        let proxy = proxying::start(&config, &core, &producer)?;
+        let services = core.services(config, commands, producer, proxy);
         services.serve_internal(internal);
         services.serve_public(public, public_tasks);
         services.run_background(texts);
@@ -200,14 +219,16 @@ sluicegate listens on port {public}{public_tls} for clients and on port {interna
         tracing::info!(grace_ms = self.grace.as_millis(), "shutting down");
         self.readiness.set(Condition::NotDraining, false);
         let drain = self.dispatcher.drain(self.grace);
-        let ((), in_time) = tokio::join!(
+        let ((), in_time, ()) = tokio::join!(
             drain,
-            tokio::time::timeout(self.grace, self.public_tasks.stop())
+            tokio::time::timeout(self.grace, self.public_tasks.stop()),
+            self.nats.stop()
         );
         if in_time.is_err() {
             tracing::warn!("some requests were not answered within the grace period");
         }
         self.source.stop();
+        self.answers.stop().await;
         self.commands.stop().await;
         if !self.producer.flush(Duration::from_secs(2)).await {
             tracing::warn!("some records were not acknowledged before the end");

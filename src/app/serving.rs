@@ -5,9 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::background::{self, Texts};
-use crate::api::{InternalApi, InternalGuard, PublicApi, SessionAdmin, Submissions};
+use tokio::sync::mpsc;
+
+use super::background;
+use crate::api::{
+    ApiAdmin, InternalApi, InternalGuard, InternalParts, PublicApi, SessionAdmin, Submissions,
+    Texts,
+};
+use crate::dispatch::ClientText;
 use crate::http::{BindError, Handler, HttpLimits, Listener, Serving, Tls, TrustedProxies};
+use crate::proxy::Proxy;
 use crate::session::Blacklist;
 use crate::shared::StateLog;
 use crate::telemetry::{Condition, Metrics, Readiness, Tasks};
@@ -32,6 +39,7 @@ pub(super) struct Services {
     pub(super) state: Arc<StateLog>,
     pub(super) blacklist: Blacklist,
     pub(super) sessions: SessionAdmin,
+    pub(super) proxy: Arc<Proxy>,
     /// True once the public port is open.
     pub(super) is_started: Arc<AtomicBool>,
     pub(super) readiness: Readiness,
@@ -80,14 +88,16 @@ impl Port {
 impl Services {
     /// Serves the internal port, from now on.
     pub(super) fn serve_internal(&self, port: Port) {
-        let api = InternalApi::new(
-            self.internal_guard.clone(),
-            Arc::clone(&self.submissions),
-            self.sessions.clone(),
-            self.readiness.clone(),
-            Arc::clone(&self.is_started),
-            self.metrics.clone(),
-        );
+        let api = InternalApi::new(InternalParts {
+            guard: self.internal_guard.clone(),
+            submissions: Arc::clone(&self.submissions),
+            sessions: self.sessions.clone(),
+            apis: ApiAdmin::new(self.proxy.apis().clone()),
+            answers: self.proxy.answers().clone(),
+            readiness: self.readiness.clone(),
+            is_started: Arc::clone(&self.is_started),
+            metrics: self.metrics.clone(),
+        });
         let address = port.plain.local_addr();
         if self.internal_guard.is_open() && !address.ip().to_canonical().is_loopback() {
             tracing::warn!(
@@ -110,6 +120,7 @@ impl Services {
             self.long_polling.clone(),
             self.changes.clone(),
             Arc::clone(&self.submissions),
+            Arc::clone(&self.proxy),
         );
         let serving = self.serving("public", tasks);
         let (readiness, is_started) = (self.readiness.clone(), Arc::clone(&self.is_started));
@@ -120,13 +131,16 @@ impl Services {
     }
 
     /// Starts what goes on while requests are answered.
-    pub(super) fn run_background(self, texts: Texts) {
+    pub(super) fn run_background(self, texts: mpsc::Receiver<ClientText>) {
         let tasks = self.tasks;
-        let changes = background::read_texts(texts, self.changes, tasks.clone());
-        tasks.spawn("texts", changes);
+        let dispatcher = self.streams.dispatcher.clone();
+        let registry = self.streams.registry.clone();
+        let said = Texts::new(self.changes, Arc::clone(&self.proxy), dispatcher, registry);
+        tasks.spawn("texts", background::read_texts(texts, said, tasks.clone()));
         let sessions =
             background::watch_sessions(self.state, self.long_polling.clone(), tasks.clone());
         tasks.spawn("longpoll.changes", sessions);
+        tasks.spawn("apis", self.proxy.apis().clone().follow(tasks.clone()));
         let registry = self.streams.registry;
         tasks.spawn(
             "sessions.expiry",
@@ -142,6 +156,7 @@ impl Services {
             acknowledgements: self.acknowledgements,
             blacklist: self.blacklist,
             access: self.streams.access,
+            answers: self.proxy.answers().clone(),
         };
         tasks.spawn("sessions.clean_up", ended.clean_up(tasks.clone()));
         if let Some(tls) = &self.tls {

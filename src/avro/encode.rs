@@ -90,6 +90,17 @@ impl AvroSchema {
         Ok(encoder.out)
     }
 
+    /// As [`encode`](Self::encode), but leaves out what the schema has no field for.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_known(&self, data: &Value) -> Result<Vec<u8>, Mismatch> {
+        let mut encoder = Encoder::new(self);
+        encoder.leaves_out = true;
+        encoder.write(self.root(), data, 0)?;
+        Ok(encoder.out)
+    }
+
     /// Encodes bytes, framed with the schema's id: they have to be all there is.
     ///
     /// # Errors
@@ -115,6 +126,8 @@ struct Encoder<'a> {
     schema: &'a AvroSchema,
     out: Vec<u8>,
     steps: u32,
+    /// Whether members that no field takes are left out.
+    leaves_out: bool,
 }
 
 impl<'a> Encoder<'a> {
@@ -126,6 +139,7 @@ impl<'a> Encoder<'a> {
             schema,
             out,
             steps: 0,
+            leaves_out: false,
         }
     }
 
@@ -260,7 +274,9 @@ impl<'a> Encoder<'a> {
         depth: usize,
     ) -> Result<(), Mismatch> {
         let members = value.as_object().ok_or(Fault::Expected("an object"))?;
-        if let Some(unknown) = unknown(fields, members) {
+        if !self.leaves_out
+            && let Some(unknown) = unknown(fields, members)
+        {
             return Err(Mismatch::from(Fault::Unknown).below(unknown));
         }
         for field in fields {

@@ -184,6 +184,8 @@ fn what_does_not_fit_is_named() {
         hex(&maybe.encode_bytes(b"\xff").unwrap()),
         "00000000010202ff"
     );
+    let more = json!({"username": null, "food": {"meat": 1}, "age": 7});
+    assert_eq!(hex(&person.encode_known(&more).unwrap()), "00000000010000");
     assert_eq!(person.encode_bytes(b"x").unwrap_err().fault, Fault::Bytes);
 }
 
@@ -247,7 +249,7 @@ fn bytes_that_lie_are_refused_and_cost_nothing() {
         json!({"type": "record", "name": "n", "fields": [{"name": "n", "type": ["null", "n"]}]});
     let endless = json!({"type": "record", "name": "n", "fields": [{"name": "n", "type": "n"}]});
     let large = json!({"type": "fixed", "name": "f", "size": 1_000_000_000_000_i64});
-    let block = [0xff, 0xff, 0xff, 0xff, 0x0f];
+    let block = [0xfe, 0xff, 0xff, 0xff, 0x0f];
     for (of, bytes, expected) in [
         (&string, vec![0x06, b'a'], Malformed::Cut),
         (

@@ -11,6 +11,7 @@
 //! - The process environment is read in one function.
 //! - An unknown name or a bad value stops the start; secrets are never printed.
 
+mod bad_value;
 mod process;
 mod program;
 mod sources;
@@ -21,7 +22,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
 pub use process::ProcessConfig;
@@ -30,17 +30,20 @@ pub use sources::Environment;
 
 use crate::access::{AccessConfig, PlacesConfig, RatesConfig, Rules};
 use crate::api::{InternalGuard, InternalGuardConfig, SubmissionConfig};
+use crate::avro::AvroConfig;
 use crate::dispatch::DispatchConfig;
 use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
+use crate::nats::NatsConfig;
+use crate::proxy::{ApisConfig, ConfiguredApis, Hosts, ProxySettings};
 use crate::replay::ReplayConfig;
 use crate::session::SessionConfig;
 use crate::shared::SharedConfig;
-use crate::source::SourceConfig;
+use crate::source::{NatsSourceConfig, SourceConfig};
 use crate::subscription::{Extractors, SubscriptionLimits};
 use crate::transport::{AcknowledgementConfig, LongPollConfig, SseConfig};
-use sources::{Merged, Origin, SECRETS};
+use sources::{Merged, SECRETS};
 
 /// All settings, as they are given.
 #[derive(Debug, Clone, Parser)]
@@ -63,6 +66,10 @@ struct Settings {
     shared: SharedConfig,
     #[command(flatten)]
     source: SourceConfig,
+    #[command(flatten)]
+    nats: NatsConfig,
+    #[command(flatten)]
+    nats_source: NatsSourceConfig,
     #[command(flatten)]
     submission: SubmissionConfig,
     #[command(flatten)]
@@ -97,6 +104,12 @@ struct Settings {
     access: AccessConfig,
     #[command(flatten)]
     session: SessionConfig,
+    #[command(flatten)]
+    apis: ApisConfig,
+    #[command(flatten)]
+    proxy: ProxySettings,
+    #[command(flatten)]
+    avro: AvroConfig,
 }
 
 /// All settings, checked.
@@ -110,6 +123,10 @@ pub struct Config {
     pub shared: SharedConfig,
     /// What is read from it.
     pub source: SourceConfig,
+    /// How NATS is reached.
+    pub nats: NatsConfig,
+    /// What is read from it.
+    pub nats_source: NatsSourceConfig,
     /// How events are submitted over HTTP.
     pub submission: SubmissionConfig,
     /// How much a client may subscribe to.
@@ -150,6 +167,12 @@ pub struct Config {
     pub rules: Option<Arc<Rules>>,
     /// How connections end with their tokens.
     pub session: SessionConfig,
+    /// Which requests are passed on, and where to.
+    pub apis: ConfiguredApis,
+    /// And how.
+    pub proxy: ProxySettings,
+    /// Where the schemas of Avro are.
+    pub avro: AvroConfig,
 }
 
 /// Why there is no configuration.
@@ -215,6 +238,15 @@ pub enum ConfigError {
     /// librdkafka refuses a property, or a file of the TLS settings cannot be read.
     #[error(transparent)]
     Kafka(#[from] crate::kafka::ConfigError),
+    /// The settings of NATS do not fit each other, or a file of them cannot be read.
+    #[error(transparent)]
+    Nats(#[from] crate::nats::NatsConfigError),
+    /// The settings of the schema registry do not fit each other.
+    #[error(transparent)]
+    Avro(#[from] crate::avro::AvroConfigError),
+    /// The request log cannot be written so.
+    #[error(transparent)]
+    RequestLog(#[from] crate::proxy::RequestLogError),
     /// There is a certificate of no use.
     #[error(transparent)]
     Tls(#[from] crate::http::TlsError),
@@ -224,6 +256,9 @@ pub enum ConfigError {
     /// The settings of who may do what do not fit each other.
     #[error(transparent)]
     Access(#[from] crate::access::AccessConfigError),
+    /// Something is wrong with the definitions of APIs.
+    #[error(transparent)]
+    Apis(#[from] crate::proxy::ApisConfigError),
 }
 
 impl Config {
@@ -249,8 +284,8 @@ impl Config {
         let settings = command
             .try_get_matches_from(&merged.arguments)
             .and_then(|matches| Settings::from_arg_matches(&matches))
-            .map_err(|error| explain(error, &merged))?;
-        Ok((settings.checked(&merged)?, merged))
+            .map_err(|error| bad_value::explain(error, &merged))?;
+        Ok((settings.checked(&merged, environment)?, merged))
     }
 
     /// Returns the address of the public port.
@@ -280,21 +315,16 @@ impl Config {
 }
 
 impl Settings {
-    fn checked(self, merged: &Merged) -> Result<Config, ConfigError> {
-        let bad = |id: &str, value: &str, expected: String| ConfigError::BadValue {
-            origin: merged
-                .origins
-                .get(id)
-                .unwrap_or(&Origin::Default)
-                .to_string(),
-            value: format!("{value:?}"),
-            expected,
-        };
+    fn checked(self, merged: &Merged, environment: &Environment) -> Result<Config, ConfigError> {
+        let bad = |id: &str, value: &str, expected| bad_value::of(merged, id, value, expected);
         let extractors = self.process.read_extractors().map_err(|error| {
             let text = self.process.extractors.as_deref().unwrap_or_default();
             bad("extractors", text, error)
         })?;
         self.kafka.check()?;
+        self.nats.check()?;
+        self.avro.check()?;
+        self.proxy.request_log.check(&self.avro)?;
         self.identity.check()?;
         let has_keys = self.identity.is_configured();
         let rules = self
@@ -306,6 +336,7 @@ impl Settings {
             let value = self.replay.replay_ring_bytes.to_string();
             return Err(bad("replay_ring_bytes", &value, expected));
         }
+        let apis = self.apis.load(hosts(environment))?;
         let tls = self.tls.load()?;
         let internal_tls = self.tls.load_internal(tls.as_ref())?;
         let has_ca = internal_tls
@@ -317,6 +348,8 @@ impl Settings {
             kafka: self.kafka,
             shared: self.shared,
             source: self.source,
+            nats: self.nats,
+            nats_source: self.nats_source,
             submission: self.submission,
             subscription_limits: self.subscription_limits,
             http_limits: HttpLimits {
@@ -340,52 +373,24 @@ impl Settings {
             access: self.access,
             rules,
             session: self.session,
+            apis,
+            proxy: self.proxy,
+            avro: self.avro,
         })
     }
 }
 
-/// Says of a bad value where it stands, instead of naming a flag that nobody gave.
-fn explain(error: clap::Error, merged: &Merged) -> ConfigError {
-    if !matches!(
-        error.kind(),
-        ErrorKind::ValueValidation | ErrorKind::InvalidValue
-    ) {
-        return error.into();
-    }
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.clone(),
-        _ => String::new(),
+/// Returns the variables that definitions of APIs may name as hosts: those that are no secrets.
+fn hosts(environment: &Environment) -> Hosts {
+    let is_secret = |name: &str| {
+        let name = name.strip_suffix("_FILE").unwrap_or(name);
+        SECRETS.contains(&name.to_ascii_lowercase().as_str())
     };
-    let flag = text(ContextKind::InvalidArg);
-    let id = flag
-        .split(' ')
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches('-')
-        .replace('-', "_");
-    let value = if SECRETS.contains(&id.as_str()) {
-        "the secret".to_owned()
-    } else {
-        let value = text(ContextKind::InvalidValue);
-        format!("{:?}", crate::settings::without_password(&value))
-    };
-    let expected = match (
-        std::error::Error::source(&error),
-        error.get(ContextKind::ValidValue),
-    ) {
-        (Some(source), _) if source.is::<std::num::ParseIntError>() => {
-            format!("expected a number that fits: {source}")
-        }
-        (Some(source), _) => source.to_string(),
-        (None, Some(ContextValue::Strings(valid))) => format!("expected {}", valid.join(", ")),
-        (None, _) => "not what was expected".to_owned(),
-    };
-    let origin = merged.origins.get(&id).map_or(flag, ToString::to_string);
-    ConfigError::BadValue {
-        origin,
-        value,
-        expected,
-    }
+    let variables = environment.iter();
+    Hosts::of(
+        variables.map(|(name, value)| (name.as_str(), value.as_str())),
+        is_secret,
+    )
 }
 
 #[cfg(test)]

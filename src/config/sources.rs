@@ -13,7 +13,7 @@ use clap::{Arg, Command};
 use super::ConfigError;
 
 /// Settings whose values are never printed, and whose variables have a variant `NAME_FILE`.
-pub(super) const SECRETS: [&str; 7] = [
+pub(super) const SECRETS: [&str; 12] = [
     "api_token",
     "https_keyfile_pass",
     "jwt_secret_key",
@@ -21,6 +21,11 @@ pub(super) const SECRETS: [&str; 7] = [
     "kafka_sasl",
     "kafka_ssl_keyfile_pass",
     "kafka_properties",
+    "kafka_schema_registry_password",
+    "nats_credentials",
+    "nats_nkey",
+    "nats_password",
+    "nats_token",
 ];
 
 /// Arguments that are no settings.

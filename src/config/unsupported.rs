@@ -3,13 +3,10 @@
 use super::Environment;
 
 /// Variables whose absence only leaves something undone.
-const UNSUPPORTED: [&str; 8] = [
-    "PROXY_CONFIG_FILE",
-    "NATS_SERVERS",
+const UNSUPPORTED: [&str; 4] = [
+    // Every instance reads every answer, so there is no group.
+    "PROXY_KAFKA_RESPONSE_KAFKA_GROUP_ID",
     "KINESIS_ENABLED",
-    "KAFKA_SERIALIZER",
-    "KAFKA_SCHEMA_REGISTRY_HOST",
-    "REQUEST_LOG",
     "JAEGER_HOST",
     "ZIPKIN_ADDR",
 ];

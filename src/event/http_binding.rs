@@ -142,7 +142,7 @@ fn binary(
 }
 
 /// Undoes a quoted string, then exactly one percent-encoding (HTTP binding, 3.1.3.2); `None` if that is not UTF-8.
-fn decode_value(value: &[u8]) -> Option<Cow<'_, str>> {
+pub(super) fn decode_value(value: &[u8]) -> Option<Cow<'_, str>> {
     let Some(quoted) = value
         .strip_prefix(b"\"")
         .and_then(|rest| rest.strip_suffix(b"\""))

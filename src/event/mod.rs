@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! Kafka record ─▶ decode_kafka ─┐                 ┌─▶ CloudEvent::attribute, attributes
-//!                               ├─▶ CloudEvent ───┤
-//! HTTP request ─▶ decode_http ──┤  (JSON bytes)   └─▶ PointerSet::extract ─▶ Scalar
-//! any HTTP request ─▶ decode_any┘
+//! HTTP request ─▶ decode_http ──┼─▶ CloudEvent ───┤
+//! any HTTP request ─▶ decode_any┤  (JSON bytes)   └─▶ PointerSet::extract ─▶ Scalar
+//! NATS message ─▶ decode_nats ──┘
 //! ```
 //!
 //! # Invariants
@@ -14,7 +14,7 @@
 //! - Numbers are compared by their exact value and never go through floating point.
 //!
 //! # Source
-//! CloudEvents 1.0.2 core, JSON format, Kafka and HTTP protocol bindings; versions 0.1 to 0.3 as RIG accepted them.
+//! CloudEvents 1.0.2 core, JSON format, Kafka, HTTP and NATS protocol bindings; versions 0.1 to 0.3 as RIG accepted them.
 //! RFC 8259 (JSON), RFC 6901 (JSON pointer).
 
 mod any_body;
@@ -29,6 +29,7 @@ mod http_binding;
 mod json;
 mod kafka_binding;
 mod media_type;
+mod nats_binding;
 mod number;
 mod pointer;
 mod pointer_set;
@@ -48,6 +49,7 @@ pub use json::{
     JsonFault, Members, MembersFault, NESTING_LIMIT, check_text, parse_list, shorten, string_value,
 };
 pub use kafka_binding::decode_kafka;
+pub use nats_binding::decode_nats;
 pub use number::Number;
 pub use pointer::{JsonPointer, PointerError};
 pub use pointer_set::PointerSet;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -71,6 +71,8 @@ pub(super) enum End {
     Finished(hyper::Result<()>),
     Departed(Departure),
     Expired(Expired),
+    /// The client left, and its request is to end with it.
+    Left,
 }
 
 /// Serves one connection until it ends, its time is over, or a handler takes it over.
@@ -118,7 +120,8 @@ async fn serve_until_pause<H: Handler, S: Io>(
     })
     .await;
     let http1::Parts { io, read_buf, .. } = connection.into_parts();
-    let stream = io.into_inner().into_stream();
+    let (stream, unread) = io.into_inner().into_parts();
+    let read_buf = joined(read_buf, &unread);
     match end {
         End::Departed(Departure::Stream(take_over, head)) => {
             hand_over(
@@ -133,6 +136,7 @@ async fn serve_until_pause<H: Handler, S: Io>(
         End::Finished(Err(_)) if read_buf.starts_with(PREFACE) => {
             Box::pin(http2::serve(shared, stream, read_buf, peer)).await;
         }
+        End::Left => {}
         End::Expired(expired) => {
             shared.meter.expired(expired);
             if expired == Expired::SlowHead && wire.is_flushed() {
@@ -156,6 +160,14 @@ async fn serve_until_pause<H: Handler, S: Io>(
     None
 }
 
+/// Joins what was read, of which the second part is mostly empty.
+fn joined(first: Bytes, second: &Bytes) -> Bytes {
+    if second.is_empty() {
+        return first;
+    }
+    [&*first, &**second].concat().into()
+}
+
 /// Drives hyper, and looks at the takeover, the deadlines and the stop signal after each step.
 pub(super) async fn run<C, H>(
     connection: &mut C,
@@ -177,6 +189,9 @@ where
         }
         if let Some(departure) = wire.ready_departure() {
             return Poll::Ready(End::Departed(departure));
+        }
+        if wire.is_gone() {
+            return Poll::Ready(End::Left);
         }
         if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
             is_stopping = true;
@@ -228,7 +243,7 @@ async fn answer<H: Handler>(
 ) -> Result<Response<Sent>, Infallible> {
     let asked = Asked::of(&head, framing);
     let is_head = head.method == Method::HEAD;
-    let is_last = is_last(&head, framing);
+    let mut is_last = is_last(&head, framing);
     let version = head.version;
     let reply = match (waited, framing::check(&head, framing)) {
         (Some(response), _) => Reply::Response(response),
@@ -238,6 +253,7 @@ async fn answer<H: Handler>(
                 body,
                 (peer, &shared.trusted_proxies),
                 shared.limits.http_body_timeout,
+                Some(wire.clone()),
             );
             shared.handler.handle(request).await
         }
@@ -247,11 +263,17 @@ async fn answer<H: Handler>(
         (Reply::Response(response), _) => whole(&wire, response),
         (Reply::Later(response), None) => whole(&wire, response.await),
         (Reply::Streamed(response), _) => {
+            // An answer to half a request is mostly the last word on it.
+            is_last |= wire.expects_body();
+            if response.body().size_hint().exact().is_none() {
+                wire.watch_with_kernel(shared.limits.stream_write_timeout);
+            }
             Sent::streamed(response, is_head, wire.begin_answer(version))
         }
         (Reply::Later(response), Some(asked)) => {
             drop(shared);
-            wire.request_departure(Departure::Pause(Pause::new(asked, response)));
+            let pause = Pause::new(asked, response, wire.ends_with_client());
+            wire.request_departure(Departure::Pause(pause));
             return std::future::pending().await;
         }
         (Reply::Stream(head, take_over), _) => {

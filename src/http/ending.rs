@@ -31,7 +31,7 @@ pub(super) fn hand_over<S: Io>(
     peer: SocketAddr,
     limits: &HttpLimits,
 ) {
-    notice_vanished_peers(stream.socket(), limits);
+    notice_vanished_peers(stream.socket(), limits.stream_write_timeout);
     match stream.into_link() {
         Ok(link) => take_over.connection(TakenConnection {
             link,
@@ -47,8 +47,8 @@ pub(super) fn hand_over<S: Io>(
 ///
 /// Its timeout (RFC 5482) also ends the connection of a client that lives and takes nothing, so it is
 /// longer than the stream's own.
-pub(super) fn notice_vanished_peers(socket: &TcpStream, limits: &HttpLimits) {
-    let timeout = limits.stream_write_timeout + KERNEL_PATIENCE;
+pub(super) fn notice_vanished_peers(socket: &TcpStream, write_timeout: Duration) {
+    let timeout = write_timeout + KERNEL_PATIENCE;
     let options = socket2::SockRef::from(socket);
     let keepalive = socket2::TcpKeepalive::new().with_time(timeout);
     let set = options

@@ -35,10 +35,10 @@ impl Framing {
 }
 
 impl HeadWatch {
-    /// Notes bytes that were read from the socket.
-    pub(super) fn record(&mut self, read: &[u8]) {
+    /// Notes bytes that were read from the socket, and returns whether some are those of a head.
+    pub(super) fn record(&mut self, read: &[u8]) -> bool {
         if self.is_over {
-            return;
+            return false;
         }
         let skipped = usize::try_from(self.skip)
             .unwrap_or(usize::MAX)
@@ -46,6 +46,12 @@ impl HeadWatch {
         self.skip = self.skip.saturating_sub(skipped as u64);
         self.unclaimed
             .extend_from_slice(read.get(skipped..).unwrap_or_default());
+        skipped < read.len()
+    }
+
+    /// Returns whether a body may still come before the next head.
+    pub(super) const fn expects_body(&self) -> bool {
+        self.skip > 0 || self.is_over
     }
 
     /// Takes the head of the request that hyper hands out now; `body_bytes` is its `Content-Length`.

@@ -28,13 +28,14 @@ use super::ending::notice_vanished_peers;
 use super::error::HttpError;
 use super::framing;
 use super::limits::{HttpLimits, MIN_HEAD_BYTES};
+use super::open_answer::OpenAnswer;
 use super::peer::Peer;
 use super::reply::{Handler, Link, Reply, TakeOver, TakenConnection};
 use super::request::Request;
 use super::sent::Sent;
 use super::socket::{Io, WatchedSocket};
 use super::tunnel::Tunnel;
-use super::wire::{OpenAnswer, Wire};
+use super::wire::Wire;
 use crate::telemetry::Tasks;
 
 /// How many streams a client may have open on one connection.
@@ -91,7 +92,7 @@ pub(super) async fn serve<H: Handler, S: Io>(
     unread: Bytes,
     peer: Peer,
 ) {
-    notice_vanished_peers(stream.socket(), &shared.limits);
+    notice_vanished_peers(stream.socket(), shared.limits.stream_write_timeout);
     let wire = Wire::multiplexed();
     if !unread.is_empty() {
         wire.note_read(&unread);
@@ -111,7 +112,7 @@ pub(super) async fn serve<H: Handler, S: Io>(
     })
     .await;
     match end {
-        End::Finished(Ok(())) | End::Departed(_) => {}
+        End::Finished(Ok(())) | End::Departed(_) | End::Left => {}
         End::Finished(Err(error)) => {
             tracing::debug!(%error, "http/2 connection ended with an error");
         }
@@ -146,6 +147,7 @@ async fn answer<H: Handler>(
                 body,
                 (peer, &shared.trusted_proxies),
                 shared.limits.http_body_timeout,
+                None,
             );
             match shared.handler.handle(request).await {
                 Reply::Later(response) => Reply::Response(response.await),

@@ -45,6 +45,7 @@ mod http2;
 mod limits;
 mod listener;
 mod meter;
+mod open_answer;
 mod pause;
 mod peer;
 mod proxies;

@@ -6,30 +6,26 @@
 //! client has sent meanwhile.
 
 use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, Version};
-use tokio::io::ReadBuf;
 use tokio_util::sync::CancellationToken;
 
 use super::framing::Framing;
 use super::reply::{Body, Later};
-use super::socket::{Io, WatchedSocket};
+use super::socket::{Io, READ_AHEAD_BYTES, WatchedSocket, read_some};
 use super::wire::Wire;
-
-/// How much of what a client sends while it waits is read, so that its end is noticed.
-const READ_AHEAD_BYTES: usize = 256;
 
 /// A response that is waited for.
 pub(super) struct Pause {
     /// The head that hyper reads again.
     head: Vec<u8>,
     response: Later,
+    /// Nobody waits any longer when the client ends its side.
+    ends_with_client: bool,
 }
 
 /// A connection for hyper: a new one, or one that has waited.
@@ -100,23 +96,30 @@ impl Asked {
 }
 
 impl Pause {
-    /// Leaves hyper until `response` is there.
-    pub(super) fn new(asked: Asked, response: Later) -> Self {
-        let head = asked.into_head();
-        Self { head, response }
+    /// Leaves hyper until `response` is there, or, where that is said, the client ends its side.
+    pub(super) fn new(asked: Asked, response: Later, ends_with_client: bool) -> Self {
+        Self {
+            head: asked.into_head(),
+            response,
+            ends_with_client,
+        }
     }
 
     /// Waits for the response; `None` when the client is gone before.
     ///
     /// `left` is what the client has sent behind its request. A client that only ends its own side still
-    /// gets its response.
+    /// gets its response, unless it was said otherwise.
     pub(super) async fn wait<S: Io>(
         self,
         mut stream: S,
         left: Bytes,
         stopping: &CancellationToken,
     ) -> Option<Resumed<S>> {
-        let Self { head, mut response } = self;
+        let Self {
+            head,
+            mut response,
+            ends_with_client,
+        } = self;
         // A copy, mostly of nothing: what hyper leaves is a part of its whole buffer.
         let mut unread = BytesMut::from(&*left);
         drop(left);
@@ -128,6 +131,7 @@ impl Pause {
             while !has_ended && unread.len() < READ_AHEAD_BYTES {
                 match read_some(&mut stream, &mut unread, cx) {
                     Poll::Pending => break,
+                    Poll::Ready(Ok(0)) if ends_with_client => return Poll::Ready(None),
                     Poll::Ready(Ok(count)) => has_ended = count == 0,
                     Poll::Ready(Err(error)) => {
                         tracing::debug!(%error, "a client went away while it waited");
@@ -150,18 +154,4 @@ impl Pause {
             waited: Some((first.freeze(), response)),
         })
     }
-}
-
-/// Reads what is there, a little at most; 0 at the end.
-fn read_some<S: Io>(
-    stream: &mut S,
-    unread: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    let mut space = [0; READ_AHEAD_BYTES];
-    let mut buffer = ReadBuf::new(&mut space);
-    Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| {
-        unread.extend_from_slice(buffer.filled());
-        buffer.filled().len()
-    })
 }

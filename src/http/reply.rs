@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -59,6 +59,19 @@ pub enum Reply {
     /// The request becomes a stream with this head: 101 for one that goes both ways, else an answer
     /// whose end is not known yet.
     Stream(Response<()>, Box<dyn TakeOver>),
+}
+
+impl Reply {
+    /// Returns the status, as far as it is known.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Response(response) => Some(response.status()),
+            Self::Later(_) => None,
+            Self::Streamed(response) => Some(response.status()),
+            Self::Stream(head, _) => Some(head.status()),
+        }
+    }
 }
 
 impl fmt::Debug for Reply {

@@ -16,6 +16,7 @@ use super::proxies::TrustedProxies;
 use super::query::Query;
 use super::received::{Received, Source, collect};
 use super::reply::StreamBody;
+use super::wire::Wire;
 
 /// One request: its head, and a body that is read on demand.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Request {
     body: Source,
     body_timeout: Duration,
     body_deadline: Instant,
+    /// The connection, where the client has it for itself (HTTP/1.1).
+    wire: Option<Wire>,
 }
 
 /// The time in which a body has to arrive when no listener sets it.
@@ -85,12 +88,16 @@ impl Request {
         body: Incoming,
         from: (Peer, &TrustedProxies),
         body_timeout: Duration,
+        wire: Option<Wire>,
     ) -> Self {
         let body = match head.version {
             Version::HTTP_2 => Source::Http2(body),
             _ => Source::Http1(body),
         };
-        Self::from_head(head, body, from, body_timeout)
+        Self {
+            wire,
+            ..Self::from_head(head, body, from, body_timeout)
+        }
     }
 
     fn from_head(
@@ -113,6 +120,7 @@ impl Request {
             body,
             body_timeout,
             body_deadline: Instant::now() + body_timeout,
+            wire: None,
         }
     }
 
@@ -142,6 +150,19 @@ impl Request {
         self.is_tls
     }
 
+    /// Says that nobody has to handle this request any longer when its client has left.
+    ///
+    /// The future of the handler, and then the body or the future of its [`Reply`](super::Reply), is dropped when the
+    /// client resets its connection or ends its own side of it. Else the latter says only that there are no more
+    /// requests. On HTTP/2, where a client that leaves resets its stream, this is so for all requests.
+    ///
+    /// A client that has sent more than a little behind this request is seen to leave only when it is written to.
+    pub fn cancel_when_client_leaves(&self) {
+        if let Some(wire) = &self.wire {
+            wire.end_with_client();
+        }
+    }
+
     /// Decodes the query: `application/x-www-form-urlencoded`, in the order in which it came.
     ///
     /// # Errors
@@ -163,6 +184,9 @@ impl Request {
     /// Not cancel safe: what was read is lost, and a second call returns nothing.
     pub async fn body(&mut self, limit_bytes: usize) -> Result<Bytes, HttpError> {
         let source = std::mem::replace(&mut self.body, Source::Taken);
+        if matches!(source, Source::Taken) {
+            return Ok(Bytes::new());
+        }
         self.check_content_encoding()?;
         let declared = self.declared_length();
         if declared.is_some_and(|length| length > limit_bytes as u64) {

@@ -9,8 +9,8 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
+use super::open_answer::OpenAnswer;
 use super::reply::{Body, StreamBody};
-use super::wire::OpenAnswer;
 
 /// The body of an answer; the answer counts as open until its body has ended.
 pub(super) struct Sent {

@@ -4,10 +4,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::ending::notice_vanished_peers;
 use super::reply::Link;
 use super::wire::Wire;
 
@@ -43,12 +44,33 @@ impl Io for Box<tokio_rustls::server::TlsStream<TcpStream>> {
     }
 }
 
+/// How much of what a client sends is read before its turn, so that its end is noticed.
+pub(super) const READ_AHEAD_BYTES: usize = 256;
+
+/// Reads what is there, a little at most; 0 at the end.
+pub(super) fn read_some<S: Io>(
+    stream: &mut S,
+    unread: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut space = [0; READ_AHEAD_BYTES];
+    let mut buffer = ReadBuf::new(&mut space);
+    Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| {
+        unread.extend_from_slice(buffer.filled());
+        buffer.filled().len()
+    })
+}
+
 /// An [`Io`] that reports to a [`Wire`].
 pub(super) struct WatchedSocket<S> {
     stream: S,
     wire: Wire,
     /// Bytes that were read from the stream, and not by hyper yet.
     unread: Bytes,
+    /// hyper waits for bytes.
+    is_awaited: bool,
+    /// Bytes were read while hyper did not ask for any.
+    has_read_ahead: bool,
     /// The first bytes may still be a part of [`PREFACE`].
     is_opening: bool,
 }
@@ -62,6 +84,8 @@ impl<S: Io> WatchedSocket<S> {
             stream,
             wire,
             unread: Bytes::new(),
+            is_awaited: false,
+            has_read_ahead: false,
             is_opening: true,
         }
     }
@@ -72,12 +96,42 @@ impl<S: Io> WatchedSocket<S> {
             stream,
             wire,
             unread,
+            is_awaited: false,
+            has_read_ahead: false,
             is_opening: false,
         }
     }
 
-    pub(super) fn into_stream(self) -> S {
-        self.stream
+    /// Returns the stream, and what was read from it and not by hyper.
+    pub(super) fn into_parts(self) -> (S, Bytes) {
+        (self.stream, self.unread)
+    }
+
+    /// Looks whether the client has ended its side, while hyper, which handles a request, does not read.
+    ///
+    /// What the client sends comes before its end: a little is read ahead, and hyper gets it in its place.
+    fn watch(&mut self, cx: &mut Context<'_>) {
+        if let Some(patience) = self.wire.take_kernel_patience() {
+            notice_vanished_peers(self.stream.socket(), patience);
+        }
+        while self.unread.len() < READ_AHEAD_BYTES {
+            let mut unread = BytesMut::new();
+            match read_some(&mut self.stream, &mut unread, cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(ended) => {
+                    tracing::debug!(?ended, "a client left before its answer");
+                    self.wire.note_gone();
+                    return;
+                }
+            }
+            self.unread = [&*self.unread, &*unread].concat().into();
+            self.has_read_ahead = true;
+            if self.is_awaited {
+                // What hyper waits for is here now, and will not be told again.
+                cx.waker().wake_by_ref();
+            }
+        }
     }
 
     fn poll_any(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -129,7 +183,9 @@ impl<S: Io> AsyncRead for WatchedSocket<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(self.poll_any(cx, buffer))?;
+        let polled = self.poll_any(cx, buffer);
+        self.is_awaited = polled.is_pending();
+        ready!(polled)?;
         let read = buffer.filled().get(before..).unwrap_or_default();
         self.wire.note_read(read);
         Poll::Ready(Ok(()))
@@ -165,7 +221,14 @@ impl<S: Io> AsyncWrite for WatchedSocket<S> {
         // TLS takes bytes before the socket does; a flush that waits is a client that takes nothing.
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         match &flushed {
-            Poll::Ready(Ok(())) => self.wire.note_flushed(),
+            Poll::Ready(Ok(())) => {
+                // hyper flushes at the end of each poll.
+                if self.wire.note_flushed() {
+                    self.watch(cx);
+                } else if std::mem::take(&mut self.has_read_ahead) {
+                    cx.waker().wake_by_ref();
+                }
+            }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => self.wire.note_write(false),
         }

@@ -8,7 +8,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::wire::OpenAnswer;
+use super::open_answer::OpenAnswer;
 
 /// A WebSocket over a stream of HTTP/2, which counts as open until this is dropped.
 pub(super) struct Tunnel {

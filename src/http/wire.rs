@@ -1,7 +1,7 @@
 //! What a connection does, as far as it decides when it has to end.
 
+use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Version;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::framing::{Framing, HeadWatch};
 use super::limits::HttpLimits;
+use super::open_answer::OpenAnswer;
 use super::pause::Pause;
 use super::reply::TakeOver;
 use super::resets::Resets;
@@ -70,6 +71,12 @@ pub(super) enum Departure {
 #[derive(Clone)]
 pub(super) struct Wire(Arc<Mutex<State>>);
 
+impl fmt::Debug for Wire {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Wire").field(&self.stage()).finish()
+    }
+}
+
 struct State {
     stage: Stage,
     since: Instant,
@@ -81,6 +88,12 @@ struct State {
     saw_end: bool,
     /// An answer was broken off whose end only the end of the connection says.
     must_reset: bool,
+    /// The request is no longer handled when its client ends its side (HTTP/1.1).
+    ends_with_client: bool,
+    /// The client has ended its side, or reset the connection, while it was watched.
+    is_gone: bool,
+    /// After how long the kernel is to find out that the client is gone, as soon as the socket is at hand.
+    kernel_patience: Option<Duration>,
     heads: HeadWatch,
     departure: Option<Departure>,
     /// The streams of HTTP/2 that have not ended; `None` on HTTP/1.1.
@@ -94,63 +107,6 @@ struct Streams {
     resets: Resets,
 }
 
-/// An answer whose end the connection has to know: on HTTP/2 each one, from its request on; on HTTP/1.1 one that
-/// comes bit by bit.
-pub(super) struct OpenAnswer {
-    wire: Wire,
-    is_complete: bool,
-    break_off: BreakOff,
-    /// The end of the connection is the end of the answer (HTTP/1.0).
-    ends_with_connection: bool,
-}
-
-/// What has to happen before an answer is broken off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BreakOff {
-    /// Nothing: the stream is reset (HTTP/2).
-    AtOnce,
-    /// hyper has to be asked to write what it has.
-    AfterWriting,
-    /// What hyper has written must be in the kernel.
-    AfterFlush,
-}
-
-impl OpenAnswer {
-    /// Notes that the answer is whole.
-    pub(super) const fn complete(&mut self) {
-        self.is_complete = true;
-    }
-
-    /// Waits until all of the answer that there is has left us; then it may be broken off.
-    ///
-    /// To be called by hyper's own task, which writes each time it has polled the body.
-    pub(super) fn poll_break(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.break_off {
-            BreakOff::AtOnce => Poll::Ready(()),
-            BreakOff::AfterWriting => {
-                self.break_off = BreakOff::AfterFlush;
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            BreakOff::AfterFlush => {
-                let mut state = self.wire.0.lock();
-                if !state.is_flushed {
-                    return Poll::Pending;
-                }
-                state.must_reset = self.ends_with_connection;
-                Poll::Ready(())
-            }
-        }
-    }
-}
-
-impl Drop for OpenAnswer {
-    /// An answer that is dropped before its end: the client reset the stream or is gone, or we gave it up.
-    fn drop(&mut self) {
-        self.wire.0.lock().end_answer(self.is_complete);
-    }
-}
-
 impl Wire {
     /// Starts with a connection that was accepted just now.
     pub(super) fn new() -> Self {
@@ -162,6 +118,9 @@ impl Wire {
             is_shut_down: false,
             saw_end: false,
             must_reset: false,
+            ends_with_client: false,
+            is_gone: false,
+            kernel_patience: None,
             heads: HeadWatch::default(),
             departure: None,
             streams: None,
@@ -184,22 +143,61 @@ impl Wire {
         if state.stage != Stage::Handling {
             state.enter(Stage::Handling);
         }
-        OpenAnswer {
-            wire: self.clone(),
-            is_complete: false,
-            break_off: BreakOff::AtOnce,
-            ends_with_connection: false,
-        }
+        OpenAnswer::of_stream(self.clone())
     }
 
     /// Notes that the answer of HTTP/1.1 comes bit by bit: the request is handled until its end.
     pub(super) fn begin_answer(&self, version: Version) -> OpenAnswer {
-        OpenAnswer {
-            wire: self.clone(),
-            is_complete: false,
-            break_off: BreakOff::AfterWriting,
-            ends_with_connection: version < Version::HTTP_11,
-        }
+        self.end_with_client();
+        OpenAnswer::of_connection(self.clone(), version)
+    }
+
+    /// Notes that the answer is broken off, if all that hyper wrote of it has left us; else it returns `false`.
+    pub(super) fn break_off(&self, must_reset: bool) -> bool {
+        let mut state = self.0.lock();
+        state.must_reset = must_reset && state.is_flushed;
+        state.is_flushed
+    }
+
+    /// Notes that an [`OpenAnswer`] has ended.
+    pub(super) fn end_answer(&self, is_complete: bool) {
+        self.0.lock().end_answer(is_complete);
+    }
+
+    /// Says that the request is not to be handled any longer when its client ends its side (HTTP/1.1).
+    pub(super) fn end_with_client(&self) {
+        let mut state = self.0.lock();
+        state.ends_with_client = state.streams.is_none() && state.stage == Stage::Handling;
+    }
+
+    /// Returns whether the socket has to be watched for the client's end.
+    pub(super) fn ends_with_client(&self) -> bool {
+        self.0.lock().ends_with_client
+    }
+
+    /// Notes that the client has ended its side, or reset the connection, while a request was handled.
+    pub(super) fn note_gone(&self) {
+        self.0.lock().is_gone = true;
+    }
+
+    /// Returns whether nobody waits for what is done.
+    pub(super) fn is_gone(&self) -> bool {
+        let state = self.0.lock();
+        state.is_gone && state.ends_with_client
+    }
+
+    /// Has the kernel look for a client that is gone without a word, as soon as the socket is at hand.
+    pub(super) fn watch_with_kernel(&self, patience: Duration) {
+        self.0.lock().kernel_patience = Some(patience);
+    }
+
+    pub(super) fn take_kernel_patience(&self) -> Option<Duration> {
+        self.0.lock().kernel_patience.take()
+    }
+
+    /// Returns whether the body of the request may not have come whole.
+    pub(super) fn expects_body(&self) -> bool {
+        self.0.lock().heads.expects_body()
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -246,11 +244,12 @@ impl Wire {
         self.0.lock().note_write(made_progress);
     }
 
-    /// Notes that all that hyper wrote has left us.
-    pub(super) fn note_flushed(&self) {
+    /// Notes that all that hyper wrote has left us; returns whether to watch for the client's end.
+    pub(super) fn note_flushed(&self) -> bool {
         let mut state = self.0.lock();
         state.is_flushed = true;
         state.blocked_since = None;
+        state.ends_with_client
     }
 
     pub(super) fn note_shut_down(&self) {
@@ -302,6 +301,7 @@ impl Wire {
 impl State {
     fn enter(&mut self, stage: Stage) {
         self.stage = stage;
+        self.ends_with_client = false;
         self.since = Instant::now();
     }
 
@@ -317,10 +317,10 @@ impl State {
             }
             return;
         }
-        if matches!(self.stage, Stage::Opened | Stage::Idle) {
+        // The rest of the body of a request that was answered early is no head.
+        if self.heads.record(bytes) && matches!(self.stage, Stage::Opened | Stage::Idle) {
             self.enter(Stage::ReadingHead);
         }
-        self.heads.record(bytes);
     }
 
     fn end_answer(&mut self, is_complete: bool) {

@@ -21,6 +21,7 @@ mod config_error;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod headers;
+mod identities;
 mod log;
 mod producer;
 mod reports;
@@ -32,6 +33,7 @@ pub use config_error::ConfigError;
 #[cfg(feature = "embedded-broker")]
 pub use embedded::{EmbeddedBroker, EmbeddedBrokerError};
 pub use headers::readable_headers;
+pub use identities::{Identities, partition_count};
 pub use log::{ClientLog, QuietContext};
 pub use producer::{Delivered, OutgoingRecord, ProduceError, Producer};
 pub use topics::{TopicError, TopicSpec, ensure_topics};

@@ -80,7 +80,17 @@ pub struct Producer {
 
 struct Shared {
     config: KafkaConfig,
+    patience: Patience,
     client: RwLock<Reporting>,
+}
+
+/// How long a record waits for Kafka.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// As long as the settings say.
+    Configured,
+    /// Until Kafka takes it.
+    Endless,
 }
 
 impl fmt::Debug for Producer {
@@ -97,9 +107,24 @@ impl Producer {
     /// # Errors
     /// [`ConfigError`] when librdkafka refuses the settings.
     pub fn new(config: &KafkaConfig) -> Result<Self, ConfigError> {
-        let client = connect(config)?;
+        Self::with(config, Patience::Configured)
+    }
+
+    /// Makes a producer whose records wait for Kafka however long it is away, in the order in which they were given.
+    ///
+    /// On the embedded broker, where there is no idempotence, a record whose acknowledgement was lost is written again.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when librdkafka refuses the settings.
+    pub fn patient(config: &KafkaConfig) -> Result<Self, ConfigError> {
+        Self::with(config, Patience::Endless)
+    }
+
+    fn with(config: &KafkaConfig, patience: Patience) -> Result<Self, ConfigError> {
+        let client = connect(config, patience)?;
         let shared = Shared {
             config: config.clone(),
+            patience,
             client: RwLock::new(client),
         };
         Ok(Self {
@@ -107,7 +132,8 @@ impl Producer {
         })
     }
 
-    /// Writes a record and waits for Kafka's acknowledgement, at most the configured timeout.
+    /// Writes a record and waits for Kafka's acknowledgement, at most the configured timeout, unless this is a
+    /// [`Producer::patient`] one.
     ///
     /// Records with the same key keep the order in which this function was first polled.
     ///
@@ -117,14 +143,41 @@ impl Producer {
     /// # Cancel safety
     /// Once polled, the record is on its way: dropping the future gives up the answer only.
     pub async fn produce(&self, record: OutgoingRecord<'_>) -> Result<Delivered, ProduceError> {
-        let report = self.enqueue(&record)?;
-        let deadline = self.shared.config.produce_timeout + REPORT_GRACE;
-        match tokio::time::timeout(deadline, report).await {
-            Ok(Ok(Ok(delivered))) => Ok(delivered),
-            Ok(Ok(Err(error))) => Err(self.failed(&error)),
-            // The client was replaced after a fatal error, or the report is late.
-            Ok(Err(_)) | Err(_) => Err(ProduceError::TimedOut),
+        self.start(&record)?.await
+    }
+
+    /// Puts a record into the queue, and returns what waits for Kafka's acknowledgement.
+    ///
+    /// Records with the same key keep the order of the calls.
+    ///
+    /// # Errors
+    /// [`ProduceError`] for a record that is not queued; otherwise as [`Producer::produce`].
+    ///
+    /// # Cancel safety
+    /// The record is on its way: dropping the future gives up the answer only.
+    pub fn start(
+        &self,
+        record: &OutgoingRecord<'_>,
+    ) -> Result<impl Future<Output = Result<Delivered, ProduceError>> + Send + use<>, ProduceError>
+    {
+        let report = self.enqueue(record)?;
+        let producer = self.clone();
+        Ok(async move {
+            match producer.reported(report).await {
+                Some(Ok(delivered)) => Ok(delivered),
+                Some(Err(error)) => Err(producer.failed(&error)),
+                None => Err(ProduceError::TimedOut),
+            }
+        })
+    }
+
+    /// Waits for the report; `None` when the client was replaced after a fatal error, or the report is late.
+    async fn reported(&self, report: oneshot::Receiver<Reported>) -> Option<Reported> {
+        if self.shared.patience == Patience::Endless {
+            return report.await.ok();
         }
+        let deadline = self.shared.config.produce_timeout + REPORT_GRACE;
+        tokio::time::timeout(deadline, report).await.ok()?.ok()
     }
 
     /// Waits until nothing is queued or in flight, at most `limit`. Returns whether that came about.
@@ -185,7 +238,7 @@ impl Producer {
         let Some((code, reason)) = client.client().fatal_error() else {
             return;
         };
-        match connect(&self.shared.config) {
+        match connect(&self.shared.config, self.shared.patience) {
             Ok(fresh) => {
                 tracing::warn!(%code, reason, "the kafka producer failed for good and is replaced");
                 *client = fresh;
@@ -195,15 +248,21 @@ impl Producer {
     }
 }
 
-fn connect(config: &KafkaConfig) -> Result<Reporting, ConfigError> {
+fn connect(config: &KafkaConfig, patience: Patience) -> Result<Reporting, ConfigError> {
     let timeout_ms = config.produce_timeout.as_millis().to_string();
+    let (message_timeout_ms, records, queue_kib) = match patience {
+        Patience::Configured => (timeout_ms.as_str(), "50000", "65536"),
+        // Who has patience bounds what waits.
+        Patience::Endless => ("0", "1000000", "2097151"),
+    };
     // The embedded broker answers a producer that asks for a new epoch, as an idempotent one does
     // after a timeout, by closing the connection, for good. So the client sends each record once:
-    // after a lost report a second sending would be a second record. The caller is told, and decides.
-    let (idempotent, in_flight, retries) = if config.is_embedded {
-        ("false", "1", "0")
-    } else {
-        ("true", "5", "2147483647")
+    // after a lost report a second sending would be a second record. The caller is told, and decides;
+    // who has patience has decided.
+    let (idempotent, in_flight, retries) = match (config.is_embedded, patience) {
+        (true, Patience::Configured) => ("false", "1", "0"),
+        (true, Patience::Endless) => ("false", "1", "2147483647"),
+        (false, _) => ("true", "5", "2147483647"),
     };
     let client = config.client_with(&[
         ("enable.idempotence", idempotent),
@@ -211,10 +270,10 @@ fn connect(config: &KafkaConfig) -> Result<Reporting, ConfigError> {
         ("retries", retries),
         ("acks", "all"),
         ("linger.ms", "0"),
-        ("message.timeout.ms", &timeout_ms),
+        ("message.timeout.ms", message_timeout_ms),
         ("request.timeout.ms", &timeout_ms),
-        ("queue.buffering.max.messages", "50000"),
-        ("queue.buffering.max.kbytes", "65536"),
+        ("queue.buffering.max.messages", records),
+        ("queue.buffering.max.kbytes", queue_kib),
         // Whether a record is too large is the topic's decision; this only bounds the client.
         ("message.max.bytes", "16777216"),
         ("compression.type", "none"),

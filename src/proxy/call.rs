@@ -26,11 +26,11 @@ pub(super) struct Call {
 
 /// Who sends a request; nobody known by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Caller {
+pub struct Caller {
     /// The sessions of the tokens, at least one for whoever is known.
-    pub(super) sessions: Box<[Arc<str>]>,
+    pub sessions: Box<[Arc<str>]>,
     /// The user, if a token names one.
-    pub(super) user: Option<Arc<str>>,
+    pub user: Option<Arc<str>>,
 }
 
 impl Caller {

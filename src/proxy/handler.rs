@@ -1,15 +1,15 @@
 //! Every proxied request comes by here: its route, its sender, its target, its answer.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{HeaderMap, Method, Response};
 
-use super::answers::Answers;
+use super::answers::{Answers, preferred_wait};
 use super::apis::Apis;
-use super::command_event::CommandConfig;
 use super::call::{Call, Caller};
+use super::command_event::CommandConfig;
 use super::ongoing::Ongoing;
 use super::request_log::RequestLog;
 use super::route::{HttpAnswer, Route, Target};
@@ -17,11 +17,11 @@ use super::routes::{Found, Matched};
 use super::secured;
 use super::to_kafka::ToKafka;
 use super::upstream::{HttpTarget, UpstreamConfig, Upstreams};
+use crate::access::{Access, Rates, Submitter};
 use crate::avro::{Registry, Serializer};
 use crate::fetch::TrustError;
-use crate::kafka::Producer;
-use crate::access::{Access, Rates, Submitter};
 use crate::http::{Body, Cors, HttpError, Reply, Request};
+use crate::kafka::Producer;
 use crate::telemetry::{Metrics, ProxyMetrics, Tasks, TraceContext};
 
 /// The methods that metrics name for requests without a route.
@@ -97,7 +97,7 @@ impl Proxy {
             metrics: metrics.clone(),
         };
         Ok(Self {
-            http: HttpTarget::new(upstreams),
+            http: HttpTarget::new(upstreams, parts.answers.clone()),
             kafka,
             apis: parts.apis,
             access: parts.access,
@@ -109,6 +109,18 @@ impl Proxy {
         })
     }
 
+    /// Returns the routes.
+    #[must_use]
+    pub const fn apis(&self) -> &Apis {
+        &self.apis
+    }
+
+    /// Returns what waits for the answers to commands.
+    #[must_use]
+    pub const fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
     /// Answers a request; `known` is who sends it, where it came on a connection that belongs to somebody.
     ///
     /// # Cancel safety
@@ -117,14 +129,23 @@ impl Proxy {
     pub async fn handle(&self, request: Request, known: Option<Caller>) -> Reply {
         let page = Page::of(&self.cors, &request.headers);
         match self.answer(request, known).await {
-            Ok(Reply::Response(response)) => page.may_read(response).into(),
-            Ok(Reply::Later(response)) => {
-                Reply::Later(Box::pin(async move { page.may_read(response.await) }))
-            }
-            // Which pages may read what a backend answers, it says itself.
-            Ok(reply) => reply,
+            Ok(reply) => page.may_read_reply(reply),
             Err(error) => page.may_read(error.into_response()).into(),
         }
+    }
+
+    /// Answers a client that asks for the answer to a command that it did not wait for.
+    ///
+    /// # Errors
+    /// 401 for a token that is of no use; 404, 410 and 503 as [`Answers::ask`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or the reply, ends the wait; the answer is kept.
+    pub async fn ask(&self, request: &Request, id: &str) -> Result<Reply, HttpError> {
+        let visitor = self.access.identify(request, &request.query()?).await?;
+        let wait = preferred_wait(&request.headers).map(Duration::from_secs);
+        let reply = self.answers.ask(id, &Caller::from(&visitor), wait).await?;
+        Ok(Page::of(&self.cors, &request.headers).may_read_reply(reply))
     }
 
     async fn answer(&self, request: Request, known: Option<Caller>) -> Result<Reply, HttpError> {
@@ -141,7 +162,7 @@ impl Proxy {
                 response
             }))),
             Ok(reply) => {
-                ongoing.answered(reply.status());
+                ongoing.answered(reply.status().unwrap_or_default());
                 Ok(reply)
             }
             Err(error) => {
@@ -161,7 +182,9 @@ impl Proxy {
             Found::MethodNotAllowed(allow) if request.method == Method::OPTIONS => {
                 let asked = asked_method(&request.headers);
                 let found = asked.map(|method| routes.find(&method, path));
-                if let Some(Found::Route(found)) = found && answers_pages(&found.route) {
+                if let Some(Found::Route(found)) = found
+                    && answers_pages(&found.route)
+                {
                     let preflight = self.cors.preflight_any_headers(&request.headers, allow);
                     return Ok(Err(preflight.into()));
                 }
@@ -182,7 +205,11 @@ impl Proxy {
         known: Option<Caller>,
         ongoing: &mut Ongoing,
     ) -> Result<Reply, HttpError> {
-        let Matched { route, target: path, groups } = found;
+        let Matched {
+            route,
+            target: path,
+            groups,
+        } = found;
         let places = route.secured.as_ref();
         let caller = match places {
             Some(places) => secured::identify(places, &request, known, &self.access).await?,
@@ -190,7 +217,10 @@ impl Proxy {
         };
         ongoing.belongs_to(&caller);
         self.limit(&caller, &request)?;
-        let query = request.uri.query().map(|query| secured::without_token(query, places));
+        let query = request
+            .uri
+            .query()
+            .map(|query| secured::without_token(query, places));
         let target = match query.filter(|query| !query.is_empty()) {
             Some(query) => format!("{path}?{query}"),
             None => path,
@@ -244,9 +274,21 @@ impl Page {
         }
     }
 
+    /// Lets the page read a reply of ours; which pages may read what a backend answers, it says itself.
+    fn may_read_reply(self, reply: Reply) -> Reply {
+        match reply {
+            Reply::Response(response) => self.may_read(response).into(),
+            Reply::Later(response) => {
+                Reply::Later(Box::pin(async move { self.may_read(response.await) }))
+            }
+            reply => reply,
+        }
+    }
+
     /// Lets the page read a response, if it is one of an allowed origin.
     fn may_read(&self, mut response: Response<Body>) -> Response<Body> {
-        self.cors.apply_with_credentials(&self.origin, response.headers_mut());
+        self.cors
+            .apply_with_credentials(&self.origin, response.headers_mut());
         response
     }
 }

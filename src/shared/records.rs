@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ use crate::telemetry::now_ms;
 const STATE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long after its end a record of a dead instance is removed by the others.
 const OTHERS_PATIENCE_MS: i64 = 600_000;
+
+/// How many records that have ended are removed at the same time.
+const REMOVED_AT_ONCE: usize = 100;
 
 /// A record with its end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -213,8 +217,9 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
                 ended.push(key.to_owned());
             }
         });
-        for key in ended {
-            if let Err(error) = self.state.remove(self.kind, &key).await {
+        for keys in ended.chunks(REMOVED_AT_ONCE) {
+            let removed = keys.iter().map(|key| self.state.remove(self.kind, key));
+            if let Err(error) = try_join_all(removed).await {
                 tracing::warn!(%error, kind = self.kind, "could not remove a record that has ended");
                 return;
             }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::SourceContext;
@@ -15,24 +14,6 @@ pub(super) const ASK_LIMIT: Duration = Duration::from_secs(5);
 
 /// The client that reads the source topics.
 pub(super) type SourceConsumer = BaseConsumer<SourceContext>;
-
-/// Returns the number of partitions of a topic, or `None` when there is no such topic.
-pub(super) fn partition_count(consumer: &SourceConsumer, name: &str) -> KafkaResult<Option<i32>> {
-    let metadata = consumer.fetch_metadata(Some(name), ASK_LIMIT)?;
-    let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
-        return Ok(None);
-    };
-    match topic.error() {
-        None => Ok(i32::try_from(topic.partitions().len())
-            .ok()
-            .filter(|count| *count > 0)),
-        Some(
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-            | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
-        ) => Ok(None),
-        Some(error) => Err(KafkaError::MetadataFetch(error.into())),
-    }
-}
 
 /// Returns what the group has committed for each partition.
 pub(super) fn committed(

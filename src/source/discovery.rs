@@ -15,11 +15,10 @@ use topic_ids::TopicId;
 use super::SourceConfig;
 use super::ask::{self, ASK_LIMIT};
 use super::context::{Reach, SourceContext};
-use super::identity::Identities;
 use super::progress::PartitionId;
 use super::start::{Found, Kept, Start};
 use crate::event::max_partitions;
-use crate::kafka::{KafkaConfig, TopicSpec, ensure_topics};
+use crate::kafka::{Identities, KafkaConfig, TopicSpec, ensure_topics, partition_count};
 
 /// How often topics and partitions are looked for.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -213,7 +212,7 @@ impl Discovery {
         let Some(topic) = self.topics.get(index) else {
             return Ok(Ok(true));
         };
-        let count = match ask::partition_count(&self.consumer, &topic.name) {
+        let count = match partition_count(&self.consumer, &topic.name, ASK_LIMIT) {
             Ok(Some(count)) => count,
             Ok(None) => return Ok(Ok(self.create(&topic.name.clone()))),
             Err(error) => return Ok(Err(error)),

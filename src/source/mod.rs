@@ -1,8 +1,12 @@
-//! Reads the source topics and hands every record to ingest, in the order of each partition.
+//! Reads the source topics and hands every record to ingest, in the order of each partition; and writes to Kafka what
+//! comes in as events over other ways.
 //!
 //! ```text
 //! discovery thread ── metadata, committed offsets, ends ──▶ polling thread ──▶ Ingest ─▶ log, shards
 //!   every 2 s: new topics and partitions                      batches; offsets stored after each
+//!
+//! NATS ─▶ NatsSource ─┐
+//! HTTP ───────────────┴─▶ EventWriter ─▶ Kafka, and from there as above, on all instances
 //! ```
 //!
 //! # Invariants
@@ -23,14 +27,17 @@ mod ask;
 mod config;
 mod context;
 mod discovery;
-mod identity;
 mod ingest;
 mod kafka;
+mod nats;
 mod poller;
 mod progress;
 mod seen_ids;
 mod start;
+mod writer;
 
 pub use config::SourceConfig;
 pub use ingest::{Ingest, IngestParts};
 pub use kafka::{KafkaSource, SourceError};
+pub use nats::{NatsSource, NatsSourceConfig, NatsSourceParts};
+pub use writer::EventWriter;

@@ -10,6 +10,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use super::nats_metrics::NatsMetrics;
 use super::proxy_metrics::ProxyMetrics;
 
 /// How a client is connected; the value of the label `transport`.
@@ -161,6 +162,8 @@ pub struct Metrics {
     pub ready: IntGauge,
     /// Of the request proxy.
     pub proxy: ProxyMetrics,
+    /// Of NATS.
+    pub nats: NatsMetrics,
 }
 
 impl Metrics {
@@ -300,6 +303,7 @@ impl Metrics {
             ),
             ready: make.gauge("sluicegate_ready", "1 while /readyz answers 200"),
             proxy: ProxyMetrics::new(&make),
+            nats: NatsMetrics::new(&make),
             registry,
         };
         metrics.show_from_the_start();

@@ -127,18 +127,6 @@ impl Changes {
         }
     }
 
-    /// Until texts go through the api.
-    pub async fn on_text(&self, text: crate::dispatch::ClientText) {
-        let done = match ClientMessage::parse(&text.text) {
-            Ok(message) => self.on_message(text.connection, &message).await,
-            Err(refusal) => Err(refusal),
-        };
-        if let Err(refusal) = done {
-            self.streams.dispatcher.tell(text.connection, refusal).await;
-        }
-        self.streams.dispatcher.text_done(text.connection).await;
-    }
-
     /// Does what a client says on its own connection.
     ///
     /// # Errors

@@ -5,6 +5,8 @@ mod http2;
 mod patience;
 mod pauses;
 mod refusals;
+mod relayed;
+mod streamed;
 mod takeover;
 
 use std::io::{Read as _, Write as _};
@@ -44,6 +46,25 @@ impl Handler for Paths {
             }
             "/later" => pauses::later(),
             "/never" => pauses::never(),
+            "/scripted" => streamed::scripted(&request),
+            "/relayed" => streamed::relayed(&mut request),
+            "/told" => streamed::told(&mut request).await,
+            "/waits" | "/waits/half" => streamed::waits(&mut request).await,
+            "/kept" => {
+                // The body is still read when the answer is out.
+                let body = request.take_body();
+                tokio::task::spawn(async move { drop(body.collect().await) });
+                ok(Bytes::from_static(b"kept")).into()
+            }
+            "/late" => streamed::late(&request).await,
+            "/late/take" => {
+                streamed::late(&request).await;
+                Reply::Stream(Response::new(()), Box::new(Taker))
+            }
+            "/late/later" => {
+                streamed::late(&request).await;
+                pauses::later()
+            }
             "/take" => Reply::Stream(Response::new(()), Box::new(Taker)),
             path => ok(Bytes::from(format!("{} {path}", request.method))).into(),
         }

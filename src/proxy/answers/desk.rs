@@ -22,8 +22,10 @@ const DELIVER_COMMAND: &str = "deliver_answer";
 const ASK_COMMAND: &str = "ask_for_answer";
 /// How long another instance may take.
 const ELSEWHERE_LIMIT: Duration = Duration::from_secs(5);
-/// The largest answer that is passed on between instances, in bytes: it has to fit a record in base64.
-pub(super) const MAX_PASSED_BYTES: usize = 512 * 1024;
+/// The largest answer that is posted, in bytes: in base64 it fits a record, so that any instance can take it.
+pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
+/// The largest that is passed on, with its headers.
+const MAX_PASSED_BYTES: usize = MAX_ANSWER_BYTES + 128 * 1024;
 
 /// The waits and the kept answers of this instance, and the way to those of the others.
 #[derive(Debug)]
@@ -80,6 +82,17 @@ impl Desk {
 
     pub(super) fn table(&self) -> &Table {
         &self.table
+    }
+
+    pub(super) const fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Returns whether an instance is there, as far as it was heard.
+    pub(super) fn is_alive(&self, instance: Incarnation) -> bool {
+        let name = instance.to_string();
+        let is_heard = |commands: &CommandLog| commands.alive().contains(&name);
+        instance == self.own || self.commands.get().is_some_and(is_heard)
     }
 
     /// Writes an id for `holder`.

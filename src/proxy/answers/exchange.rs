@@ -5,17 +5,22 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::answer::Answer;
+use super::claims::Claims;
 use super::command::{AnswerFrom, Command, Sending, Sent};
 use super::config::AnswersConfig;
 use super::correlation::Holder;
 use super::delivered::Delivered;
 use super::desk::{Asked, Desk};
+use super::message::{Message, MessageFault};
+use super::passed::{HeaderLog, Poster};
+use super::pledge::Pledge;
+use super::reader::Reader;
 use super::table::{Limits, Waiter};
 use crate::dispatch::{Incarnation, TokenKey};
 use crate::http::{Body, HttpError, Reply};
@@ -32,6 +37,8 @@ pub(in crate::proxy) const RESPONSES_PATH: &str = "/_rig/v1/responses/";
 pub struct AnswersParts {
     /// How answers come over Kafka.
     pub kafka: KafkaConfig,
+    /// The number of partitions of a response topic that is created; `None` when none are to be created.
+    pub create_partitions: Option<i32>,
     /// What all instances share.
     pub state: Arc<StateLog>,
     /// This life of this instance.
@@ -49,7 +56,9 @@ pub struct AnswersParts {
 pub struct Answers {
     pub(super) config: Arc<AnswersConfig>,
     pub(super) desk: Arc<Desk>,
-    pub(super) tasks: Tasks,
+    pub(super) claims: Claims,
+    reader: Arc<Reader>,
+    headers: Arc<HeaderLog>,
 }
 
 impl Answers {
@@ -66,12 +75,45 @@ impl Answers {
             parts.own,
             parts.token_key,
             parts.metrics,
-            parts.tasks.clone(),
+            parts.tasks,
+        );
+        let desk = Arc::new(desk);
+        let claims = Claims::new(parts.state, config.idempotency_ttl, parts.own);
+        let topics = config.proxy_kafka_response_topics.names();
+        let reader = Reader::new(
+            parts.kafka,
+            topics,
+            parts.create_partitions,
+            Arc::clone(&desk),
         );
         Self {
             config: Arc::new(config.clone()),
-            desk: Arc::new(desk),
-            tasks: parts.tasks,
+            desk,
+            claims,
+            reader: Arc::new(reader),
+            headers: Arc::default(),
+        }
+    }
+
+    /// Begins to read the response topics, unless that was done before: to be called when there is a route whose
+    /// answers come over Kafka. Without it, the first command of such a route begins it, and waits for that.
+    ///
+    /// Has to be called within a Tokio runtime.
+    pub fn listen(&self) {
+        self.reader.start();
+    }
+
+    /// Stops reading the response topics.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave threads running until the process ends.
+    pub async fn stop(&self) {
+        let reader = Arc::clone(&self.reader);
+        if tokio::task::spawn_blocking(move || reader.stop())
+            .await
+            .is_err()
+        {
+            tracing::error!("stopping the reading of answers panicked");
         }
     }
 
@@ -94,6 +136,35 @@ impl Answers {
         self.desk.deliver(correlation, answer).await
     }
 
+    /// Hands in the answer of a message in RIG's format: its headers, and its body.
+    ///
+    /// # Errors
+    /// [`MessageFault`] when it is no answer.
+    ///
+    /// # Cancel safety
+    /// As [`deliver`](Self::deliver).
+    pub async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Delivered, MessageFault> {
+        let headers: Vec<(&str, Option<&[u8]>)> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), Some(value.as_bytes())))
+            .collect();
+        let answer = Message::read(&headers, body).and_then(|message| {
+            let answer = message.answer(Poster::Request, &self.headers)?;
+            Ok((message.correlation.into_owned(), answer))
+        });
+        match answer {
+            Ok((correlation, answer)) => Ok(self.deliver(&correlation, answer).await),
+            Err(fault) => {
+                self.desk.count(Delivered::Invalid);
+                Err(fault)
+            }
+        }
+    }
+
     /// Runs a command: `send` gets the names under which it is sent, and sends it. Then its answer is waited for, or,
     /// with `Prefer: respond-async`, the client is told where to ask for it.
     ///
@@ -113,6 +184,7 @@ impl Answers {
         F: FnOnce(Sending) -> Fut,
         Fut: Future<Output = Result<Sent, HttpError>>,
     {
+        self.hear(command.from).await?;
         let begun = self.begin(&command)?;
         let sending = Sending {
             correlation: self.correlation(begun.number)?,
@@ -123,26 +195,6 @@ impl Answers {
             Sent::Done(answer) => Ok(answer.into()),
             Sent::Replied(reply) => Ok(reply),
         }
-    }
-
-    /// As [`run`](Self::run), but a command that comes again with the same `Idempotency-Key` is not sent again: it gets
-    /// the answer of the first. `send` goes on when the client is gone.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run); 422 when the command is another one than before.
-    ///
-    /// # Cancel safety
-    /// Dropping the future, or the reply, ends the wait, not the sending.
-    pub(in crate::proxy) async fn run_once<F, Fut>(
-        &self,
-        command: Command,
-        send: F,
-    ) -> Result<Reply, HttpError>
-    where
-        F: FnOnce(Sending) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Sent, HttpError>> + Send + 'static,
-    {
-        self.run(command, send).await
     }
 
     /// Answers a client that asks for the answer to a command: with the answer, or 202 where it has not come within
@@ -179,12 +231,27 @@ impl Answers {
         }
     }
 
-    /// Drops the answers that were kept long enough.
+    /// Drops the answers that were kept long enough, and forgets the commands that are too old to come again.
     pub async fn remove_ended(&self) {
         self.desk.table().remove_ended(std::time::Instant::now());
+        self.claims.remove_ended().await;
     }
 
-    fn correlation(&self, number: u64) -> Result<String, HttpError> {
+    /// Waits until no answer that comes can be missed.
+    pub(super) async fn hear(&self, from: AnswerFrom) -> Result<(), HttpError> {
+        if from != AnswerFrom::Kafka {
+            return Ok(());
+        }
+        self.reader.start();
+        if self.reader.stands(LISTEN_LIMIT).await {
+            return Ok(());
+        }
+        let later = Duration::from_secs(1);
+        let detail = "The response topics cannot be read yet.";
+        Err(HttpError::unavailable("not_ready", detail, later))
+    }
+
+    pub(super) fn correlation(&self, number: u64) -> Result<String, HttpError> {
         self.desk.id(self.desk.own(number), Holder::Answerer)
     }
 
@@ -227,6 +294,8 @@ impl Answers {
     }
 }
 
+/// How long a command waits for the reading of the response topics to begin.
+const LISTEN_LIMIT: Duration = Duration::from_secs(5);
 /// The longest that somebody who asks for an answer may wait at once.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
@@ -248,31 +317,8 @@ impl Begun {
     }
 }
 
-/// A command whose answer is to be kept, and that is forgotten if it is not sent.
-#[derive(Debug)]
-struct Pledge(Option<(Arc<Desk>, u64)>);
-
-impl Pledge {
-    fn new(desk: &Arc<Desk>, number: u64) -> Self {
-        Self(Some((Arc::clone(desk), number)))
-    }
-
-    /// The command was sent.
-    fn hold(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Pledge {
-    fn drop(&mut self) {
-        if let Some((desk, number)) = self.0.take() {
-            desk.table().forget(number);
-        }
-    }
-}
-
 /// Answers when the answer is there, or with what `otherwise` makes at the deadline. Keeps little meanwhile.
-fn later(waiter: Waiter, deadline: Instant, otherwise: fn() -> Response<Body>) -> Reply {
+pub(super) fn later(waiter: Waiter, deadline: Instant, otherwise: fn() -> Response<Body>) -> Reply {
     Reply::Later(Box::pin(async move {
         match waiter.answer(deadline).await {
             Some(answer) => answer.into_response(),
@@ -282,7 +328,7 @@ fn later(waiter: Waiter, deadline: Instant, otherwise: fn() -> Response<Body>) -
 }
 
 /// 202: the command was taken, and its answer can be asked for (RFC 7240, 4.1).
-fn accepted(id: &str) -> Result<Response<Body>, HttpError> {
+pub(super) fn accepted(id: &str) -> Result<Response<Body>, HttpError> {
     const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
     let location = HeaderValue::try_from(format!("{RESPONSES_PATH}{id}"));
     let mut response = not_yet();
@@ -307,7 +353,7 @@ fn not_yet() -> Response<Body> {
     response
 }
 
-fn too_late() -> HttpError {
+pub(super) fn too_late() -> HttpError {
     HttpError::new(
         StatusCode::GATEWAY_TIMEOUT,
         "answer_timeout",

@@ -21,20 +21,29 @@
 //! RIG's header contract of answers; RFC 7240 (`Prefer`); draft-ietf-httpapi-idempotency-key-header.
 
 mod answer;
+mod claims;
 mod command;
 mod config;
 mod correlation;
 mod delivered;
 mod desk;
+mod discovery;
 mod exchange;
 mod key;
+mod message;
+mod once;
+mod passed;
+mod pledge;
+mod reader;
 mod recent;
 mod table;
 
 pub use answer::Answer;
 pub use config::AnswersConfig;
 pub use delivered::Delivered;
+pub use desk::MAX_ANSWER_BYTES;
 pub use exchange::{Answers, AnswersParts};
+pub use message::MessageFault;
 
 #[allow(unused_imports, reason = "the targets are being written")]
 pub(in crate::proxy) use command::{AnswerFrom, Command, Sending, Sent, preferred_wait};

@@ -42,13 +42,12 @@ impl Kept {
 
     /// Adds a definition that is not in the state yet.
     pub(super) fn add(&mut self, definition: Arc<Definition>) {
+        let id = Arc::clone(&definition.id);
         let entry = Entry {
             value: Bytes::new(),
             definition: Some(definition),
         };
-        if let Some(definition) = &entry.definition {
-            self.by_id.insert(Arc::clone(&definition.id), entry);
-        }
+        self.by_id.insert(id, entry);
     }
 
     /// Returns all routes in their order: those of the file, each as the state has it where it has it, then the others

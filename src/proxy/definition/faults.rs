@@ -61,11 +61,11 @@ impl Faults {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let fault = |(field, reason): &Fault| json!({ &**field: reason });
-        let of_place = |(place, faults): (&Box<str>, &Vec<Fault>)| {
-            let faults: Value = faults.iter().map(fault).collect();
-            (String::from(&**place), faults)
-        };
-        Value::Object(self.by_place.iter().map(of_place).collect())
+        let mut places = serde_json::Map::new();
+        for (place, faults) in &self.by_place {
+            places.insert(place.to_string(), faults.iter().map(fault).collect());
+        }
+        Value::Object(places)
     }
 }
 

@@ -50,6 +50,10 @@ struct Table {
 
 /// What a method and a path lead to.
 #[derive(Debug)]
+#[allow(
+    clippy::enum_variant_names,
+    reason = "what is found may be that there is nothing"
+)]
 pub(crate) enum Found {
     /// To a route.
     Route(Matched),
@@ -76,7 +80,7 @@ pub(crate) struct Matched {
 /// The patterns together are too large to be compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("all patterns together are too large when they are compiled")]
-pub(crate) struct TooLarge;
+pub struct TooLarge;
 
 impl Routes {
     /// Compiles the patterns of these routes, which are tried in this order.

@@ -9,7 +9,7 @@ use crate::event::JsonPointer;
 use crate::proxy::route::{HttpAnswer, KeyRule, Protocol, Route, Target, TokenPlaces};
 
 /// An API that is good, with these endpoints.
-fn api(endpoints: Value) -> Value {
+fn api(endpoints: &Value) -> Value {
     json!({
         "id": "a",
         "name": "a",
@@ -19,20 +19,20 @@ fn api(endpoints: Value) -> Value {
 }
 
 /// An API that is good, with one endpoint that has these members beside those that are needed.
-fn with_endpoint(members: Value) -> Value {
+fn with_endpoint(members: &Value) -> Value {
     let mut endpoint = json!({ "id": "e", "method": "GET", "path_regex": "/(a)/(b)" });
     add(&mut endpoint, members);
-    api(json!([endpoint]))
+    api(&json!([endpoint]))
 }
 
 /// An API that is good, with these members.
-fn with(members: Value) -> Value {
-    let mut api = with_endpoint(json!({}));
+fn with(members: &Value) -> Value {
+    let mut api = with_endpoint(&json!({}));
     add(&mut api, members);
     api
 }
 
-fn add(object: &mut Value, members: Value) {
+fn add(object: &mut Value, members: &Value) {
     for (name, member) in members.as_object().unwrap() {
         object[name] = member.clone();
     }
@@ -53,7 +53,7 @@ fn route(document: &Value) -> Arc<Route> {
 
 #[test]
 fn an_api_has_the_defaults_of_rig() {
-    let definition = read(&with(json!({ "note": "kept", "auth_type": null })));
+    let definition = read(&with(&json!({ "note": "kept", "auth_type": null })));
     assert_eq!((&*definition.id, definition.is_active), ("a", true));
     let document = Value::Object(definition.document);
     for (member, value) in [
@@ -65,7 +65,7 @@ fn an_api_has_the_defaults_of_rig() {
     ] {
         assert_eq!(document[member], value, "{member}");
     }
-    let route = route(&with(json!({})));
+    let route = route(&with(&json!({})));
     assert_eq!((&*route.api, &*route.endpoint), ("a", "e"));
     assert_eq!(
         (route.method.as_str(), &*route.path_regex),
@@ -80,7 +80,7 @@ fn an_api_has_the_defaults_of_rig() {
     assert_eq!(upstream.protocol, Protocol::Http);
     assert_eq!(*upstream.addresses, ["tickets:8080"]);
     assert_eq!((&*upstream.base_path, &upstream.health_path), ("", &None));
-    assert!(!read(&with(json!({ "active": false }))).is_active);
+    assert!(!read(&with(&json!({ "active": false }))).is_active);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn backends_are_named_in_several_ways() {
             "/x",
         ),
     ] {
-        let route = route(&with(json!({ "proxy": proxy })));
+        let route = route(&with(&json!({ "proxy": proxy })));
         let Target::Http { upstream, .. } = &route.target else {
             panic!("{route:?}");
         };
@@ -140,7 +140,7 @@ fn backends_are_named_in_several_ways() {
 #[test]
 fn routes_of_an_api_share_their_backend() {
     let endpoint = |id: &str| json!({ "id": id, "method": "get", "path_regex": "/" });
-    let definition = read(&api(json!([endpoint("1"), endpoint("2")])));
+    let definition = read(&api(&json!([endpoint("1"), endpoint("2")])));
     let upstream = |number: usize| match &definition.routes[number].route.target {
         Target::Http { upstream, .. } => Arc::clone(upstream),
         other => panic!("{other:?}"),
@@ -177,7 +177,7 @@ fn targets_and_answers_are_those_of_rig() {
             "nats",
         ),
     ] {
-        let route = route(&with_endpoint(members.clone()));
+        let route = route(&with_endpoint(&members));
         let found = (route.target.name(), route.target.response_from());
         assert_eq!(found, (target, from), "{members}");
     }
@@ -189,7 +189,7 @@ fn what_goes_to_kafka_needs_no_backend() {
         "id": "e", "method": "POST", "path_regex": "/", "target": "kafka", "topic": "t",
         "schema": "s", "key": {"body": "/a"},
     });
-    let mut document = api(json!([endpoint]));
+    let mut document = api(&json!([endpoint]));
     document.as_object_mut().unwrap().remove("proxy");
     let route = route(&document);
     let Target::Kafka {
@@ -235,8 +235,8 @@ fn tokens_stand_where_auth_says() {
             Some("t"),
         ),
     ] {
-        let mut document = with_endpoint(json!({ "secured": true }));
-        add(&mut document, json!({ "auth_type": "jwt", "auth": auth }));
+        let mut document = with_endpoint(&json!({ "secured": true }));
+        add(&mut document, &json!({ "auth_type": "jwt", "auth": auth }));
         let places = TokenPlaces {
             header,
             query: query.map(Into::into),
@@ -249,7 +249,7 @@ fn tokens_stand_where_auth_says() {
 
 #[test]
 fn headers_are_added_where_an_endpoint_asks_for_it() {
-    let mut document = with_endpoint(json!({ "transform_request_headers": true }));
+    let mut document = with_endpoint(&json!({ "transform_request_headers": true }));
     document["version_data"]["default"]["transform_request_headers"] =
         json!({ "add_headers": { "Custom": "välue", "host": "other" } });
     let headers: Vec<(String, Vec<u8>)> = route(&document)

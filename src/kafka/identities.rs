@@ -1,16 +1,42 @@
-//! Which topics the source topics are, as Kafka says when it is asked.
+//! Which topics have certain names, and how many partitions they have, as Kafka says when it is asked.
 
 use std::time::Duration;
 
+use rdkafka::ClientContext;
 use rdkafka::client::Client;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
 use topic_ids::{Error, TopicId, topic_ids};
 
-use super::context::SourceContext;
+/// Returns the number of partitions of a topic, or `None` when there is no such topic. Blocks for at most `limit`.
+///
+/// # Errors
+/// What Kafka said, or that it cannot be reached.
+pub fn partition_count<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    name: &str,
+    limit: Duration,
+) -> KafkaResult<Option<i32>> {
+    let metadata = consumer.fetch_metadata(Some(name), limit)?;
+    let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
+        return Ok(None);
+    };
+    match topic.error() {
+        None => Ok(i32::try_from(topic.partitions().len())
+            .ok()
+            .filter(|count| *count > 0)),
+        Some(
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
+        ) => Ok(None),
+        Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+    }
+}
 
-/// What Kafka says of the source topics' ids.
+/// What Kafka says of the ids of some topics.
 #[derive(Debug)]
-pub(super) struct Identities {
+pub struct Identities {
     /// What the last answer said of each topic: its id, or none where there is no such topic.
     last: Vec<Option<TopicId>>,
     /// Whether the broker understands the question.
@@ -19,7 +45,8 @@ pub(super) struct Identities {
 
 impl Identities {
     /// Starts with nothing known of `count` topics.
-    pub(super) fn new(count: usize) -> Self {
+    #[must_use]
+    pub fn new(count: usize) -> Self {
         Self {
             last: vec![None; count],
             is_supported: true,
@@ -30,9 +57,9 @@ impl Identities {
     ///
     /// # Errors
     /// What Kafka said, when it cannot tell now.
-    pub(super) fn ask(
+    pub fn ask<C: ClientContext>(
         &mut self,
-        client: &Client<SourceContext>,
+        client: &Client<C>,
         names: &[&str],
         limit: Duration,
     ) -> KafkaResult<()> {
@@ -70,7 +97,8 @@ impl Identities {
 
     /// Returns the id of a topic as of the last answer: unknown where the broker gives none, and
     /// `None` where there was no such topic.
-    pub(super) fn of(&self, topic: usize) -> Option<TopicId> {
+    #[must_use]
+    pub fn of(&self, topic: usize) -> Option<TopicId> {
         if self.is_supported {
             self.last.get(topic).copied().flatten()
         } else {

@@ -1,0 +1,47 @@
+//! The request proxy, put together from the settings.
+
+use std::sync::Arc;
+
+use super::AppError;
+use super::core::Core;
+use crate::access::Rates;
+use crate::avro::Registry;
+use crate::config::Config;
+use crate::fetch::Fetch;
+use crate::kafka::Producer;
+use crate::proxy::{Apis, Proxy, ProxyParts, RequestLog, RequestLogParts};
+
+/// Makes the proxy, with the routes that the instance is started with and those that all share.
+pub(super) fn start(
+    config: &Config,
+    core: &Core,
+    producer: &Producer,
+) -> Result<Arc<Proxy>, AppError> {
+    let registry = Registry::new(&config.avro, Fetch::new());
+    let log = RequestLogParts {
+        kafka: config.kafka.clone(),
+        producer: producer.clone(),
+        registry: registry.clone(),
+        metrics: core.metrics.proxy.clone(),
+    };
+    let (streams, state) = (&core.streams, Arc::clone(&core.state));
+    let parts = ProxyParts {
+        apis: Apis::new(config.apis.clone(), state, config.kafka.instance()),
+        answers: core.answers.clone(),
+        access: streams.access.clone(),
+        cors: streams.cors.clone(),
+        rates: Rates::new(
+            config.rates.max_requests_per_minute_per_session,
+            core.metrics.proxy.limited.clone(),
+        ),
+        upstream: config.proxy.upstream.clone(),
+        command: config.proxy.command.clone(),
+        producer: producer.clone(),
+        registry,
+        serializer: config.avro.kafka_serializer,
+        log: RequestLog::start(&config.proxy.request_log, log, &core.tasks),
+        metrics: core.metrics.clone(),
+        tasks: core.tasks.clone(),
+    };
+    Ok(Arc::new(Proxy::new(parts)?))
+}

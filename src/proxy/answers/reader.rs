@@ -1,0 +1,258 @@
+//! Reads the response topics: every instance all of them, each taking what is for its own clients.
+//!
+//! Partitions are assigned and not shared by a group, so nothing is ever rebalanced and no answer has to be passed on.
+//! What is another instance's costs the opening of one id.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use parking_lot::Mutex;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use super::answer::Answer;
+use super::delivered::Delivered;
+use super::desk::Desk;
+use super::discovery::Discovery;
+use super::message::{Message, MessageFault};
+use super::passed::{HeaderLog, Poster};
+use crate::kafka::{ConfigError, KafkaConfig, QuietContext, readable_headers};
+use crate::telemetry::Limited;
+
+/// How long a poll waits; stopping waits as long.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// How long stopping may take; Kafka may be away.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the client gets whose answer is none.
+const BAD_ANSWER: &str = r#"{"type":"about:blank","title":"Bad Gateway","status":502,"detail":"The answer to the command cannot be read.","code":"bad_answer"}"#;
+
+/// Why the response topics cannot be read. Kafka being away is no reason.
+#[derive(Debug, Error)]
+enum ReaderError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("a thread that reads answers cannot be started")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The reading of the response topics, which begins when it is needed.
+#[derive(Debug)]
+pub(super) struct Reader {
+    config: KafkaConfig,
+    topics: Vec<String>,
+    create: Option<i32>,
+    desk: Arc<Desk>,
+    stands: watch::Sender<bool>,
+    threads: Mutex<Option<Threads>>,
+}
+
+impl Reader {
+    /// Will read `topics`, and create those that are missing with so many partitions, if any.
+    pub(super) fn new(
+        config: KafkaConfig,
+        topics: &[String],
+        create: Option<i32>,
+        desk: Arc<Desk>,
+    ) -> Self {
+        Self {
+            config,
+            topics: topics.to_vec(),
+            create,
+            desk,
+            stands: watch::Sender::new(false),
+            threads: Mutex::new(None),
+        }
+    }
+
+    /// Begins to read, unless that was done before. Waits for Kafka in the background if need be.
+    ///
+    /// Has to be called within a Tokio runtime.
+    pub(super) fn start(&self) {
+        let mut threads = self.threads.lock();
+        if threads.is_some() {
+            return;
+        }
+        match self.spawn() {
+            Ok(started) => *threads = Some(started),
+            Err(error) => tracing::error!(%error, "answers over Kafka cannot be read"),
+        }
+    }
+
+    /// Waits until no answer that comes from now on can be missed; at most `limit`. Returns whether that came about.
+    pub(super) async fn stands(&self, limit: Duration) -> bool {
+        if *self.stands.borrow() {
+            return true;
+        }
+        let mut stands = self.stands.subscribe();
+        let standing = stands.wait_for(|stands| *stands);
+        matches!(tokio::time::timeout(limit, standing).await, Ok(Ok(_)))
+    }
+
+    /// Stops reading and waits for the threads, at most some seconds. Blocks.
+    pub(super) fn stop(&self) {
+        let threads = self.threads.lock().take();
+        if let Some(threads) = threads {
+            threads.stop();
+        }
+    }
+
+    fn spawn(&self) -> Result<Threads, ReaderError> {
+        let group = format!(
+            "{}-{}-answers",
+            self.config.cluster_name,
+            self.config.instance()
+        );
+        let consumer: BaseConsumer<QuietContext> = self
+            .config
+            .consumer(&group, &[])
+            .create_with_context(self.config.quiet())
+            .map_err(ConfigError::from)?;
+        let consumer = Arc::new(consumer);
+        let discovery = Discovery::new(
+            Arc::clone(&consumer),
+            self.config.clone(),
+            self.create,
+            &self.topics,
+            self.stands.clone(),
+        )?;
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let polling = Polling {
+            consumer,
+            desk: Arc::clone(&self.desk),
+            config: self.config.clone(),
+            is_stopping: Arc::clone(&is_stopping),
+            headers: HeaderLog::default(),
+            faults: Limited::new(Duration::from_secs(10)),
+        };
+        let (stop_discovery, discovery_stopped) = sync_channel(1);
+        let runtime = tokio::runtime::Handle::current();
+        let poll = Builder::new().name("answers-poll".to_owned());
+        let poll = poll.spawn(move || {
+            let _entered = runtime.enter();
+            polling.run();
+        })?;
+        let discover = Builder::new().name("answers-discover".to_owned());
+        let discover = discover.spawn(move || discovery.run(&discovery_stopped));
+        let threads = Threads {
+            is_stopping,
+            stop_discovery: Some(stop_discovery),
+            handles: vec![poll],
+        };
+        // Dropping `threads` on an error stops the one that runs.
+        Ok(threads.with(discover?))
+    }
+}
+
+/// The threads of the reader. Dropping it tells them to stop.
+#[derive(Debug)]
+struct Threads {
+    is_stopping: Arc<AtomicBool>,
+    stop_discovery: Option<SyncSender<()>>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    fn with(mut self, handle: JoinHandle<()>) -> Self {
+        self.handles.push(handle);
+        self
+    }
+
+    fn tell_to_stop(&mut self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        self.stop_discovery = None;
+    }
+
+    fn stop(mut self) {
+        self.tell_to_stop();
+        let deadline = Instant::now() + STOP_LIMIT;
+        while Instant::now() < deadline && !self.handles.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for handle in self.handles.drain(..).filter(JoinHandle::is_finished) {
+            if handle.join().is_err() {
+                tracing::error!("a thread that reads answers panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.tell_to_stop();
+    }
+}
+
+/// The state of the polling thread.
+struct Polling {
+    consumer: Arc<BaseConsumer<QuietContext>>,
+    desk: Arc<Desk>,
+    config: KafkaConfig,
+    is_stopping: Arc<AtomicBool>,
+    headers: HeaderLog,
+    faults: Limited,
+}
+
+impl Polling {
+    fn run(self) {
+        while !self.is_stopping.load(Ordering::Relaxed) {
+            match self.consumer.poll(POLL_WAIT) {
+                None => {}
+                Some(Ok(message)) => self.take(&message),
+                Some(Err(error)) => self.note(&error),
+            }
+        }
+    }
+
+    /// Hands an answer to its client. What is none is passed over.
+    fn take(&self, message: &BorrowedMessage<'_>) {
+        let headers = readable_headers(message);
+        let value = message.payload().unwrap_or_default();
+        match Message::read(&headers, value) {
+            Ok(answer) => self
+                .desk
+                .deliver_own(&answer.correlation, || self.answer(message, &answer)),
+            Err(fault) => self.count(message, fault),
+        }
+    }
+
+    fn answer(&self, message: &BorrowedMessage<'_>, answer: &Message<'_>) -> Answer {
+        match answer.answer(Poster::Record, &self.headers) {
+            Ok(answer) => answer,
+            Err(fault) => {
+                self.count(message, fault);
+                Answer::new(StatusCode::BAD_GATEWAY, BAD_ANSWER)
+                    .with_type("application/problem+json")
+            }
+        }
+    }
+
+    fn count(&self, message: &BorrowedMessage<'_>, fault: MessageFault) {
+        self.desk.count(Delivered::Invalid);
+        if let Some(held_back) = self.faults.admit(message.topic(), Instant::now()) {
+            tracing::warn!(
+                held_back,
+                topic = message.topic(),
+                partition = message.partition(),
+                offset = message.offset(),
+                %fault,
+                "a record of a response topic is no answer"
+            );
+        }
+    }
+
+    fn note(&self, error: &KafkaError) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.config
+                .log
+                .warn(format_args!("reading answers: {error}"));
+        }
+    }
+}

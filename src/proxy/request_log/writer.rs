@@ -1,0 +1,174 @@
+//! Writes entries to Kafka.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::config::RequestLogConfig;
+use super::{Noted, RequestLogParts};
+use crate::avro::{Mismatch, Registry, RegistryError};
+use crate::kafka::{KafkaConfig, OutgoingRecord, ProduceError, Producer, TopicSpec, ensure_topics};
+use crate::telemetry::{Limited, ProxyMetrics, rfc3339};
+
+/// How many records are on their way at the same time.
+const IN_FLIGHT: usize = 256;
+/// How long to wait before the topic is created again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long entries are still written after the process was told to end.
+const PARTING: Duration = Duration::from_secs(2);
+/// One complaint in this time.
+const COMPLAINTS: Duration = Duration::from_secs(30);
+const PARTITIONS: i32 = 4;
+
+const SOURCE: &str = "/rig";
+const KIND: &str = "com.rig.proxy.api.call";
+
+/// Writes what comes to the topic.
+pub(super) struct Writer {
+    topic: String,
+    /// Where the schema is, if there is one.
+    avro: Option<(Registry, String)>,
+    kafka: KafkaConfig,
+    producer: Producer,
+    metrics: ProxyMetrics,
+    complaints: Limited,
+}
+
+/// Why an entry is not in the topic.
+#[derive(Debug, thiserror::Error)]
+enum NotWritten {
+    #[error(transparent)]
+    NoSchema(#[from] RegistryError),
+    #[error("the entry does not fit the schema: {0}")]
+    Misfit(#[from] Mismatch),
+    #[error(transparent)]
+    Kafka(#[from] ProduceError),
+}
+
+impl Writer {
+    pub(super) fn new(config: &RequestLogConfig, parts: RequestLogParts) -> Self {
+        let subject = config.kafka_log_schema.clone();
+        let avro = parts.registry.filter(|_| !subject.is_empty());
+        Self {
+            topic: config.kafka_log_topic.clone(),
+            avro: avro.map(|registry| (registry, subject)),
+            kafka: parts.kafka,
+            producer: parts.producer,
+            metrics: parts.metrics,
+            complaints: Limited::new(COMPLAINTS),
+        }
+    }
+
+    /// Writes what comes, some at a time, until `end` is told, and then, for a short time, what has come.
+    pub(super) async fn run(self, entries: mpsc::Receiver<Noted>, end: CancellationToken) {
+        let parting = async {
+            end.cancelled().await;
+            tokio::time::sleep(PARTING).await;
+        };
+        tokio::select! {
+            () = self.write_all(entries, end.clone()) => {}
+            () = parting => self.complain(&"the process ends"),
+        }
+    }
+
+    async fn write_all(&self, entries: mpsc::Receiver<Noted>, end: CancellationToken) {
+        if end.run_until_cancelled(self.create_topic()).await.is_none() {
+            return;
+        }
+        let entries = stream::unfold((entries, end), |(mut entries, end)| async move {
+            let noted = match end.run_until_cancelled(entries.recv()).await {
+                Some(noted) => noted,
+                None => {
+                    entries.close();
+                    entries.recv().await
+                }
+            };
+            Some((noted?, (entries, end)))
+        });
+        entries
+            .map(|noted| self.write(noted))
+            .buffered(IN_FLIGHT)
+            .for_each(std::future::ready)
+            .await;
+    }
+
+    /// Creates the topic where it is missing; Kafka may be away for a while.
+    async fn create_topic(&self) {
+        let spec = [TopicSpec {
+            name: self.topic.clone(),
+            partitions: PARTITIONS,
+            config: Vec::new(),
+        }];
+        while let Err(error) = ensure_topics(&self.kafka, &spec).await {
+            self.complain(&error);
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn write(&self, noted: Noted) {
+        if let Err(error) = self.try_to_write(&noted).await {
+            let reason = match error {
+                NotWritten::NoSchema(_) => "no_schema",
+                NotWritten::Misfit(_) => "does_not_fit",
+                NotWritten::Kafka(_) => "not_acknowledged",
+            };
+            self.metrics.log_dropped.with_label_values(&[reason]).inc();
+            self.complain(&error);
+        }
+    }
+
+    async fn try_to_write(&self, noted: &Noted) -> Result<(), NotWritten> {
+        let key = noted.entry.key();
+        let data = noted.entry.data();
+        let id = Uuid::new_v4().to_string();
+        let time = rfc3339(noted.at_ms);
+        let mut headers: Vec<(&str, &[u8])> = Vec::new();
+        let payload = if let Some((registry, subject)) = &self.avro {
+            let schema = registry.latest(subject).await?;
+            headers.extend([
+                ("content-type", &b"avro/binary"[..]),
+                ("ce_specversion", b"1.0"),
+                ("ce_id", id.as_bytes()),
+                ("ce_source", SOURCE.as_bytes()),
+                ("ce_type", KIND.as_bytes()),
+                ("ce_time", time.as_bytes()),
+            ]);
+            schema.encode_known(&data)?
+        } else {
+            let structured = &b"application/cloudevents+json; charset=UTF-8"[..];
+            headers.push(("content-type", structured));
+            event(&id, &time, data).to_string().into_bytes()
+        };
+        let record = OutgoingRecord {
+            topic: &self.topic,
+            key: Some(key.as_bytes()),
+            headers: &headers,
+            payload: Some(&payload),
+        };
+        self.producer.produce(record).await?;
+        Ok(())
+    }
+
+    fn complain(&self, error: &dyn std::fmt::Display) {
+        if let Some(suppressed) = self.complaints.admit("request log", Instant::now()) {
+            let topic = &self.topic;
+            tracing::warn!(%error, suppressed, topic, "the request log cannot be written");
+        }
+    }
+}
+
+fn event(id: &str, time: &str, data: Value) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": id,
+        "source": SOURCE,
+        "type": KIND,
+        "time": time,
+        "datacontenttype": "application/json",
+        "data": data,
+    })
+}

@@ -1,0 +1,92 @@
+//! Writes events to Kafka that came in over other ways.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::event::CloudEvent;
+use crate::kafka::{OutgoingRecord, ProduceError, Producer};
+use crate::telemetry::Metrics;
+
+const JSON_EVENT: (&str, &[u8]) = (
+    "content-type",
+    b"application/cloudevents+json; charset=UTF-8",
+);
+
+/// Writes events to one topic. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct EventWriter {
+    topic: Arc<str>,
+    /// The attribute whose value is the record's key.
+    key: Arc<str>,
+    producer: Producer,
+    metrics: Metrics,
+}
+
+impl EventWriter {
+    /// Writes to `topic`, with the value of the attribute `key` as the key.
+    #[must_use]
+    pub fn new(topic: &str, key: &str, producer: Producer, metrics: Metrics) -> Self {
+        Self {
+            topic: topic.into(),
+            key: key.into(),
+            producer,
+            metrics,
+        }
+    }
+
+    /// Writes an event and waits for Kafka's acknowledgement.
+    ///
+    /// Events with the same key keep the order in which this function was first polled.
+    ///
+    /// # Errors
+    /// [`ProduceError`]; each variant says whether it may have been written.
+    ///
+    /// # Cancel safety
+    /// Once polled, the event is on its way: dropping the future gives up the answer only.
+    pub async fn write(&self, event: &CloudEvent) -> Result<(), ProduceError> {
+        self.start(event)?.await
+    }
+
+    /// Puts an event into the producer's queue, and returns what waits for Kafka's acknowledgement.
+    ///
+    /// Events with the same key keep the order of the calls.
+    ///
+    /// # Errors
+    /// [`ProduceError`] for an event that is not queued; otherwise as [`EventWriter::write`].
+    ///
+    /// # Cancel safety
+    /// The event is on its way: dropping the future gives up the answer only.
+    pub fn start(
+        &self,
+        event: &CloudEvent,
+    ) -> Result<impl Future<Output = Result<(), ProduceError>> + Send + use<>, ProduceError> {
+        let key = event.attribute(&self.key);
+        let record = OutgoingRecord {
+            topic: &self.topic,
+            key: key.as_ref().map(|key| key.as_bytes()),
+            headers: &[JSON_EVENT],
+            payload: Some(event.json()),
+        };
+        let began = Instant::now();
+        let metrics = self.metrics.clone();
+        let waiting =
+            (self.producer.start(&record)).inspect_err(|error| count(&metrics, Err(error)))?;
+        Ok(async move {
+            let written = waiting.await;
+            metrics
+                .produce_duration
+                .observe(began.elapsed().as_secs_f64());
+            count(&metrics, written.as_ref().map(|_| ()));
+            written.map(|_| ())
+        })
+    }
+}
+
+fn count(metrics: &Metrics, written: Result<(), &ProduceError>) {
+    let outcome = match written {
+        Ok(()) => "acknowledged",
+        Err(ProduceError::Unavailable | ProduceError::TimedOut) => "unavailable",
+        Err(ProduceError::TooLarge | ProduceError::Refused { .. }) => "refused",
+    };
+    metrics.produced.with_label_values(&[outcome]).inc();
+}
