@@ -92,7 +92,10 @@ impl NatsClient {
             "nats.inbox",
             Arc::clone(&inbox).read(replies, stopping.clone()),
         );
-        tasks.spawn("nats.watch", watch(client.clone(), metrics.clone(), stopping));
+        tasks.spawn(
+            "nats.watch",
+            watch(client.clone(), metrics.clone(), stopping),
+        );
         Ok(Some(Self { client, inbox }))
     }
 

@@ -73,7 +73,11 @@ fn forbidden(text: &str) -> Option<&str> {
 /// Keeps the metric of the connection up to date, and logs when it comes and goes, until the process stops.
 pub(super) async fn watch(client: Client, metrics: NatsMetrics, stopping: CancellationToken) {
     let (mut was_up, mut seen) = (true, 0);
-    while (stopping.run_until_cancelled(tokio::time::sleep(INTERVAL)).await).is_some() {
+    while (stopping
+        .run_until_cancelled(tokio::time::sleep(INTERVAL))
+        .await)
+        .is_some()
+    {
         let is_up = client.connection_state() == State::Connected;
         let connects = client.statistics().connects.load(Ordering::Relaxed);
         metrics.up.set(i64::from(is_up));

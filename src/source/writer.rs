@@ -69,7 +69,8 @@ impl EventWriter {
         };
         let began = Instant::now();
         let metrics = self.metrics.clone();
-        let waiting = (self.producer.start(&record)).inspect_err(|error| count(&metrics, Err(error)))?;
+        let waiting =
+            (self.producer.start(&record)).inspect_err(|error| count(&metrics, Err(error)))?;
         Ok(async move {
             let written = waiting.await;
             metrics

@@ -170,7 +170,12 @@ impl Intake {
         };
         if let Some(suppressed) = self.limited.admit(code, Instant::now()) {
             let error = &detail;
-            tracing::warn!(reason = code, ?error, suppressed, "dropped a message from nats");
+            tracing::warn!(
+                reason = code,
+                ?error,
+                suppressed,
+                "dropped a message from nats"
+            );
         }
         (code, detail)
     }
