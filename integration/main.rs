@@ -49,6 +49,7 @@ mod resumes_from_a_cursor;
 mod says_what_is_wrong;
 mod serves_crowds;
 mod slows_down_for_nobody;
+mod speaks_nats;
 mod speaks_tls_and_http2;
 mod speaks_websocket;
 mod state_is_shared;
@@ -98,11 +99,24 @@ fn main() {
         layers::imports_only_go_down();
         Ok(())
     })];
+    let has_nats = support::nats::is_there_or_required();
     for backend in [Backend::Embedded, Backend::Apache] {
         let missing = backend.missing();
         if let Some(missing) = &missing {
             eprintln!("the tests on Apache Kafka are ignored: {missing}");
         }
+        trials.extend(behaviours!(
+            backend,
+            missing.is_none() && has_nats,
+            [
+                speaks_nats::of_which_events_reach_clients_of_all_instances_once_and_in_order,
+                speaks_nats::and_shares_a_burst_among_the_instances,
+                speaks_nats::and_tells_who_asks_what_became_of_each_message,
+                speaks_nats::as_soon_as_it_is_there,
+                speaks_nats::and_holds_its_messages_while_kafka_is_away,
+                speaks_nats::and_loses_nothing_that_was_taken_when_it_stops,
+            ]
+        ));
         trials.extend(behaviours!(
             backend,
             missing.is_none(),
@@ -267,6 +281,14 @@ fn main() {
             finds_topics::that_are_made_anew_under_a_client_that_does_not_read,
             finds_topics::that_are_made_anew_while_an_instance_is_down,
             finds_topics::that_are_made_anew_and_all_instances_agree,
+        ]
+    ));
+    trials.extend(behaviours!(
+        Backend::Embedded,
+        has_nats,
+        [
+            speaks_nats::over_tls_with_a_password,
+            speaks_nats::with_a_token_or_a_key,
         ]
     ));
     // What clients meet at the door is the same in front of every broker.

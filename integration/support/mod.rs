@@ -13,6 +13,7 @@ pub mod judge;
 pub mod kafka;
 pub mod load;
 pub mod longpoll;
+pub mod nats;
 pub mod program;
 pub mod records;
 pub mod sessions;
