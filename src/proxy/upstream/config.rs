@@ -12,7 +12,7 @@ pub struct UpstreamConfig {
     /// Time until a backend's answer begins, from the last piece of the request's body on; 0 waits for ever
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = settings::duration_ms)]
     pub proxy_recv_timeout: Duration,
-    /// Time for a connection to a backend, with TLS
+    /// Time for a connection to a backend, with TLS; 0 waits for ever
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
     pub proxy_connect_timeout: Duration,
     /// Time between two pieces of a backend's answer, unless it is `text/event-stream`; 0 waits for ever
@@ -46,12 +46,20 @@ impl Default for UpstreamConfig {
     }
 }
 
+/// The longest limit, so that no clock overflows: ten years.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// Reads a limit as settings have it: 0 is none.
-pub(super) const fn limit(setting: Duration) -> Option<Duration> {
-    if setting.is_zero() {
-        None
-    } else {
-        Some(setting)
+pub(super) fn limit(setting: Duration) -> Option<Duration> {
+    (!setting.is_zero()).then(|| setting.min(LONGEST))
+}
+
+impl UpstreamConfig {
+    /// Returns how long one exchange may take that nobody waits for.
+    pub(super) fn patience(&self) -> Duration {
+        const OTHERWISE: Duration = Duration::from_secs(5);
+        let connect = limit(self.proxy_connect_timeout).unwrap_or(OTHERWISE);
+        connect + limit(self.proxy_recv_timeout).unwrap_or(OTHERWISE)
     }
 }
 

@@ -171,14 +171,14 @@ impl Connections {
             return self.open().await;
         }
         match self.take_idle() {
-            Some(sender) if sender.is_ready() => Ok(self.leased(sender)),
+            Some(sender) if sender.is_ready() => Ok(self.lend(Leased::Kept(sender), true)),
             // Its last answer has just ended, and its task may have a word to say; a new connection is begun
             // meanwhile.
             Some(mut sender) => {
                 tokio::select! {
                     biased;
                     ready = sender.ready() => match ready {
-                        Ok(()) => Ok(self.leased(sender)),
+                        Ok(()) => Ok(self.lend(Leased::Kept(sender), true)),
                         Err(_) => self.open().await,
                     },
                     opened = self.open() => {
@@ -197,10 +197,7 @@ impl Connections {
     /// [`DialError`]; nothing was sent then.
     pub(super) async fn lease_for_upgrade(self: &Arc<Self>) -> Result<Lease, DialError> {
         let sender = self.dialer.dial_for_upgrade(self.protocol, &self.address);
-        Ok(Lease {
-            sender: Leased::Own(sender.await?),
-            connections: Arc::clone(self),
-        })
+        Ok(self.lend(Leased::Own(sender.await?), false))
     }
 
     /// Closes what has had nothing to do for too long.
@@ -218,10 +215,7 @@ impl Connections {
         let mut shared = self.shared.lock();
         shared.retain(Multiplexed::is_usable);
         let stream = shared.iter().find_map(Multiplexed::join)?;
-        Some(Lease {
-            sender: Leased::Shared(stream),
-            connections: Arc::clone(self),
-        })
+        Some(self.lend(Leased::Shared(stream), true))
     }
 
     async fn open(self: &Arc<Self>) -> Result<Lease, DialError> {
@@ -239,15 +233,13 @@ impl Connections {
                 Leased::Shared(stream)
             }
         };
-        Ok(Lease {
-            sender,
-            connections: Arc::clone(self),
-        })
+        Ok(self.lend(sender, false))
     }
 
-    fn leased(self: &Arc<Self>, sender: http1::SendRequest<RequestBody>) -> Lease {
+    fn lend(self: &Arc<Self>, sender: Leased, was_kept: bool) -> Lease {
         Lease {
-            sender: Leased::Kept(sender),
+            sender,
+            was_kept,
             connections: Arc::clone(self),
         }
     }
@@ -278,6 +270,7 @@ impl Connections {
 /// A connection, or a part of one, for one request and its answer.
 pub(super) struct Lease {
     sender: Leased,
+    was_kept: bool,
     connections: Arc<Connections>,
 }
 
@@ -296,6 +289,11 @@ impl Lease {
             self.sender,
             Leased::Shared(_) | Leased::Own(Sender::Http2(_))
         )
+    }
+
+    /// Whether the connection was there before.
+    pub(super) const fn was_kept(&self) -> bool {
+        self.was_kept
     }
 
     /// Sends a request and waits for the head of the answer.

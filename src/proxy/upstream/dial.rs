@@ -21,9 +21,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::config::UpstreamConfig;
+use super::config::{UpstreamConfig, limit};
 use super::connection::{Multiplexed, Sender};
 use super::request_body::RequestBody;
+use super::socket::Socket;
 use crate::fetch::{Trust, TrustError};
 use crate::proxy::route::Protocol;
 use crate::telemetry::{Metrics, Tasks};
@@ -76,7 +77,7 @@ struct Parts {
     tls_http1: TlsConnector,
     http1: http1::Builder,
     http2: http2::Builder<Spawner>,
-    timeout: Duration,
+    timeout: Option<Duration>,
     tasks: Tasks,
     metrics: Metrics,
 }
@@ -134,7 +135,7 @@ impl Dialer {
             tls_http1: offering(&[b"http/1.1"]),
             http1,
             http2,
-            timeout: config.proxy_connect_timeout,
+            timeout: limit(config.proxy_connect_timeout),
             tasks,
             metrics,
         })))
@@ -195,8 +196,13 @@ impl Dialer {
         dialing: impl Future<Output = Result<Sender, DialError>>,
     ) -> Result<Sender, DialError> {
         // Boxed: a handshake is large, and most requests need none.
-        let dialed = tokio::time::timeout(self.0.timeout, Box::pin(dialing)).await;
-        let sender = dialed.unwrap_or(Err(DialError::Timeout(self.0.timeout)))?;
+        let dialing = Box::pin(dialing);
+        let sender = match self.0.timeout {
+            Some(timeout) => tokio::time::timeout(timeout, dialing)
+                .await
+                .unwrap_or(Err(DialError::Timeout(timeout)))?,
+            None => dialing.await?,
+        };
         self.0.metrics.proxy.upstream_connections.inc();
         Ok(sender)
     }
@@ -255,7 +261,7 @@ impl Dialer {
 }
 
 /// Looks the name up, each time anew, and connects to the first of its addresses that takes it.
-async fn tcp(address: &Authority, default_port: u16) -> Result<TcpStream, DialError> {
+async fn tcp(address: &Authority, default_port: u16) -> Result<Socket, DialError> {
     let port = address.port_u16().unwrap_or(default_port);
     let found = tokio::net::lookup_host((bare(address.host()), port)).await;
     let found: Vec<_> = found.map_err(DialError::Name)?.collect();
@@ -271,7 +277,7 @@ async fn tcp(address: &Authority, default_port: u16) -> Result<TcpStream, DialEr
         .set_tcp_nodelay(true)
         .and_then(|()| options.set_tcp_keepalive(&keep_alive));
     set.map_err(DialError::Tcp)?;
-    Ok(socket)
+    Ok(Socket::new(socket))
 }
 
 /// Takes an IPv6 address out of its brackets.
@@ -325,8 +331,8 @@ async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Tcp
 async fn tls(
     connector: &TlsConnector,
     address: &Authority,
-    socket: TcpStream,
-) -> Result<tokio_rustls::client::TlsStream<TcpStream>, DialError> {
+    socket: Socket,
+) -> Result<tokio_rustls::client::TlsStream<Socket>, DialError> {
     let name = ServerName::try_from(bare(address.host()).to_owned());
     let name = name.map_err(|error| DialError::Tls(io::Error::other(error)))?;
     let stream = connector.connect(name, socket).await;

@@ -33,6 +33,8 @@ pub(super) enum UpstreamError {
     Broken {
         /// Who was called.
         address: Box<str>,
+        /// The connection had served another request before, so that it may just have been over.
+        was_kept: bool,
         /// What the client saw.
         source: hyper::Error,
     },
@@ -81,7 +83,7 @@ impl UpstreamError {
     /// Whether this says that the address is not well.
     pub(super) const fn blames_address(&self) -> bool {
         match self {
-            Self::NotSent { .. } | Self::Body(_) => false,
+            Self::NotSent { .. } | Self::Broken { was_kept: true, .. } | Self::Body(_) => false,
             Self::Unreachable { .. }
             | Self::Broken { .. }
             | Self::Silent { .. }

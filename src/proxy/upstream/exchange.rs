@@ -76,7 +76,8 @@ pub(super) async fn exchange(
         let Some(current) = address.take() else {
             break;
         };
-        let is_fresh = number > 1;
+        // A connection that was kept may have been the reason.
+        let is_fresh = tried.iter().any(|tried| Arc::ptr_eq(tried, &current));
         let tried_now = attempt(upstream, config, outbound, body, (&current, is_fresh)).await;
         let error = match tried_now {
             Ok(answer) => {
@@ -126,8 +127,9 @@ fn next_address(
         // The same address would refuse again.
         UpstreamError::Unreachable { .. } => another(),
         UpstreamError::NotSent { .. } => any(),
-        UpstreamError::Broken { .. } => {
-            let may = outbound.method.is_idempotent() && upstream.retries.withdraw();
+        UpstreamError::Broken { was_kept, .. } => {
+            let is_allowed = || *was_kept || upstream.retries.withdraw();
+            let may = outbound.method.is_idempotent() && is_allowed();
             may.then(any).flatten()
         }
         UpstreamError::Silent { .. }
@@ -161,7 +163,8 @@ async fn attempt(
         Some(Ok(response)) => response,
         Some(Err(mut error)) => {
             let was_sent = error.take_message().is_none();
-            let error = failure(error.into_error(), was_sent, body, &address.name);
+            let name = &address.name;
+            let error = failure(error.into_error(), (was_sent, lease.was_kept()), body, name);
             if matches!(error, UpstreamError::NotSent { .. }) {
                 lease.retire();
             }
@@ -188,7 +191,7 @@ async fn attempt(
 
 fn failure(
     source: hyper::Error,
-    was_sent: bool,
+    (was_sent, was_kept): (bool, bool),
     body: &Outgoing,
     address: &Authority,
 ) -> UpstreamError {
@@ -200,7 +203,11 @@ fn failure(
     } else if source.is_parse() {
         UpstreamError::NotHttp { address, source }
     } else {
-        UpstreamError::Broken { address, source }
+        UpstreamError::Broken {
+            address,
+            was_kept,
+            source,
+        }
     }
 }
 

@@ -37,6 +37,7 @@ mod headers;
 mod health;
 mod probe;
 mod request_body;
+mod socket;
 mod target;
 mod tunnel;
 mod upstreams;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -22,14 +22,46 @@ use crate::telemetry::{Metrics, Tasks};
 /// How often connections are looked through for those that have had nothing to do for too long.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// For how long an upstream is kept that no route has, so that it outlives a change of the definitions.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// One upstream while routes use it.
 #[derive(Debug)]
 pub(super) struct Upstream {
+    /// A copy, so that those of the routes tell when none is left.
     pub(super) spec: Arc<UpstreamSpec>,
     pub(super) addresses: Addresses,
     pub(super) retries: Budget,
     /// Wakes the task that probes.
     pub(super) bell: Arc<Notify>,
+    used: Mutex<Used>,
+}
+
+/// Who uses an upstream.
+#[derive(Debug)]
+struct Used {
+    /// The specification as routes have it; equal ones share the upstream.
+    by: Vec<Weak<UpstreamSpec>>,
+    last: Instant,
+}
+
+impl Upstream {
+    /// Notes that a route with this specification uses it.
+    fn note_use(&self, spec: &Arc<UpstreamSpec>) {
+        let mut used = self.used.lock();
+        used.last = Instant::now();
+        let is_this = |known: &Weak<UpstreamSpec>| std::ptr::eq(known.as_ptr(), &**spec);
+        if !used.by.iter().any(is_this) {
+            used.by.retain(|known| known.strong_count() > 0);
+            used.by.push(Arc::downgrade(spec));
+        }
+    }
+
+    /// Whether a route has it, or had it not long ago.
+    fn is_used(&self, now: Instant) -> bool {
+        let used = self.used.lock();
+        used.by.iter().any(|spec| spec.strong_count() > 0) || used.last + GRACE > now
+    }
 }
 
 impl Drop for Upstream {
@@ -43,7 +75,7 @@ impl Drop for Upstream {
 pub(in crate::proxy) struct Upstreams(Arc<Known>);
 
 struct Known {
-    by_spec: RwLock<HashMap<Arc<UpstreamSpec>, Arc<Upstream>>>,
+    by_spec: RwLock<HashMap<UpstreamSpec, Arc<Upstream>>>,
     config: Arc<UpstreamConfig>,
     dialer: Dialer,
     tasks: Tasks,
@@ -76,22 +108,20 @@ impl Upstreams {
         Ok(Self(known))
     }
 
-    /// Forgets the upstreams that no route uses any more: their connections are closed once they have nothing
-    /// to do. The others keep theirs.
-    pub(in crate::proxy) fn keep_only(&self, is_used: impl Fn(&UpstreamSpec) -> bool) {
-        let mut by_spec = self.0.by_spec.write();
-        by_spec.retain(|spec, _| is_used(spec));
-    }
-
     /// Returns the upstream of a route; equal specifications share one.
+    ///
+    /// It is forgotten, and its connections are closed, some seconds after the last route that has the
+    /// specification is dropped.
     pub(super) fn get(&self, spec: &Arc<UpstreamSpec>) -> Arc<Upstream> {
-        if let Some(known) = self.0.by_spec.read().get(spec) {
+        if let Some(known) = self.0.by_spec.read().get(&**spec) {
+            known.note_use(spec);
             return Arc::clone(known);
         }
+        let own = UpstreamSpec::clone(spec);
         let mut by_spec = self.0.by_spec.write();
-        let upstream = by_spec
-            .entry(Arc::clone(spec))
-            .or_insert_with(|| self.0.make(spec));
+        let entry = by_spec.entry(own);
+        let upstream = entry.or_insert_with_key(|own| self.0.make(own));
+        upstream.note_use(spec);
         Arc::clone(upstream)
     }
 
@@ -106,6 +136,12 @@ impl Upstreams {
     pub(super) fn tasks(&self) -> &Tasks {
         &self.0.tasks
     }
+
+    /// Does at once what is done every few seconds.
+    #[cfg(test)]
+    pub(super) fn sweep(&self, now: Instant) {
+        self.0.sweep(now);
+    }
 }
 
 impl fmt::Debug for Upstreams {
@@ -116,7 +152,16 @@ impl fmt::Debug for Upstreams {
 }
 
 impl Known {
-    fn make(&self, spec: &Arc<UpstreamSpec>) -> Arc<Upstream> {
+    fn sweep(&self, now: Instant) {
+        self.by_spec.write().retain(|_, upstream| {
+            for address in upstream.addresses.all() {
+                address.connections.close_idle(now);
+            }
+            upstream.is_used(now)
+        });
+    }
+
+    fn make(&self, spec: &UpstreamSpec) -> Arc<Upstream> {
         let bell = Arc::new(Notify::new());
         let keeping = Keeping {
             max_idle: self.config.proxy_max_idle_connections,
@@ -128,13 +173,17 @@ impl Known {
             let paused = self.metrics.proxy.upstream_paused.clone();
             Arc::new(Address::new(name, connections, paused, Arc::clone(&bell)))
         };
-        let patience = self.config.proxy_connect_timeout + self.config.proxy_recv_timeout;
+        let patience = self.config.patience();
         let addresses = spec.addresses.iter().map(address).collect();
         let upstream = Arc::new(Upstream {
-            spec: Arc::clone(spec),
+            spec: Arc::new(spec.clone()),
             addresses: Addresses::new(addresses, spec.health_path.is_some(), patience),
             retries: Budget::default(),
             bell,
+            used: Mutex::new(Used {
+                by: Vec::new(),
+                last: Instant::now(),
+            }),
         });
         if spec.health_path.is_some() {
             let stopping = self.tasks.stopping();
@@ -147,18 +196,13 @@ impl Known {
     }
 }
 
-/// Closes idle connections until nobody has the upstreams any more.
+/// Closes what is idle and forgets what nobody uses, until nobody has the upstreams any more.
 async fn sweep(known: Weak<Known>) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        let Some(known) = known.upgrade() else {
-            return;
-        };
-        let now = Instant::now();
-        for upstream in known.by_spec.read().values() {
-            for address in upstream.addresses.all() {
-                address.connections.close_idle(now);
-            }
+        match known.upgrade() {
+            Some(known) => known.sweep(Instant::now()),
+            None => return,
         }
     }
 }

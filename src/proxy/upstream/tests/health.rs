@@ -130,12 +130,17 @@ async fn an_upstream_that_no_route_uses_is_forgotten_with_its_tasks() {
     assert_eq!(proxy.metrics.proxy.upstream_paused.get(), 1);
     // The sweep, the probe, and the kept connections.
     assert!(proxy.tasks.running() >= 3);
-    let Target::Http { upstream, .. } = &asked.call().route.target else {
+    let route = asked.call().route;
+    let Target::Http { upstream, .. } = &route.target else {
         panic!("not http");
     };
-    proxy.upstreams.keep_only(|spec| spec == &**upstream);
+    let later = tokio::time::Instant::now() + Duration::from_secs(11);
+    // A new definition with the same upstream.
+    proxy.upstreams.get(upstream);
+    proxy.upstreams.sweep(later);
     assert_eq!(proxy.metrics.proxy.upstream_paused.get(), 1);
-    proxy.upstreams.keep_only(|_| false);
+    drop(route);
+    proxy.upstreams.sweep(later);
     until(async || proxy.tasks.running() == 1).await;
     assert_eq!(proxy.metrics.proxy.upstream_paused.get(), 0);
 }

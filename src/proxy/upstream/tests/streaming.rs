@@ -122,6 +122,37 @@ async fn an_answer_may_begin_before_the_request_has_ended() {
     assert!(echo.frame().await.is_none());
 }
 
+#[tokio::test]
+async fn an_answer_that_ends_before_the_request_reaches_the_client() {
+    let backend = Backend::playing(|mut socket, _, _| async move {
+        read_until(&mut socket, b"\r\n\r\n").await.unwrap();
+        let answer = b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig";
+        socket.write_all(answer).await.unwrap();
+        socket.shutdown().await.unwrap();
+        // As a careful server does before it closes.
+        let mut some = vec![0; PIECE_BYTES];
+        for _ in 0..3 {
+            socket.read(&mut some).await.ok();
+        }
+    })
+    .await;
+    let proxy = Proxy::new();
+    for _ in 0..5 {
+        let (pieces, body) = piecewise();
+        let feeding = tokio::task::spawn(async move {
+            let piece = Bytes::from(vec![b'x'; PIECE_BYTES]);
+            while pieces.send(Ok(Frame::data(piece.clone()))).await.is_ok() {}
+        });
+        let asked = Asked::with(Method::POST, &[&backend]);
+        let answer = proxy.ask_with(&asked, body).await;
+        assert_eq!((answer.status, answer.text()), (413, "big"));
+        tokio::time::timeout(PATIENCE, feeding)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
 fn impatient() -> UpstreamConfig {
     UpstreamConfig {
         proxy_idle_timeout: Duration::from_millis(200),
