@@ -15,6 +15,7 @@ pub mod load;
 pub mod longpoll;
 pub mod program;
 pub mod records;
+pub mod registry;
 pub mod sessions;
 pub mod sse;
 pub mod tokens;

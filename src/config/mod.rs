@@ -30,10 +30,12 @@ pub use sources::Environment;
 
 use crate::access::{AccessConfig, PlacesConfig, RatesConfig, Rules};
 use crate::api::{InternalGuard, InternalGuardConfig, SubmissionConfig};
+use crate::avro::AvroConfig;
 use crate::dispatch::DispatchConfig;
 use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
+use crate::proxy::{CommandConfig, RequestLogConfig};
 use crate::replay::ReplayConfig;
 use crate::session::SessionConfig;
 use crate::shared::SharedConfig;
@@ -92,6 +94,12 @@ struct Settings {
     #[command(flatten)]
     proxies: ProxyConfig,
     #[command(flatten)]
+    commands: CommandConfig,
+    #[command(flatten)]
+    avro: AvroConfig,
+    #[command(flatten)]
+    request_log: RequestLogConfig,
+    #[command(flatten)]
     identity: IdentityConfig,
     #[command(flatten)]
     access: AccessConfig,
@@ -140,6 +148,12 @@ pub struct Config {
     pub cors: CorsConfig,
     /// Which proxies say who their clients are.
     pub proxies: ProxyConfig,
+    /// How requests become events.
+    pub commands: CommandConfig,
+    /// Where the schemas are.
+    pub avro: AvroConfig,
+    /// Where requests are logged.
+    pub request_log: RequestLogConfig,
     /// Which fields can be constrained.
     pub extractors: Arc<Extractors>,
     /// How tokens are verified.
@@ -215,6 +229,12 @@ pub enum ConfigError {
     /// librdkafka refuses a property, or a file of the TLS settings cannot be read.
     #[error(transparent)]
     Kafka(#[from] crate::kafka::ConfigError),
+    /// The settings of the schema registry do not fit each other.
+    #[error(transparent)]
+    Avro(#[from] crate::avro::AvroConfigError),
+    /// Requests cannot be logged so.
+    #[error(transparent)]
+    RequestLog(#[from] crate::proxy::RequestLogError),
     /// There is a certificate of no use.
     #[error(transparent)]
     Tls(#[from] crate::http::TlsError),
@@ -296,6 +316,8 @@ impl Settings {
         })?;
         self.kafka.check()?;
         self.identity.check()?;
+        self.avro.check()?;
+        self.request_log.check(&self.avro)?;
         let has_keys = self.identity.is_configured();
         let rules = self
             .access
@@ -335,6 +357,9 @@ impl Settings {
             tls,
             cors: self.cors,
             proxies: self.proxies,
+            commands: self.commands,
+            avro: self.avro,
+            request_log: self.request_log,
             extractors: Arc::new(extractors),
             identity: self.identity,
             access: self.access,

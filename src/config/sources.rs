@@ -13,12 +13,13 @@ use clap::{Arg, Command};
 use super::ConfigError;
 
 /// Settings whose values are never printed, and whose variables have a variant `NAME_FILE`.
-pub(super) const SECRETS: [&str; 7] = [
+pub(super) const SECRETS: [&str; 8] = [
     "api_token",
     "https_keyfile_pass",
     "jwt_secret_key",
     "node_cookie",
     "kafka_sasl",
+    "kafka_schema_registry_password",
     "kafka_ssl_keyfile_pass",
     "kafka_properties",
 ];

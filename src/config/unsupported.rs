@@ -3,13 +3,10 @@
 use super::Environment;
 
 /// Variables whose absence only leaves something undone.
-const UNSUPPORTED: [&str; 8] = [
+const UNSUPPORTED: [&str; 5] = [
     "PROXY_CONFIG_FILE",
     "NATS_SERVERS",
     "KINESIS_ENABLED",
-    "KAFKA_SERIALIZER",
-    "KAFKA_SCHEMA_REGISTRY_HOST",
-    "REQUEST_LOG",
     "JAEGER_HOST",
     "ZIPKIN_ADDR",
 ];

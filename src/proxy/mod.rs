@@ -41,3 +41,5 @@ mod to_nats;
 mod upstream;
 
 pub use answers::{Answer, Answers, AnswersConfig, AnswersParts, Delivered};
+pub use command_event::CommandConfig;
+pub use request_log::{Loggers, RequestLog, RequestLogConfig, RequestLogError, RequestLogParts};
