@@ -24,6 +24,7 @@ mod answers_long_polls;
 mod asks_who_may;
 mod changes_subscriptions;
 mod checker;
+mod commands_become_records;
 mod defines_apis;
 mod delivers_matching_events;
 mod embedded_broker_keeps_events;
@@ -40,6 +41,7 @@ mod layers;
 mod limits_clients;
 mod opens_to_tokens;
 mod produces_over_http;
+mod reads_schemas;
 mod recovers_from_outages;
 mod redeems_tickets;
 mod refuses_bad_input;
@@ -121,6 +123,13 @@ fn main() {
             backend,
             missing.is_none(),
             [
+                commands_become_records::of_events_that_stay_as_they_are,
+                commands_become_records::of_any_other_body,
+                commands_become_records::whose_keys_choose_partitions_as_those_of_java_do,
+                commands_become_records::with_data_in_avro,
+                commands_become_records::and_are_logged_to_kafka,
+                commands_become_records::and_are_logged_in_avro,
+                commands_become_records::of_which_some_come_back_as_events,
                 delivers_matching_events::the_first_frames_are_byte_for_byte_what_rig_sends,
                 delivers_matching_events::each_client_gets_just_what_its_constraints_ask_for,
                 delivers_matching_events::a_steady_trickle_arrives_once_and_in_order,
@@ -335,6 +344,13 @@ fn main() {
         ]
     ));
     trials.extend(without_kafka![
+        reads_schemas::by_subject_to_encode_and_by_id_to_decode,
+        reads_schemas::once_for_all_who_ask_at_the_same_time,
+        reads_schemas::that_are_known_while_the_registry_is_away,
+        reads_schemas::from_a_silent_registry_in_bounded_time,
+        reads_schemas::that_are_not_there_or_no_schemas_are_told_apart,
+        reads_schemas::that_use_others_are_read_with_them,
+        reads_schemas::with_credentials_and_from_the_next_address,
         accepts_tokens::of_an_issuer_by_its_discovery_document,
         accepts_tokens::while_keys_rotate_all_the_time,
         accepts_tokens::but_unknown_keys_cause_few_fetches,
