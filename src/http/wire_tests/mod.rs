@@ -2,12 +2,14 @@
 
 mod answers;
 mod http2;
+mod http2_streams;
 mod patience;
 mod pauses;
 mod refusals;
 mod relayed;
 mod streamed;
 mod takeover;
+mod tls;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,7 +21,7 @@ use http_body_util::BodyExt as _;
 
 use super::{
     Body, Handler, HttpLimits, Link, Listener, Reply, Request, Serving, StreamBody, TakeOver,
-    TakenConnection,
+    TakenConnection, Tls,
 };
 use crate::telemetry::{Metrics, Tasks};
 
@@ -48,6 +50,12 @@ impl Handler for Paths {
             "/never" => pauses::never(),
             "/scripted" => streamed::scripted(&request),
             "/relayed" => streamed::relayed(&mut request),
+            "/told/reset" => {
+                let _open = streamed::Open::new();
+                streamed::told(&mut request).await
+            }
+            "/unread" => streamed::unread(&mut request).await,
+            "/tls" => ok(Bytes::from(format!("tls: {}", request.is_tls()))).into(),
             "/told" => streamed::told(&mut request).await,
             "/waits" | "/waits/half" => streamed::waits(&mut request).await,
             "/kept" => {
@@ -115,6 +123,10 @@ struct Server {
 
 impl Server {
     fn start(limits: HttpLimits) -> Self {
+        Self::with_tls(limits, None)
+    }
+
+    fn with_tls(limits: HttpLimits, tls: Option<Tls>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -129,7 +141,7 @@ impl Server {
             limits,
             tasks: tasks.clone(),
             metrics: metrics.clone(),
-            tls: None,
+            tls,
             trusted_proxies: Default::default(),
         };
         listener.serve(std::sync::Arc::new(Paths), serving);
