@@ -20,9 +20,10 @@ mod merged;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 pub use self::configured::{ApisConfig, ApisConfigError, ConfiguredApis};
 use self::merged::Kept;
@@ -79,7 +80,7 @@ struct Shared {
     state: Arc<StateLog>,
     /// The name of this instance.
     instance: String,
-    routes: RwLock<Arc<Routes>>,
+    routes: watch::Sender<Arc<Routes>>,
     /// What the state said when the routes were last compiled.
     kept: Mutex<Kept>,
     is_loaded: AtomicBool,
@@ -91,7 +92,7 @@ impl Apis {
     #[must_use]
     pub fn new(configured: ConfiguredApis, state: Arc<StateLog>, instance: String) -> Self {
         let shared = Shared {
-            routes: RwLock::new(Arc::clone(&configured.routes)),
+            routes: watch::Sender::new(Arc::clone(&configured.routes)),
             configured,
             state,
             instance,
@@ -105,7 +106,12 @@ impl Apis {
 
     /// Returns the routes as they are now.
     pub(crate) fn routes(&self) -> Arc<Routes> {
-        Arc::clone(&self.shared.routes.read())
+        Arc::clone(&self.shared.routes.borrow())
+    }
+
+    /// Returns the routes as they are now and will be.
+    pub(super) fn changes(&self) -> watch::Receiver<Arc<Routes>> {
+        self.shared.routes.subscribe()
     }
 
     /// Returns whether the routes are those of the cluster: before, one that is not found may still come.
@@ -283,7 +289,9 @@ impl Shared {
         let mut kept = self.kept.lock();
         kept.update(&self.state, &self.configured.hosts);
         match Routes::compile(kept.candidates(&self.configured)) {
-            Ok(routes) => *self.routes.write() = Arc::new(routes),
+            Ok(routes) => {
+                self.routes.send_replace(Arc::new(routes));
+            }
             Err(error) => {
                 tracing::error!(%error, "the routes stay as they were: delete some definitions of APIs");
             }
