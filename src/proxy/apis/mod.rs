@@ -287,7 +287,9 @@ impl Shared {
     /// Compiles the routes of what the state has now. Of two at a time the later one has all that the other one saw.
     fn compile(&self) {
         let mut kept = self.kept.lock();
-        kept.update(&self.state, &self.configured.hosts);
+        if !kept.update(&self.state, &self.configured.hosts) {
+            return;
+        }
         match Routes::compile(kept.candidates(&self.configured)) {
             Ok(routes) => {
                 self.routes.send_replace(Arc::new(routes));
