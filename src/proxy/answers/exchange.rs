@@ -58,7 +58,7 @@ pub struct Answers {
     pub(super) desk: Arc<Desk>,
     pub(super) claims: Claims,
     reader: Arc<Reader>,
-    headers: Arc<HeaderLog>,
+    pub(super) headers: Arc<HeaderLog>,
 }
 
 impl Answers {
@@ -229,6 +229,15 @@ impl Answers {
             AnswerFrom::Callback => self.config.proxy_http_async_response_timeout,
             AnswerFrom::Nats => self.config.proxy_nats_response_timeout,
         }
+    }
+
+    /// Returns how long the answer to this command is of use: as long as its client waits, or may ask for it.
+    pub(in crate::proxy) fn patience(&self, command: &Command) -> Duration {
+        let timeout = self.timeout(command.from);
+        if command.prefers_async || command.key.is_some() {
+            return timeout.max(self.config.proxy_answer_ttl);
+        }
+        timeout
     }
 
     /// Drops the answers that were kept long enough, and forgets the commands that are too old to come again.

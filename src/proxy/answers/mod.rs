@@ -36,6 +36,7 @@ mod passed;
 mod pledge;
 mod reader;
 mod recent;
+mod reply;
 mod table;
 
 pub use answer::Answer;
