@@ -7,7 +7,7 @@ use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request as Head};
 
-use super::streamed::{ALONE, ENDS, open};
+use super::scripts::{ALONE, ENDS, open, sent};
 use super::*;
 
 /// Runs the client; whatever it waits for comes within ten seconds.
@@ -27,7 +27,7 @@ async fn connect(server: &Server) -> SendRequest<Bytes> {
         .await
         .unwrap();
     let (client, connection) = h2::client::handshake(socket).await.unwrap();
-    tokio::task::spawn(async move { drop(connection.await) });
+    Tasks::new().spawn("test.client", async move { drop(connection.await) });
     client.ready().await.unwrap()
 }
 
@@ -223,7 +223,7 @@ fn a_slow_side_slows_the_other_one() {
         let response = get(&server, "GET", &format!("/scripted?steps={steps}")).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         // The window of 64 KiB is full, and there is one piece behind it.
-        assert!(streamed::sent() <= 3 * 64 * 1024, "{}", streamed::sent());
+        assert!(sent() <= 3 * 64 * 1024, "{}", sent());
         let (body, _, _) = read(response.into_body()).await;
         assert_eq!(body.len(), 100 * 64 * 1024);
 

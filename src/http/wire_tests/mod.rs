@@ -3,10 +3,12 @@
 mod answers;
 mod http2;
 mod http2_streams;
+mod leaving;
 mod patience;
 mod pauses;
 mod refusals;
 mod relayed;
+mod scripts;
 mod streamed;
 mod takeover;
 mod tls;
@@ -48,29 +50,29 @@ impl Handler for Paths {
             }
             "/later" => pauses::later(),
             "/never" => pauses::never(),
-            "/scripted" => streamed::scripted(&request),
-            "/relayed" => streamed::relayed(&mut request),
+            "/scripted" => scripts::scripted(&request),
+            "/relayed" => scripts::relayed(&mut request),
             "/told/reset" => {
-                let _open = streamed::Open::new();
-                streamed::told(&mut request).await
+                let _open = scripts::Open::new();
+                scripts::told(&mut request).await
             }
-            "/unread" => streamed::unread(&mut request).await,
+            "/unread" => scripts::unread(&mut request).await,
             "/tls" => ok(Bytes::from(format!("tls: {}", request.is_tls()))).into(),
-            "/told" => streamed::told(&mut request).await,
-            "/waits" | "/waits/half" => streamed::waits(&mut request).await,
+            "/told" => scripts::told(&mut request).await,
+            "/waits" | "/waits/half" => scripts::waits(&mut request).await,
             "/kept" => {
                 // The body is still read when the answer is out.
                 let body = request.take_body();
-                tokio::task::spawn(async move { drop(body.collect().await) });
+                Tasks::new().spawn("test.reader", async move { drop(body.collect().await) });
                 ok(Bytes::from_static(b"kept")).into()
             }
-            "/late" => streamed::late(&request).await,
+            "/late" => scripts::late(&request).await,
             "/late/take" => {
-                streamed::late(&request).await;
+                scripts::late(&request).await;
                 Reply::Stream(Response::new(()), Box::new(Taker))
             }
             "/late/later" => {
-                streamed::late(&request).await;
+                scripts::late(&request).await;
                 pauses::later()
             }
             "/take" => Reply::Stream(Response::new(()), Box::new(Taker)),

@@ -1,6 +1,7 @@
 //! Bodies of requests that are read as they come.
 
-use super::streamed::ALONE;
+use super::scripts::ALONE;
+use super::streamed::CLOSING;
 use super::*;
 
 fn told(server: &Server, rest: &str) -> String {
@@ -161,8 +162,6 @@ fn the_rest_of_a_body_is_never_a_request() {
         }
     }
 }
-
-const CLOSING: &str = "GET /after HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// A client that sends all before it reads anything gets the answer that came long before.
 #[test]

@@ -8,7 +8,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::streamed::{ALONE, open};
+use super::scripts::{ALONE, open};
 use super::*;
 use crate::http::{Tls, TlsConfig};
 
@@ -96,6 +96,7 @@ fn say_goodbye(mut client: Client) {
 fn reset(client: Client) {
     let options = socket2::SockRef::from(&client.sock);
     options.set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
 }
 
 #[test]
