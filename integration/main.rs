@@ -40,6 +40,7 @@ mod layers;
 mod limits_clients;
 mod opens_to_tokens;
 mod produces_over_http;
+mod reads_schemas;
 mod recovers_from_outages;
 mod redeems_tickets;
 mod refuses_bad_input;
@@ -335,6 +336,13 @@ fn main() {
         ]
     ));
     trials.extend(without_kafka![
+        reads_schemas::by_subject_to_encode_and_by_id_to_decode,
+        reads_schemas::once_for_all_who_ask_at_the_same_time,
+        reads_schemas::that_are_known_while_the_registry_is_away,
+        reads_schemas::from_a_silent_registry_in_bounded_time,
+        reads_schemas::that_are_not_there_or_no_schemas_are_told_apart,
+        reads_schemas::that_use_others_are_read_with_them,
+        reads_schemas::with_credentials_and_from_the_next_address,
         accepts_tokens::of_an_issuer_by_its_discovery_document,
         accepts_tokens::while_keys_rotate_all_the_time,
         accepts_tokens::but_unknown_keys_cause_few_fetches,

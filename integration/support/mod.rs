@@ -16,6 +16,7 @@ pub mod longpoll;
 pub mod nats;
 pub mod program;
 pub mod records;
+pub mod registry;
 pub mod sessions;
 pub mod sse;
 pub mod tokens;
