@@ -24,6 +24,7 @@ mod answers_long_polls;
 mod asks_who_may;
 mod changes_subscriptions;
 mod checker;
+mod commands_become_records;
 mod defines_apis;
 mod delivers_matching_events;
 mod embedded_broker_keeps_events;
@@ -122,6 +123,13 @@ fn main() {
             backend,
             missing.is_none(),
             [
+                commands_become_records::of_events_that_stay_as_they_are,
+                commands_become_records::of_any_other_body,
+                commands_become_records::whose_keys_choose_partitions_as_those_of_java_do,
+                commands_become_records::with_data_in_avro,
+                commands_become_records::and_are_logged_to_kafka,
+                commands_become_records::and_are_logged_in_avro,
+                commands_become_records::of_which_some_come_back_as_events,
                 delivers_matching_events::the_first_frames_are_byte_for_byte_what_rig_sends,
                 delivers_matching_events::each_client_gets_just_what_its_constraints_ask_for,
                 delivers_matching_events::a_steady_trickle_arrives_once_and_in_order,
