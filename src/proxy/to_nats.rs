@@ -13,7 +13,7 @@ use super::command_event::{CommandConfig, CommandEvent};
 use super::route::Target;
 use crate::http::{HttpError, Reply};
 use crate::nats::{AwaitedReply, NatsClient, NatsError, NatsMessage, OutgoingMessage};
-use crate::telemetry::{TRACEPARENT, TRACESTATE, Tasks, TraceContext};
+use crate::telemetry::{Tasks, TraceContext};
 
 const STRUCTURED: &str = "application/cloudevents+json; charset=UTF-8";
 /// The header with the id under which the answer comes back, should it come over another way.
@@ -132,9 +132,9 @@ impl Outgoing {
         let trace = self.trace.to_string();
         let mut headers = vec![
             ("content-type", STRUCTURED),
-            (TRACEPARENT.as_str(), trace.as_str()),
+            ("traceparent", trace.as_str()),
         ];
-        headers.extend(self.trace.state().map(|state| (TRACESTATE.as_str(), state)));
+        headers.extend(self.trace.state().map(|state| ("tracestate", state)));
         headers.extend(correlation.map(|id| (CORRELATION, id)));
         let message = OutgoingMessage {
             subject: &self.subject,
