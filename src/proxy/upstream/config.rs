@@ -24,7 +24,7 @@ pub struct UpstreamConfig {
     /// Connections kept for each address of a backend while they have nothing to do
     #[arg(long, value_name = "NUMBER", default_value_t = 64)]
     pub proxy_max_idle_connections: usize,
-    /// Time for which a connection to a backend is kept while it has nothing to do
+    /// Time for which a connection to a backend is kept while it has nothing to do, unless its backend says less
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = settings::duration)]
     pub proxy_keep_alive_timeout: Duration,
     /// PEM file with the certificate authorities of backends, instead of the system's
@@ -55,6 +55,11 @@ pub(super) fn limit(setting: Duration) -> Option<Duration> {
 }
 
 impl UpstreamConfig {
+    /// Returns how long an idle connection is kept.
+    pub(super) fn keep(&self) -> Duration {
+        self.proxy_keep_alive_timeout.min(LONGEST)
+    }
+
     /// Returns how long one exchange may take that nobody waits for.
     pub(super) fn patience(&self) -> Duration {
         const OTHERWISE: Duration = Duration::from_secs(5);

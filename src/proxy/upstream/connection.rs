@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::dial::{DialError, Dialer};
+use super::headers;
 use super::request_body::RequestBody;
 use crate::proxy::route::Protocol;
 
@@ -119,7 +120,14 @@ pub(super) struct Connections {
 
 struct Idle {
     sender: http1::SendRequest<RequestBody>,
-    since: Instant,
+    /// When it is closed.
+    until: Instant,
+}
+
+impl Idle {
+    fn is_usable(&self, now: Instant) -> bool {
+        !self.sender.is_closed() && now < self.until
+    }
 }
 
 /// How connections are kept.
@@ -158,7 +166,8 @@ impl Connections {
             if let Some(lease) = self.join() {
                 return Ok(lease);
             }
-            let _opening = self.opening.lock().await;
+            // While the one before tries in vain, nobody waits longer than if he tried himself.
+            let _opening = self.dialer.within_timeout(self.opening.lock()).await?;
             if let Some(lease) = self.join() {
                 return Ok(lease);
             }
@@ -182,7 +191,7 @@ impl Connections {
                         Err(_) => self.open().await,
                     },
                     opened = self.open() => {
-                        self.keep(sender);
+                        self.keep(sender, None);
                         opened
                     }
                 }
@@ -202,12 +211,12 @@ impl Connections {
 
     /// Closes what has had nothing to do for too long.
     pub(super) fn close_idle(&self, now: Instant) {
-        let Some(before) = now.checked_sub(self.keep) else {
-            return;
+        self.idle.lock().retain(|idle| idle.is_usable(now));
+        let is_over = |shared: &Multiplexed| {
+            let before = now.checked_sub(self.keep);
+            before.is_some_and(|before| shared.is_idle_since(before))
         };
-        let is_kept = |idle: &Idle| !idle.sender.is_closed() && idle.since >= before;
-        self.idle.lock().retain(is_kept);
-        let is_kept = |shared: &Multiplexed| shared.is_usable() && !shared.is_idle_since(before);
+        let is_kept = |shared: &Multiplexed| shared.is_usable() && !is_over(shared);
         self.shared.lock().retain(is_kept);
     }
 
@@ -240,15 +249,16 @@ impl Connections {
         Lease {
             sender,
             was_kept,
+            backend_keeps: None,
             connections: Arc::clone(self),
         }
     }
 
     /// Takes the connection that was used last, one that is ready if there is any.
     fn take_idle(&self) -> Option<http1::SendRequest<RequestBody>> {
-        let before = Instant::now().checked_sub(self.keep);
+        let now = Instant::now();
         let mut idle = self.idle.lock();
-        idle.retain(|idle| !idle.sender.is_closed() && before.is_none_or(|at| idle.since >= at));
+        idle.retain(|idle| idle.is_usable(now));
         let ready = idle.iter().rposition(|idle| idle.sender.is_ready());
         match ready {
             Some(at) => Some(idle.remove(at).sender),
@@ -256,12 +266,14 @@ impl Connections {
         }
     }
 
-    fn keep(&self, sender: http1::SendRequest<RequestBody>) {
+    /// Keeps a connection, for as long as its backend does if that has said so.
+    fn keep(&self, sender: http1::SendRequest<RequestBody>, backend_keeps: Option<Duration>) {
+        let keep = backend_keeps.map_or(self.keep, |time| self.keep.min(time));
         let mut idle = self.idle.lock();
         if !sender.is_closed() && idle.len() < self.max_idle {
             idle.push(Idle {
                 sender,
-                since: Instant::now(),
+                until: Instant::now() + keep,
             });
         }
     }
@@ -271,6 +283,8 @@ impl Connections {
 pub(super) struct Lease {
     sender: Leased,
     was_kept: bool,
+    /// How long the backend keeps the connection after the answer.
+    backend_keeps: Option<Duration>,
     connections: Arc<Connections>,
 }
 
@@ -307,20 +321,22 @@ impl Lease {
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        match &mut self.sender {
+        let answer = match &mut self.sender {
             Leased::Kept(sender) | Leased::Own(Sender::Http1(sender)) => {
-                sender.try_send_request(request).await
+                sender.try_send_request(request).await?
             }
             Leased::Shared(Stream(connection)) | Leased::Own(Sender::Http2(connection)) => {
-                connection.sender.try_send_request(request).await
+                connection.sender.try_send_request(request).await?
             }
-        }
+        };
+        self.backend_keeps = headers::keep_alive(answer.headers());
+        Ok(answer)
     }
 
     /// Gives the connection back after the end of an answer.
     pub(super) fn give_back(self) {
         if let Leased::Kept(sender) = self.sender {
-            self.connections.keep(sender);
+            self.connections.keep(sender, self.backend_keeps);
         }
     }
 

@@ -196,15 +196,25 @@ impl Dialer {
         dialing: impl Future<Output = Result<Sender, DialError>>,
     ) -> Result<Sender, DialError> {
         // Boxed: a handshake is large, and most requests need none.
-        let dialing = Box::pin(dialing);
-        let sender = match self.0.timeout {
-            Some(timeout) => tokio::time::timeout(timeout, dialing)
-                .await
-                .unwrap_or(Err(DialError::Timeout(timeout)))?,
-            None => dialing.await?,
-        };
+        let sender = self.within_timeout(Box::pin(dialing)).await??;
         self.0.metrics.proxy.upstream_connections.inc();
         Ok(sender)
+    }
+
+    /// Waits for something that a connection needs.
+    ///
+    /// # Errors
+    /// [`DialError::Timeout`] when it takes longer than a connection may.
+    pub(super) async fn within_timeout<T>(
+        &self,
+        waiting: impl Future<Output = T>,
+    ) -> Result<T, DialError> {
+        match self.0.timeout {
+            Some(timeout) => tokio::time::timeout(timeout, waiting)
+                .await
+                .map_err(|_| DialError::Timeout(timeout)),
+            None => Ok(waiting.await),
+        }
     }
 
     async fn http1<S>(&self, stream: S, may_upgrade: bool) -> Result<Sender, DialError>

@@ -80,6 +80,19 @@ impl UpstreamError {
         }
     }
 
+    /// Returns whose fault it was, if it was a backend's.
+    pub(super) fn address(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable { address, .. }
+            | Self::NotSent { address, .. }
+            | Self::Broken { address, .. }
+            | Self::Silent { address, .. }
+            | Self::NotHttp { address, .. }
+            | Self::BadAnswer { address, .. } => Some(address),
+            Self::Body(_) => None,
+        }
+    }
+
     /// Whether this says that the address is not well.
     pub(super) const fn blames_address(&self) -> bool {
         match self {
@@ -118,16 +131,13 @@ impl From<UpstreamError> for HttpError {
                 "bad_upstream_answer",
                 "The backend's answer is malformed.",
             ),
-            UpstreamError::Body(io::ErrorKind::TimedOut) => {
-                return Self::body_timeout().with_cause(error);
-            }
+            UpstreamError::Body(io::ErrorKind::TimedOut) => return Self::body_timeout(),
             UpstreamError::Body(_) => {
                 let text = "The request body is incomplete or malformed.";
-                return Self::bad_request("incomplete_body", text)
-                    .with_cause(error)
-                    .and_close();
+                return Self::bad_request("incomplete_body", text).and_close();
             }
         };
-        Self::new(status, code, public).with_cause(error)
+        // The log has it already, at a limited rate.
+        Self::new(status, code, public)
     }
 }

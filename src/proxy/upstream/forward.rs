@@ -60,7 +60,10 @@ impl Forwarder {
         };
         let config = self.upstreams.config();
         let exchanged = Box::pin(exchange(&upstream, config, &outbound, &body, note));
-        Ok(exchanged.await?)
+        exchanged.await.map_err(|error| {
+            self.upstreams.complain(&error);
+            error.into()
+        })
     }
 
     /// Makes the reply of an answer that has begun: the rest of it comes as the backend sends it.

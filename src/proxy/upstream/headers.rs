@@ -3,6 +3,8 @@
 //! # Source
 //! RFC 9110, 7.6.1 (`Connection`), 7.6.3 (`Via`), 10.1.4 (`TE`), 6.5.1 (trailers).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{
     ALT_SVC, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
@@ -17,11 +19,13 @@ const PSEUDONYM: &str = "sluicegate";
 /// How often a request may have come through us before it is taken to go round in circles.
 const MAX_ROUNDS: usize = 8;
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
 /// Fields about one connection, whether or not `Connection` names them. `TE` and `Upgrade` are set anew where they
 /// are to go on.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
-    HeaderName::from_static("keep-alive"),
+    KEEP_ALIVE,
     HeaderName::from_static("proxy-connection"),
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
@@ -161,6 +165,18 @@ pub(super) fn without_dangerous_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes
         }
     }
     frame
+}
+
+/// Returns how long an idle connection can be counted on, where the backend says when it closes it: a little less
+/// (RFC 2068, 19.7.1.1; what it says is a hint).
+pub(super) fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
+    const MARGIN: Duration = Duration::from_secs(1);
+    let timeout = options(headers, &KEEP_ALIVE).find_map(|option| {
+        let (name, value) = option.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("timeout").then_some(value)
+    })?;
+    let seconds: u32 = timeout.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.into()).saturating_sub(MARGIN))
 }
 
 /// Returns the elements of a list, over all its lines; what is no text has none.
@@ -310,6 +326,25 @@ mod tests {
         }
         assert!(goes_round(&request));
         assert_eq!(request.get_all(VIA).iter().count(), 1 + MAX_ROUNDS);
+    }
+
+    #[test]
+    fn a_backend_that_says_when_it_closes_is_not_relied_on_for_longer() {
+        for (value, seconds) in [
+            ("timeout=5", Some(4)),
+            ("max=100, Timeout = 60", Some(59)),
+            ("timeout=0", Some(0)),
+            ("timeout=x", None),
+            ("max=100", None),
+            ("timeout=99999999999", None),
+        ] {
+            let expected = seconds.map(Duration::from_secs);
+            assert_eq!(
+                keep_alive(&headers(&[("keep-alive", value)])),
+                expected,
+                "{value}"
+            );
+        }
     }
 
     #[test]

@@ -14,14 +14,17 @@ use super::budget::Budget;
 use super::config::UpstreamConfig;
 use super::connection::{Connections, Keeping};
 use super::dial::Dialer;
+use super::error::UpstreamError;
 use super::probe;
 use crate::fetch::TrustError;
 use crate::proxy::route::UpstreamSpec;
-use crate::telemetry::{Metrics, Tasks};
+use crate::telemetry::{Limited, Metrics, Tasks};
 
 /// How often connections are looked through for those that have had nothing to do for too long.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// How often the log says that requests to an address fail.
+const COMPLAINTS: Duration = Duration::from_secs(5);
 /// For how long an upstream is kept that no route has, so that it outlives a change of the definitions.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -80,6 +83,8 @@ struct Known {
     dialer: Dialer,
     tasks: Tasks,
     metrics: Metrics,
+    /// For each address.
+    complaints: Limited,
 }
 
 impl Upstreams {
@@ -99,6 +104,7 @@ impl Upstreams {
             dialer,
             tasks: tasks.clone(),
             metrics: metrics.clone(),
+            complaints: Limited::new(COMPLAINTS),
         });
         let stopping = tasks.stopping();
         let sweeping = sweep(Arc::downgrade(&known));
@@ -127,6 +133,18 @@ impl Upstreams {
 
     pub(super) fn config(&self) -> &UpstreamConfig {
         &self.0.config
+    }
+
+    /// Writes to the log why a request failed, but not for each of many.
+    pub(super) fn complain(&self, error: &UpstreamError) {
+        let Some(address) = error.address() else {
+            tracing::debug!(%error, "a request was not sent to its end");
+            return;
+        };
+        let admitted = self.0.complaints.admit(address, std::time::Instant::now());
+        if let Some(suppressed) = admitted {
+            tracing::warn!(%error, suppressed, "a request to a backend failed");
+        }
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -165,7 +183,7 @@ impl Known {
         let bell = Arc::new(Notify::new());
         let keeping = Keeping {
             max_idle: self.config.proxy_max_idle_connections,
-            keep: self.config.proxy_keep_alive_timeout,
+            keep: self.config.keep(),
         };
         let address = |name: &http::uri::Authority| {
             let (name, dialer) = (name.clone(), self.dialer.clone());

@@ -206,3 +206,44 @@ async fn a_client_that_goes_away_takes_its_request_back() {
         .unwrap()
         .unwrap();
 }
+
+#[tokio::test]
+async fn nobody_waits_longer_for_a_connection_because_others_do() {
+    // A server of TLS that never speaks.
+    let silent = Backend::playing(|mut socket, _, _| async move {
+        socket.read_to_end(&mut Vec::new()).await.ok();
+    })
+    .await;
+    let proxy = Proxy::with(UpstreamConfig {
+        proxy_connect_timeout: Duration::from_millis(500),
+        ..UpstreamConfig::default()
+    });
+    let asked = Asked {
+        protocol: Protocol::Https,
+        ..Asked::of(&[&silent])
+    };
+    let begun = std::time::Instant::now();
+    let asking = (0..50).map(|_| proxy.ask(&asked));
+    for answer in futures_util::future::join_all(asking).await {
+        assert_eq!((answer.status, answer.code), (502, "upstream_unreachable"));
+    }
+    // One after another, it would be 25 seconds.
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_connection_that_the_backend_will_close_soon_is_not_kept() {
+    let backend = Backend::playing(|mut socket, _, notes| async move {
+        while notes.read_request(&mut socket).await {
+            let answer = b"HTTP/1.1 200 OK\r\nkeep-alive: timeout=1\r\ncontent-length: 2\r\n\r\nok";
+            socket.write_all(answer).await.unwrap();
+        }
+    })
+    .await;
+    let proxy = Proxy::new();
+    for _ in 0..3 {
+        let answer = proxy.ask(&Asked::of(&[&backend])).await;
+        assert_eq!(answer.header("keep-alive"), None);
+    }
+    assert_eq!(proxy.connections(), 3);
+}
