@@ -310,6 +310,7 @@ fn main() {
             follows_its_issuer::with_the_keys_it_knows_while_the_issuer_is_away,
             follows_its_issuer::as_soon_as_the_issuer_is_there,
             defines_apis::but_not_with_what_cannot_be_honoured,
+            defines_apis::whose_paths_lead_nowhere_else,
             opens_to_tokens::at_each_place_of_every_transport,
             opens_to_tokens::but_not_at_two_places_at_once,
             opens_to_tokens::in_a_cookie_of_listed_pages_alone,

@@ -13,6 +13,8 @@
 //!   changed since; then the others, sorted by their ids.
 //! - A definition of the state that cannot be used here leads nowhere, not to the one that it replaced.
 //! - When a change was acknowledged, this instance routes by it.
+//! - The public port opens when the routes are known. Where Kafka is away then, those of the file are in force until the
+//!   state is read; what is not found is 503 so long ([`Apis::is_loaded`]).
 
 mod configured;
 mod merged;
@@ -30,7 +32,7 @@ use self::merged::Kept;
 use super::definition::{Definition, Faults};
 use super::routes::{Routes, TooLarge};
 use crate::shared::{StateError, StateLog};
-use crate::telemetry::{Tasks, now_ms, rfc3339};
+use crate::telemetry::{Condition, Readiness, Tasks, now_ms, rfc3339};
 
 /// The kind of the entries in the shared state.
 const STATE_KIND: &str = "api";
@@ -120,8 +122,9 @@ impl Apis {
         self.shared.is_loaded.load(Ordering::Acquire)
     }
 
-    /// Compiles the routes anew at each change of the shared state, until the process stops.
-    pub async fn follow(self, tasks: Tasks) {
+    /// Compiles the routes anew at each change of the shared state, until the process stops; sets
+    /// [`Condition::RoutesKnown`] when they are those of the cluster for the first time.
+    pub async fn follow(self, readiness: Readiness, tasks: Tasks) {
         let stopping = tasks.stopping();
         let mut changes = self.shared.state.changes(STATE_KIND);
         let loaded = self.shared.state.loaded();
@@ -130,6 +133,7 @@ impl Apis {
         }
         self.refresh().await;
         self.shared.is_loaded.store(true, Ordering::Release);
+        readiness.set(Condition::RoutesKnown, true);
         while let Some(change) = stopping.run_until_cancelled(changes.recv()).await {
             if matches!(change, Err(RecvError::Closed)) {
                 return;
