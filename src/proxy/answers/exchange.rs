@@ -21,6 +21,7 @@ use super::message::{Message, MessageFault};
 use super::passed::{HeaderLog, Poster};
 use super::pledge::Pledge;
 use super::reader::Reader;
+use super::refusals::too_late;
 use super::table::{Limits, Waiter};
 use crate::dispatch::{Incarnation, TokenKey};
 use crate::http::{Body, HttpError, Reply};
@@ -360,12 +361,4 @@ fn not_yet() -> Response<Body> {
         HeaderValue::from_static("no-store"),
     );
     response
-}
-
-pub(super) fn too_late() -> HttpError {
-    HttpError::new(
-        StatusCode::GATEWAY_TIMEOUT,
-        "answer_timeout",
-        "No answer to the command came in time.",
-    )
 }
