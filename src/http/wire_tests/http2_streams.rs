@@ -26,7 +26,9 @@ async fn connect(server: &Server) -> SendRequest<Bytes> {
     let socket = tokio::net::TcpStream::connect(server.address)
         .await
         .unwrap();
-    let (client, connection) = h2::client::handshake(socket).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    builder.initial_connection_window_size(1 << 20);
+    let (client, connection) = builder.handshake(socket).await.unwrap();
     Tasks::new().spawn("test.client", async move { drop(connection.await) });
     client.ready().await.unwrap()
 }
@@ -246,4 +248,34 @@ fn a_slow_side_slows_the_other_one() {
         assert!(filled.is_err());
         assert!(room <= 64 * 1024, "{room}");
     });
+}
+
+/// As on HTTP/1.1, but the connection and its other streams go on.
+#[test]
+fn a_stream_whose_client_takes_nothing_is_reset() {
+    let _alone = ALONE.lock();
+    let server = Server::start(short());
+    run(async {
+        let mut client = connect(&server).await;
+        let steps = "*+".repeat(20);
+        let target = format!("/scripted?steps={steps}%26");
+        let (response, _) = client.send_request(head("GET", &target), true).unwrap();
+        let stalled = response.await.unwrap().into_body();
+        // This one is read slowly, and then has to wait for more for longer than clients may take.
+        let steps = format!("{}{}cd", "*+".repeat(3), "~+".repeat(16));
+        let target = format!("/scripted?steps={steps}");
+        let (response, _) = client.send_request(head("GET", &target), true).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        let mut bytes = BytesMut::new();
+        while let Some(data) = body.data().await {
+            let data = data.unwrap();
+            bytes.extend_from_slice(&data);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            body.flow_control().release_capacity(data.len()).unwrap();
+        }
+        assert_eq!(bytes.len(), 3 * 64 * 1024 + 2);
+        until(|| open() == 0).await;
+        assert_eq!(read(stalled).await.2, Some(Reason::CANCEL));
+    });
+    assert_eq!(server.refused("write_timeout"), 1);
 }
