@@ -1,11 +1,16 @@
 //! APIs that operators define: in a file, and over the internal port while everything runs.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::support::gateway::{Gateway, Settings, eventually};
 use crate::support::http::{self, Answer};
 use crate::support::kafka::Kafka;
 use crate::support::program::run;
+use crate::support::tokens::token;
 
 /// An API with one endpoint for `GET`.
 fn api(id: &str, path: &str) -> Value {
@@ -100,10 +105,6 @@ pub async fn that_all_instances_have_and_keep(kafka: &Kafka) {
     one.stop().await;
     other.stop().await;
     let later = Gateway::with(settings).await;
-    eventually("it is read", async || {
-        get(&later, target).await.status == 200
-    })
-    .await;
     let kept = get(&later, target).await.json();
     assert_eq!(
         (&kept["id"], &kept["note"]),
@@ -131,10 +132,6 @@ pub async fn beside_those_of_the_file(kafka: &Kafka) {
     let file = json!([api("z", "/z"), api("b", "/b")]).to_string();
     let settings = Settings::new(kafka).with("PROXY_CONFIG_FILE", file);
     let first = Gateway::with(settings.clone()).await;
-    eventually("the state is read", async || {
-        get(&first, "/v3/apis").await.status == 200
-    })
-    .await;
     assert_eq!(ids(&first).await, ["z", "b"]);
     assert_eq!(
         send(&first, "POST", "/v3/apis", &api("b", "/"))
@@ -163,10 +160,6 @@ pub async fn beside_those_of_the_file(kafka: &Kafka) {
     assert_eq!(ids(&first).await, ["z", "a", "y"]);
     first.stop().await;
     let second = Gateway::with(settings).await;
-    eventually("the state is read", async || {
-        get(&second, "/v3/apis").await.status == 200
-    })
-    .await;
     assert_eq!(ids(&second).await, ["z", "a", "y"]);
     let changed = get(&second, "/v3/apis/z").await.json();
     assert_eq!(
@@ -183,10 +176,6 @@ pub async fn beside_those_of_the_file(kafka: &Kafka) {
 
 pub async fn but_not_with_what_cannot_be_honoured(kafka: &Kafka) {
     let gateway = Gateway::start(kafka).await;
-    eventually("the state is read", async || {
-        get(&gateway, "/v3/apis").await.status == 200
-    })
-    .await;
     let mut bad = api("a", "(");
     bad["proxy"] = Value::Null;
     let faults = json!({
@@ -217,6 +206,93 @@ pub async fn but_not_with_what_cannot_be_honoured(kafka: &Kafka) {
     assert!(post(b"{").await.problem(400).starts_with("Not JSON: "));
     post(&vec![b' '; 300 * 1024]).await.problem(413);
     assert_eq!(ids(&gateway).await, ["s"]);
+    gateway.stop().await;
+}
+
+/// A backend that answers with the first line of each request.
+async fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while http::split_head(&head).is_none() {
+                    if socket.read_buf(&mut head).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                let (head, _) = http::split_head(&head).unwrap();
+                let line = head.lines().next().unwrap();
+                let length = line.len();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{line}"
+                );
+                socket.write_all(answer.as_bytes()).await.unwrap();
+            });
+        }
+    });
+    address
+}
+
+pub async fn whose_paths_lead_nowhere_else(kafka: &Kafka) {
+    let gateway = Gateway::with(Settings::new(kafka).with_tokens()).await;
+    let backend = echo().await;
+    let endpoints = json!([
+        { "id": "admin", "method": "GET", "path_regex": "/admin(/.*)?", "secured": true },
+        { "id": "old", "method": "GET", "path_regex": "/old/(.*)", "path_replacement": "/new/\\1" },
+        { "id": "rest", "method": "GET", "path_regex": "/.*" },
+    ]);
+    let api = json!({
+        "id": "a", "name": "a", "auth_type": "jwt",
+        "proxy": { "target_url": "http://127.0.0.1/base", "port": backend.port() },
+        "version_data": { "default": { "endpoints": endpoints } },
+    });
+    assert_eq!(send(&gateway, "POST", "/v3/apis", &api).await.status, 201);
+    for (target, status, sent) in [
+        (
+            "/a/%62%20c;v=1?x=%2F&x=2&y",
+            200,
+            "/base/a/%62%20c;v=1?x=%2F&x=2&y",
+        ),
+        ("/a//b", 200, "/base/a//b"),
+        ("/@evil/", 200, "/base/@evil/"),
+        ("http://evil/x", 200, "/base/x"),
+        ("/old/%61%20b?q=//", 200, "/base/new/%61%20b?q=//"),
+        ("/admin", 401, ""),
+        ("/ADMIN/x", 401, ""),
+        ("/%61dmin", 401, ""),
+        ("http://evil/admin", 401, ""),
+        ("/%2561dmin", 400, ""),
+        ("/admin;x=1", 400, ""),
+        ("/;/admin", 400, ""),
+        ("//admin", 400, ""),
+        ("//evil/x", 400, ""),
+        ("/x/../admin", 400, ""),
+        ("/x/%2e%2e/admin", 400, ""),
+        ("/x/..%2fadmin", 400, ""),
+        ("/x/..;/admin", 400, ""),
+        ("/x%5c..%5cadmin", 400, ""),
+        ("/x\\admin", 400, ""),
+        ("/x%00", 400, ""),
+        ("/x%0d%0ahost:%20evil", 400, ""),
+        ("/old//evil", 200, "/base/new//evil"),
+        ("/old/..", 400, ""),
+    ] {
+        let answer = http::request(gateway.public(), "GET", target, &[], b"").await;
+        let text = String::from_utf8_lossy(&answer.body);
+        assert_eq!(answer.status, status, "{target}: {text}");
+        if status == 200 {
+            assert_eq!(text, format!("GET {sent} HTTP/1.1"), "{target}");
+        }
+    }
+    let bearer = format!("Bearer {}", token("alice", "a1"));
+    let headers = [("authorization", &*bearer)];
+    let answer = http::request(gateway.public(), "GET", "/%61dmin", &headers, b"").await;
+    assert_eq!(
+        (answer.status, answer.text()),
+        (200, "GET /base/%61dmin HTTP/1.1")
+    );
     gateway.stop().await;
 }
 

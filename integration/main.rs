@@ -24,6 +24,7 @@ mod answers_long_polls;
 mod asks_who_may;
 mod changes_subscriptions;
 mod checker;
+mod commands_become_records;
 mod defines_apis;
 mod delivers_matching_events;
 mod embedded_broker_keeps_events;
@@ -40,6 +41,7 @@ mod layers;
 mod limits_clients;
 mod opens_to_tokens;
 mod produces_over_http;
+mod reads_schemas;
 mod recovers_from_outages;
 mod redeems_tickets;
 mod refuses_bad_input;
@@ -49,6 +51,7 @@ mod resumes_from_a_cursor;
 mod says_what_is_wrong;
 mod serves_crowds;
 mod slows_down_for_nobody;
+mod speaks_nats;
 mod speaks_tls_and_http2;
 mod speaks_websocket;
 mod state_is_shared;
@@ -98,6 +101,7 @@ fn main() {
         layers::imports_only_go_down();
         Ok(())
     })];
+    let has_nats = support::nats::is_there_or_required();
     for backend in [Backend::Embedded, Backend::Apache] {
         let missing = backend.missing();
         if let Some(missing) = &missing {
@@ -105,8 +109,27 @@ fn main() {
         }
         trials.extend(behaviours!(
             backend,
+            missing.is_none() && has_nats,
+            [
+                speaks_nats::of_which_events_reach_clients_of_all_instances_once_and_in_order,
+                speaks_nats::and_shares_a_burst_among_the_instances,
+                speaks_nats::and_tells_who_asks_what_became_of_each_message,
+                speaks_nats::as_soon_as_it_is_there,
+                speaks_nats::and_holds_its_messages_while_kafka_is_away,
+                speaks_nats::and_loses_nothing_that_was_taken_when_it_stops,
+            ]
+        ));
+        trials.extend(behaviours!(
+            backend,
             missing.is_none(),
             [
+                commands_become_records::of_events_that_stay_as_they_are,
+                commands_become_records::of_any_other_body,
+                commands_become_records::whose_keys_choose_partitions_as_those_of_java_do,
+                commands_become_records::with_data_in_avro,
+                commands_become_records::and_are_logged_to_kafka,
+                commands_become_records::and_are_logged_in_avro,
+                commands_become_records::of_which_some_come_back_as_events,
                 delivers_matching_events::the_first_frames_are_byte_for_byte_what_rig_sends,
                 delivers_matching_events::each_client_gets_just_what_its_constraints_ask_for,
                 delivers_matching_events::a_steady_trickle_arrives_once_and_in_order,
@@ -269,6 +292,14 @@ fn main() {
             finds_topics::that_are_made_anew_and_all_instances_agree,
         ]
     ));
+    trials.extend(behaviours!(
+        Backend::Embedded,
+        has_nats,
+        [
+            speaks_nats::over_tls_with_a_password,
+            speaks_nats::with_a_token_or_a_key,
+        ]
+    ));
     // What clients meet at the door is the same in front of every broker.
     trials.extend(behaviours!(
         Backend::Embedded,
@@ -279,6 +310,7 @@ fn main() {
             follows_its_issuer::with_the_keys_it_knows_while_the_issuer_is_away,
             follows_its_issuer::as_soon_as_the_issuer_is_there,
             defines_apis::but_not_with_what_cannot_be_honoured,
+            defines_apis::whose_paths_lead_nowhere_else,
             opens_to_tokens::at_each_place_of_every_transport,
             opens_to_tokens::but_not_at_two_places_at_once,
             opens_to_tokens::in_a_cookie_of_listed_pages_alone,
@@ -313,6 +345,13 @@ fn main() {
         ]
     ));
     trials.extend(without_kafka![
+        reads_schemas::by_subject_to_encode_and_by_id_to_decode,
+        reads_schemas::once_for_all_who_ask_at_the_same_time,
+        reads_schemas::that_are_known_while_the_registry_is_away,
+        reads_schemas::from_a_silent_registry_in_bounded_time,
+        reads_schemas::that_are_not_there_or_no_schemas_are_told_apart,
+        reads_schemas::that_use_others_are_read_with_them,
+        reads_schemas::with_credentials_and_from_the_next_address,
         accepts_tokens::of_an_issuer_by_its_discovery_document,
         accepts_tokens::while_keys_rotate_all_the_time,
         accepts_tokens::but_unknown_keys_cause_few_fetches,

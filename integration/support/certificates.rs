@@ -7,7 +7,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::client::WantsClientCert;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, ConfigBuilder};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -74,13 +76,7 @@ impl Certificate {
         socket: TcpStream,
         alpn: &[&str],
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.der.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
+        let config = self.trusting();
         let mut config = match client {
             None => config.with_no_client_auth(),
             Some(client) => config
@@ -91,6 +87,21 @@ impl Certificate {
         let connector = TlsConnector::from(Arc::new(config));
         let name = "localhost".try_into().unwrap();
         connector.connect(name, socket).await
+    }
+
+    /// Returns the settings of a client that trusts just this certificate.
+    pub fn client(&self) -> ClientConfig {
+        self.trusting().with_no_client_auth()
+    }
+
+    fn trusting(&self) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
     }
 }
 

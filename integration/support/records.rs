@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
@@ -18,6 +18,26 @@ use super::kafka::{Backend, Kafka, Unavailable};
 
 /// How long Kafka may take for anything.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// A record as it is in a topic.
+#[derive(Debug)]
+pub struct Record {
+    pub partition: i32,
+    pub key: Option<String>,
+    pub headers: Vec<(String, String)>,
+    pub value: Vec<u8>,
+}
+
+impl Record {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.value).unwrap()
+    }
+}
 
 impl Kafka {
     pub fn brokers(&self) -> String {
@@ -150,6 +170,15 @@ impl Kafka {
 
     /// Returns the keys and values of all records of a topic.
     pub async fn records(&self, topic: &str) -> Vec<(Option<String>, Vec<u8>)> {
+        let records = self.whole_records(topic).await;
+        records
+            .into_iter()
+            .map(|record| (record.key, record.value))
+            .collect()
+    }
+
+    /// Returns all records of a topic, partition by partition.
+    pub async fn whole_records(&self, topic: &str) -> Vec<Record> {
         let mut config = self.client();
         config
             .set("group.id", "records")
@@ -174,7 +203,19 @@ impl Kafka {
                 let key = message
                     .key()
                     .map(|key| String::from_utf8(key.to_vec()).unwrap());
-                records.push((key, message.payload().unwrap_or_default().to_vec()));
+                let headers = message.headers().map(|headers| {
+                    let text = |header: Header<'_, &[u8]>| {
+                        let value = header.value.unwrap_or_default().to_vec();
+                        (header.key.to_owned(), String::from_utf8(value).unwrap())
+                    };
+                    headers.iter().map(text).collect()
+                });
+                records.push(Record {
+                    partition,
+                    key,
+                    headers: headers.unwrap_or_default(),
+                    value: message.payload().unwrap_or_default().to_vec(),
+                });
             }
         }
         records

@@ -9,7 +9,7 @@ use crate::avro::Registry;
 use crate::config::Config;
 use crate::fetch::Fetch;
 use crate::kafka::Producer;
-use crate::proxy::{Apis, Proxy, ProxyParts, RequestLog, RequestLogParts};
+use crate::proxy::{Apis, Proxy, ProxyParts, RequestLog, RequestLogParts, TopicMaker};
 
 /// Makes the proxy, with the routes that the instance is started with and those that all share.
 pub(super) fn start(
@@ -43,5 +43,15 @@ pub(super) fn start(
         metrics: core.metrics.clone(),
         tasks: core.tasks.clone(),
     };
-    Ok(Arc::new(Proxy::new(parts)?))
+    let proxy = Arc::new(Proxy::new(parts)?);
+    let source = &config.source;
+    if source.kafka_create_topics {
+        let maker = TopicMaker {
+            kafka: config.kafka.clone(),
+            partitions: source.kafka_source_partitions,
+        };
+        let making = maker.follow(proxy.apis().clone(), core.tasks.clone());
+        core.tasks.spawn("proxy.topics", making);
+    }
+    Ok(proxy)
 }

@@ -140,7 +140,8 @@ impl Services {
         let sessions =
             background::watch_sessions(self.state, self.long_polling.clone(), tasks.clone());
         tasks.spawn("longpoll.changes", sessions);
-        tasks.spawn("apis", self.proxy.apis().clone().follow(tasks.clone()));
+        let apis = self.proxy.apis().clone();
+        tasks.spawn("apis", apis.follow(self.readiness.clone(), tasks.clone()));
         let registry = self.streams.registry;
         tasks.spawn(
             "sessions.expiry",

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use moka::sync::Cache;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -30,6 +30,8 @@ const LATEST_LIFE: Duration = Duration::from_secs(5 * 60);
 const MAX_SCHEMAS: u64 = 1000;
 /// How many other schemas one may use.
 const MAX_REFERENCES: usize = 32;
+/// What of a subject is written otherwise in a path; most subjects stay readable.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 const ACCEPTED: HeaderValue =
     HeaderValue::from_static("application/vnd.schemaregistry.v1+json, application/json");
 
@@ -291,7 +293,7 @@ impl Registry {
 
 impl Question {
     fn path(&self) -> String {
-        let encode = |subject: &str| utf8_percent_encode(subject, NON_ALPHANUMERIC).to_string();
+        let encode = |subject: &str| utf8_percent_encode(subject, IN_PATH).to_string();
         match self {
             Self::Id(id) => format!("/schemas/ids/{id}"),
             Self::Latest(subject) => format!("/subjects/{}/versions/latest", encode(subject)),

@@ -45,6 +45,8 @@ pub use cursor::{Cursor, CursorError, MAX_CURSOR_CHARS, max_partitions};
 pub use decode_error::{DecodeError, EventFault};
 pub use epoch::Epoch;
 pub use http_binding::{Submission, SubmissionError, decode_http};
+#[cfg(test)]
+pub(crate) use json::is_valid;
 pub use json::{
     JsonFault, Members, MembersFault, NESTING_LIMIT, check_text, parse_list, shorten, string_value,
 };

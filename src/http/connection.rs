@@ -143,21 +143,24 @@ async fn serve_until_pause<H: Handler, S: Io>(
                 tell_timeout(stream).await;
             }
         }
-        End::Finished(result) => {
-            if let Err(error) = &result {
-                tracing::debug!(%error, "http connection ended with an error");
-                if error.is_parse() {
-                    shared.meter.refused("malformed");
-                }
-            }
-            if wire.must_reset() {
-                reset(&stream);
-            } else if !wire.saw_end() {
-                linger(stream, &wire, &shared.stopping).await;
-            }
-        }
+        End::Finished(result) => finish(&shared, &wire, stream, result).await,
     }
     None
+}
+
+/// Ends a connection that hyper has done with.
+async fn finish<H, S: Io>(shared: &Shared<H>, wire: &Wire, stream: S, result: hyper::Result<()>) {
+    if let Err(error) = &result {
+        tracing::debug!(%error, "http connection ended with an error");
+        if error.is_parse() {
+            shared.meter.refused("malformed");
+        }
+    }
+    if wire.must_reset() {
+        reset(&stream);
+    } else if !wire.saw_end() {
+        linger(stream, wire, &shared.stopping).await;
+    }
 }
 
 /// Joins what was read, of which the second part is mostly empty.
@@ -245,19 +248,9 @@ async fn answer<H: Handler>(
     let is_head = head.method == Method::HEAD;
     let mut is_last = is_last(&head, framing);
     let version = head.version;
-    let reply = match (waited, framing::check(&head, framing)) {
-        (Some(response), _) => Reply::Response(response),
-        (None, Ok(())) => {
-            let request = Request::from_hyper(
-                head,
-                body,
-                (peer, &shared.trusted_proxies),
-                shared.limits.http_body_timeout,
-                Some(wire.clone()),
-            );
-            shared.handler.handle(request).await
-        }
-        (None, Err(refusal)) => refusal.into(),
+    let reply = match waited {
+        Some(response) => Reply::Response(response),
+        None => handle(&shared, &wire, (head, body), framing, peer).await,
     };
     let mut response = match (reply, asked) {
         (Reply::Response(response), _) => whole(&wire, response),
@@ -288,6 +281,27 @@ async fn answer<H: Handler>(
     }
     shared.meter.answered(response.status());
     Ok(response)
+}
+
+/// Has the handler answer a request that can be understood in one way only.
+async fn handle<H: Handler>(
+    shared: &Shared<H>,
+    wire: &Wire,
+    (head, body): (Parts, Incoming),
+    framing: Framing,
+    peer: Peer,
+) -> Reply {
+    if let Err(refusal) = framing::check(&head, framing) {
+        return refusal.into();
+    }
+    let request = Request::from_hyper(
+        head,
+        body,
+        (peer, &shared.trusted_proxies),
+        shared.limits.http_body_timeout,
+        Some(wire.clone()),
+    );
+    shared.handler.handle(request).await
 }
 
 /// Notes that the handler has answered.

@@ -49,9 +49,9 @@ impl HeadWatch {
         skipped < read.len()
     }
 
-    /// Returns whether a body may still come before the next head.
+    /// Returns whether more of a body has to come, of which the length is known.
     pub(super) const fn expects_body(&self) -> bool {
-        self.skip > 0 || self.is_over
+        self.skip > 0
     }
 
     /// Takes the head of the request that hyper hands out now; `body_bytes` is its `Content-Length`.

@@ -28,7 +28,9 @@ use super::ending::notice_vanished_peers;
 use super::error::HttpError;
 use super::framing;
 use super::limits::{HttpLimits, MIN_HEAD_BYTES};
+use super::meter::Meter;
 use super::open_answer::OpenAnswer;
+use super::paced::{Paced, Patience, Watched};
 use super::peer::Peer;
 use super::reply::{Handler, Link, Reply, TakeOver, TakenConnection};
 use super::request::Request;
@@ -57,20 +59,28 @@ pub(super) type Builder = http2::Builder<Spawner>;
 
 /// Runs the tasks that hyper makes for the streams.
 #[derive(Debug, Clone)]
-pub(super) struct Spawner(Tasks);
+pub(super) struct Spawner {
+    tasks: Tasks,
+    patience: Arc<Patience>,
+}
 
 impl<F> hyper::rt::Executor<F> for Spawner
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn("http2.stream", future);
+        let watched = Watched::new(future, Arc::clone(&self.patience));
+        self.tasks.spawn("http2.stream", watched);
     }
 }
 
-pub(super) fn builder(limits: &HttpLimits, tasks: Tasks) -> Builder {
+pub(super) fn builder(limits: &HttpLimits, tasks: Tasks, meter: &Meter) -> Builder {
     let head_bytes = limits.http_max_header_bytes.max(MIN_HEAD_BYTES);
-    let mut builder = Builder::new(Spawner(tasks));
+    let patience = Arc::new(Patience {
+        write_timeout: limits.http_write_timeout,
+        expired: meter.slow_readers(),
+    });
+    let mut builder = Builder::new(Spawner { tasks, patience });
     builder
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
@@ -164,7 +174,7 @@ async fn answer<H: Handler>(
         (Reply::Streamed(response), tunnel)
             if tunnel.is_none() || !response.status().is_success() =>
         {
-            Sent::streamed(response, is_head, stream)
+            Sent::streamed(response.map(Paced::new), is_head, stream)
         }
         (Reply::Stream(head, take_over), Some((_, upgrade)))
             if head.status() == StatusCode::SWITCHING_PROTOCOLS =>

@@ -98,16 +98,17 @@ impl Listener {
             tls,
             trusted_proxies,
         } = serving;
+        let meter = Meter::new(metrics, name);
         let shared = Arc::new(Shared {
             handler,
             http1: connection::builder(&limits),
-            http2: http2::builder(&limits, tasks.clone()),
+            http2: http2::builder(&limits, tasks.clone(), &meter),
             tasks: tasks.clone(),
             tls,
             trusted_proxies,
             limits,
             stopping: tasks.stopping(),
-            meter: Meter::new(metrics, name),
+            meter,
         });
         tasks.spawn("http.accept", accept_all(self.socket, shared));
     }

@@ -47,6 +47,12 @@ impl Meter {
         }
     }
 
+    /// Returns the counter of clients that took nothing for too long.
+    pub(super) fn slow_readers(&self) -> IntCounter {
+        let reason = Expired::SlowReader.as_str();
+        self.metrics.http_refused.with_label_values(&[reason])
+    }
+
     pub(super) fn refused(&self, reason: &'static str) {
         self.metrics.http_refused.with_label_values(&[reason]).inc();
     }

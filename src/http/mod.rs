@@ -46,6 +46,7 @@ mod limits;
 mod listener;
 mod meter;
 mod open_answer;
+mod paced;
 mod pause;
 mod peer;
 mod proxies;

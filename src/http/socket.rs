@@ -67,7 +67,7 @@ pub(super) struct WatchedSocket<S> {
     wire: Wire,
     /// Bytes that were read from the stream, and not by hyper yet.
     unread: Bytes,
-    /// hyper waits for bytes.
+    /// hyper waits for bytes, so that it sees the end itself.
     is_awaited: bool,
     /// Bytes were read while hyper did not ask for any.
     has_read_ahead: bool,
@@ -127,10 +127,6 @@ impl<S: Io> WatchedSocket<S> {
             }
             self.unread = [&*self.unread, &*unread].concat().into();
             self.has_read_ahead = true;
-            if self.is_awaited {
-                // What hyper waits for is here now, and will not be told again.
-                cx.waker().wake_by_ref();
-            }
         }
     }
 
@@ -185,7 +181,7 @@ impl<S: Io> AsyncRead for WatchedSocket<S> {
         let before = buffer.filled().len();
         let polled = self.poll_any(cx, buffer);
         self.is_awaited = polled.is_pending();
-        ready!(polled)?;
+        ready!(polled).inspect_err(|_| self.wire.note_gone())?;
         let read = buffer.filled().get(before..).unwrap_or_default();
         self.wire.note_read(read);
         Poll::Ready(Ok(()))
@@ -222,10 +218,11 @@ impl<S: Io> AsyncWrite for WatchedSocket<S> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         match &flushed {
             Poll::Ready(Ok(())) => {
-                // hyper flushes at the end of each poll.
-                if self.wire.note_flushed() {
+                // At the end of each poll of hyper.
+                let has_to_watch = self.wire.note_flushed();
+                if has_to_watch && !self.is_awaited {
                     self.watch(cx);
-                } else if std::mem::take(&mut self.has_read_ahead) {
+                } else if !has_to_watch && std::mem::take(&mut self.has_read_ahead) {
                     cx.waker().wake_by_ref();
                 }
             }

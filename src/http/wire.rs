@@ -183,7 +183,7 @@ impl Wire {
     /// Returns whether nobody waits for what is done.
     pub(super) fn is_gone(&self) -> bool {
         let state = self.0.lock();
-        state.is_gone && state.ends_with_client
+        state.ends_with_client && (state.is_gone || state.saw_end)
     }
 
     /// Has the kernel look for a client that is gone without a word, as soon as the socket is at hand.
@@ -195,7 +195,7 @@ impl Wire {
         self.0.lock().kernel_patience.take()
     }
 
-    /// Returns whether the body of the request may not have come whole.
+    /// Returns whether more of the body of the request has to come; of a chunked one, that is not known.
     pub(super) fn expects_body(&self) -> bool {
         self.0.lock().heads.expects_body()
     }
@@ -244,12 +244,13 @@ impl Wire {
         self.0.lock().note_write(made_progress);
     }
 
-    /// Notes that all that hyper wrote has left us; returns whether to watch for the client's end.
+    /// Notes that all that hyper wrote has left us; returns whether to watch for the client's end. Until a body has
+    /// come, hyper does that.
     pub(super) fn note_flushed(&self) -> bool {
         let mut state = self.0.lock();
         state.is_flushed = true;
         state.blocked_since = None;
-        state.ends_with_client
+        state.ends_with_client && !state.heads.expects_body()
     }
 
     pub(super) fn note_shut_down(&self) {

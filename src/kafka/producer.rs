@@ -277,6 +277,8 @@ fn connect(config: &KafkaConfig, patience: Patience) -> Result<Reporting, Config
         // Whether a record is too large is the topic's decision; this only bounds the client.
         ("message.max.bytes", "16777216"),
         ("compression.type", "none"),
+        // Records of one key go where those of Java's producers go.
+        ("partitioner", "murmur2_random"),
     ]);
     let client = client.create_with_context(config.quiet())?;
     Reporting::new(client).map_err(ConfigError::Thread)

@@ -61,7 +61,11 @@ impl NatsClient {
     ///
     /// # Errors
     /// Never.
-    pub async fn request(&self, _message: OutgoingMessage<'_>) -> Result<AwaitedReply, NatsError> {
+    pub async fn request(
+        &self,
+        _message: OutgoingMessage<'_>,
+        _limit: Duration,
+    ) -> Result<AwaitedReply, NatsError> {
         match *self {}
     }
 

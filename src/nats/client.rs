@@ -113,16 +113,56 @@ impl NatsClient {
         message: OutgoingMessage<'_>,
         limit: Duration,
     ) -> Result<(), NatsError> {
+        let headers = headers(message.headers)?;
+        let OutgoingMessage {
+            subject, payload, ..
+        } = message;
+        let sending = (self.client).publish_with_headers(subject.to_owned(), headers, payload);
+        self.confirmed(subject, sending, limit).await
+    }
+
+    /// Sends a request, and waits until the server has it; the reply is waited for with what this returns.
+    ///
+    /// # Errors
+    /// [`NatsError`]; each variant says whether the request may have been taken. [`NatsError::NoResponders`] when
+    /// nobody listens.
+    ///
+    /// # Cancel safety
+    /// Once polled, the request may be on its way.
+    pub async fn request(
+        &self,
+        message: OutgoingMessage<'_>,
+        limit: Duration,
+    ) -> Result<AwaitedReply, NatsError> {
+        let headers = headers(message.headers)?;
+        let OutgoingMessage {
+            subject, payload, ..
+        } = message;
+        let mut reply = self.inbox.expect(subject);
+        let place = reply.subject();
+        let sending = (self.client).publish_with_reply_and_headers(
+            subject.to_owned(),
+            place,
+            headers,
+            payload,
+        );
+        self.confirmed(subject, sending, limit).await?;
+        // That nobody listens, the server says before it confirms.
+        reply.failure().map_or(Ok(reply), Err)
+    }
+
+    /// Sends a message to `subject`, and waits until the server has it.
+    async fn confirmed(
+        &self,
+        subject: &str,
+        sending: impl Future<Output = Result<(), PublishError>>,
+        limit: Duration,
+    ) -> Result<(), NatsError> {
         let connection = self.connection()?;
-        let subject = message.subject;
         let echo = self.inbox.expect(subject);
         let place = echo.subject();
         let confirmed = async {
-            let headers = headers(message.headers)?;
-            let published =
-                self.client
-                    .publish_with_headers(subject.to_owned(), headers, message.payload);
-            published.await.map_err(|error| self.failed(&error))?;
+            sending.await.map_err(|error| self.failed(&error))?;
             let echoed = self.client.publish(place, Bytes::new()).await;
             echoed.map_err(|error| self.failed(&error))?;
             echo.within(limit).await
@@ -132,29 +172,6 @@ impl NatsClient {
             Ok(Ok(_)) if self.connection() == Ok(connection) => Ok(()),
             Ok(Ok(_) | Err(NatsError::NoReply)) | Err(_) => Err(NatsError::NotConfirmed),
             Ok(Err(error)) => Err(error),
-        }
-    }
-
-    /// Sends a request; its reply is waited for with what this returns.
-    ///
-    /// # Errors
-    /// [`NatsError`]; each variant says whether the request may have been taken.
-    ///
-    /// # Cancel safety
-    /// Once polled, the request may be on its way.
-    pub async fn request(&self, message: OutgoingMessage<'_>) -> Result<AwaitedReply, NatsError> {
-        self.connection()?;
-        let reply = self.inbox.expect(message.subject);
-        let sent = self.client.publish_with_reply_and_headers(
-            message.subject.to_owned(),
-            reply.subject(),
-            headers(message.headers)?,
-            message.payload,
-        );
-        match tokio::time::timeout(QUEUE_LIMIT, sent).await {
-            Ok(Ok(())) => Ok(reply),
-            Ok(Err(error)) => Err(self.failed(&error)),
-            Err(_) => Err(NatsError::NotConfirmed),
         }
     }
 

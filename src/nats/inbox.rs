@@ -55,6 +55,7 @@ impl Inbox {
         AwaitedReply {
             id,
             reply,
+            early: None,
             inbox: Arc::clone(self),
         }
     }
@@ -97,6 +98,8 @@ impl Inbox {
 pub struct AwaitedReply {
     id: Uuid,
     reply: oneshot::Receiver<Result<NatsMessage, NatsError>>,
+    /// The reply, if it came before it was waited for.
+    early: Option<NatsMessage>,
     inbox: Arc<Inbox>,
 }
 
@@ -104,6 +107,18 @@ impl AwaitedReply {
     /// Returns the subject of the place.
     pub(super) fn subject(&self) -> String {
         format!("{}.{}", self.inbox.prefix, self.id.simple())
+    }
+
+    /// Returns why no reply will come, if that is known.
+    pub(super) fn failure(&mut self) -> Option<NatsError> {
+        match self.reply.try_recv() {
+            Ok(Ok(reply)) => {
+                self.early = Some(reply);
+                None
+            }
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        }
     }
 
     /// Waits for the reply.
@@ -115,6 +130,9 @@ impl AwaitedReply {
     /// # Cancel safety
     /// Dropping the future gives up the reply.
     pub async fn within(mut self, limit: Duration) -> Result<NatsMessage, NatsError> {
+        if let Some(reply) = self.early.take() {
+            return Ok(reply);
+        }
         match tokio::time::timeout(limit, &mut self.reply).await {
             Ok(Ok(reply)) => reply,
             // The inbox is not read any more, or the time is over.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! publish ─▶ message, then an echo to our own inbox ─▶ server ─▶ echo comes back: the server has both
-//! request ─▶ message with a place in our inbox ─▶ … ─▶ reply, or at once: nobody listens
+//! request ─▶ the same, with a place in our inbox for the reply; at once, if nobody listens: an error
 //! subscribe ─▶ queue group ─▶ messages
 //! ```
 //!

@@ -41,6 +41,7 @@ mod secured;
 mod settings;
 mod to_kafka;
 mod to_nats;
+mod topics;
 mod upstream;
 
 pub use answers::{Answer, Answers, AnswersParts, Delivered, MAX_ANSWER_BYTES, MessageFault};
@@ -50,3 +51,4 @@ pub use definition::{Faults, Hosts};
 pub use handler::{Proxy, ProxyParts};
 pub use request_log::{RequestLog, RequestLogError, RequestLogParts};
 pub use settings::ProxySettings;
+pub use topics::TopicMaker;

@@ -1,1 +1,265 @@
-//! Not written yet.
+//! Routes to NATS: a request becomes a message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use http_body_util::BodyExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::answers::{Answer, AnswerFrom, Answers, Command, Sending, Sent};
+use super::call::Call;
+use super::command_event::{CommandConfig, CommandEvent};
+use super::route::Target;
+use crate::http::{HttpError, Reply};
+use crate::nats::{AwaitedReply, NatsClient, NatsError, NatsMessage, OutgoingMessage};
+use crate::telemetry::{Tasks, TraceContext};
+
+const STRUCTURED: &str = "application/cloudevents+json; charset=UTF-8";
+/// The header with the id under which the answer comes back, should it come over another way.
+const CORRELATION: &str = "rig-correlation";
+/// How long the server may take to confirm that it has a message.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
+/// How long a caller should wait before it tries again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Publishes commands to NATS. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct ToNats {
+    /// The connection; `None` where no servers are set.
+    client: Option<NatsClient>,
+    answers: Answers,
+    config: CommandConfig,
+    /// Room for replies that are waited for.
+    places: Arc<Semaphore>,
+    tasks: Tasks,
+}
+
+/// What a message is made of, but for what is known only when it is sent.
+struct Outgoing {
+    client: NatsClient,
+    subject: Box<str>,
+    event: CommandEvent,
+    trace: TraceContext,
+    /// How the reply is waited for, if it is.
+    wait: Option<Wait>,
+}
+
+/// How a reply is waited for.
+struct Wait {
+    answers: Answers,
+    limit: Duration,
+    place: OwnedSemaphorePermit,
+    tasks: Tasks,
+}
+
+impl ToNats {
+    /// Waits for at most `max_waiting` replies at the same time.
+    pub(super) fn new(
+        client: Option<NatsClient>,
+        answers: Answers,
+        config: CommandConfig,
+        max_waiting: usize,
+        tasks: Tasks,
+    ) -> Self {
+        Self {
+            client,
+            answers,
+            config,
+            places: Arc::new(Semaphore::new(max_waiting.min(Semaphore::MAX_PERMITS))),
+            tasks,
+        }
+    }
+
+    /// Publishes the message of a request, and answers 202 once the server has it; or, where the route says so, waits
+    /// for the reply.
+    ///
+    /// The server hands a message to those who listen, and keeps nothing.
+    ///
+    /// # Errors
+    /// 400, 413 or 415 for a body that cannot be taken, 413 for an event that is larger than the server takes: then
+    /// nothing was sent. 503 while there is no NATS or nobody listens for a request, 502 where we may not publish, and
+    /// what [`Answers::run_once`] refuses.
+    ///
+    /// # Cancel safety
+    /// Dropping the future or the reply ends the wait for the answer; the message may be sent.
+    pub(super) async fn call(&self, mut call: Call) -> Result<Reply, HttpError> {
+        if call.request.method == Method::OPTIONS {
+            return Ok(Answer::new(StatusCode::NO_CONTENT, "").into());
+        }
+        let client = self.client.clone().ok_or_else(not_configured)?;
+        let event = CommandEvent::read(&mut call, &self.config).await?;
+        let Target::Nats { subject, waits } = &call.route.target else {
+            return Err(HttpError::internal("the route is not for nats"));
+        };
+        let from = if *waits {
+            AnswerFrom::Nats
+        } else {
+            AnswerFrom::Target
+        };
+        let fingerprint = [
+            call.request.method.as_str().as_bytes(),
+            call.target.as_bytes(),
+            event.body(),
+        ];
+        let command = Command::new(&call, from).with_key(&call, &fingerprint)?;
+        let wait = waits.then(|| self.wait(&command)).transpose()?;
+        let outgoing = Outgoing {
+            client,
+            subject: subject.clone(),
+            event,
+            trace: call.trace,
+            wait,
+        };
+        let send = |sending| outgoing.send(sending);
+        self.answers.run_once(command, send).await
+    }
+
+    fn wait(&self, command: &Command) -> Result<Wait, HttpError> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        Ok(Wait {
+            answers: self.answers.clone(),
+            limit: self.answers.patience(command),
+            place: place.map_err(|_| too_many())?,
+            tasks: self.tasks.clone(),
+        })
+    }
+}
+
+impl Outgoing {
+    async fn send(self, sending: Sending) -> Result<Sent, HttpError> {
+        let correlation = self.wait.as_ref().map(|_| sending.correlation.as_str());
+        let trace = self.trace.to_string();
+        let mut headers = vec![
+            ("content-type", STRUCTURED),
+            ("traceparent", trace.as_str()),
+        ];
+        headers.extend(self.trace.state().map(|state| ("tracestate", state)));
+        headers.extend(correlation.map(|id| (CORRELATION, id)));
+        let message = OutgoingMessage {
+            subject: &self.subject,
+            headers: &headers,
+            payload: self.event.to_json(correlation, &sending.event_id),
+        };
+        let Some(wait) = self.wait else {
+            let published = self.client.publish(message, CONFIRM_LIMIT).await;
+            published.map_err(failed)?;
+            let accepted = Answer::new(StatusCode::ACCEPTED, "Accepted.");
+            return Ok(Sent::Done(accepted.with_type("text/plain")));
+        };
+        let reply = self.client.request(message, CONFIRM_LIMIT).await;
+        wait.begin(reply.map_err(failed)?, sending.correlation);
+        Ok(Sent::Waits)
+    }
+}
+
+impl Wait {
+    /// Hands the reply in as the answer to its command, when it comes.
+    fn begin(self, reply: AwaitedReply, correlation: String) {
+        let tasks = self.tasks.clone();
+        let stopping = tasks.stopping();
+        tasks.spawn("nats.reply", async move {
+            let replied = stopping.run_until_cancelled(reply.within(self.limit)).await;
+            let answer = match replied {
+                Some(Ok(message)) => self.answer(message).await,
+                Some(Err(error @ (NatsError::NoResponders | NatsError::Refused))) => {
+                    refused(failed(error)).await
+                }
+                // Who waits finds out by their own deadline.
+                Some(Err(_)) | None => return,
+            };
+            self.answers.deliver(&correlation, answer).await;
+            drop(self.place);
+        });
+    }
+
+    async fn answer(&self, message: NatsMessage) -> Answer {
+        match self.answers.of_reply(&message.headers, message.payload) {
+            Ok(answer) => answer,
+            Err(fault) => {
+                let detail = "The reply to the command is no answer.";
+                let error = HttpError::new(StatusCode::BAD_GATEWAY, "bad_answer", detail);
+                refused(error.with_cause(fault)).await
+            }
+        }
+    }
+}
+
+/// Makes an answer of an error.
+async fn refused(error: HttpError) -> Answer {
+    let (head, body) = error.into_response().into_parts();
+    // The body is there as a whole, and reading it cannot fail.
+    let body = body.collect().await.map(|body| body.to_bytes());
+    Answer {
+        status: head.status,
+        headers: head.headers,
+        body: body.unwrap_or_default(),
+    }
+}
+
+fn failed(error: NatsError) -> HttpError {
+    let unavailable = |code, public| HttpError::unavailable(code, public, RETRY_AFTER);
+    match error {
+        NatsError::Away => unavailable(
+            "nats_unavailable",
+            "NATS cannot be reached now; nothing was sent.",
+        ),
+        NatsError::NotConfirmed => unavailable(
+            "nats_timeout",
+            "NATS did not confirm the command in time; it may have been taken.",
+        ),
+        NatsError::NoResponders => unavailable(
+            "no_responders",
+            "Nobody takes such commands now; nothing was done.",
+        ),
+        NatsError::TooLarge { .. } => HttpError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "event_too_large",
+            "The event is larger than NATS takes.",
+        ),
+        NatsError::Refused => HttpError::new(
+            StatusCode::BAD_GATEWAY,
+            "nats_refused",
+            "NATS refused the command.",
+        ),
+        NatsError::NoReply => HttpError::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "answer_timeout",
+            "No answer to the command came in time.",
+        ),
+        NatsError::Invalid => HttpError::internal("the subject of the route cannot be sent"),
+    }
+    .with_cause(error)
+}
+
+fn not_configured() -> HttpError {
+    let public = "Commands cannot be sent over NATS here.";
+    HttpError::unavailable("nats_not_configured", public, RETRY_AFTER)
+        .with_cause("the route is for nats, but NATS_SERVERS is not set")
+}
+
+fn too_many() -> HttpError {
+    let public = "Too many commands wait for their answers.";
+    HttpError::unavailable("too_many_waiting", public, RETRY_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_the_client_can_do() {
+        for (error, status, code) in [
+            (NatsError::Away, 503, "nats_unavailable"),
+            (NatsError::NotConfirmed, 503, "nats_timeout"),
+            (NatsError::NoResponders, 503, "no_responders"),
+            (NatsError::TooLarge { limit_bytes: 1 }, 413, "event_too_large"),
+            (NatsError::Refused, 502, "nats_refused"),
+            (NatsError::NoReply, 504, "answer_timeout"),
+            (NatsError::Invalid, 500, "internal_error"),
+        ] {
+            let failed = failed(error);
+            assert_eq!((failed.status().as_u16(), failed.code()), (status, code));
+        }
+    }
+}

@@ -13,6 +13,8 @@ pub enum Condition {
     KafkaWritable,
     /// The topics of the cluster's shared state were read to their ends.
     StateLoaded,
+    /// The routes of the request proxy are those of the shared state.
+    RoutesKnown,
     /// The source topics were read up to the ends seen at start.
     SourceCaughtUp,
     /// A cursor can carry the positions of all partitions of the source topics.
@@ -22,10 +24,11 @@ pub enum Condition {
 }
 
 impl Condition {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::KafkaReachable,
         Self::KafkaWritable,
         Self::StateLoaded,
+        Self::RoutesKnown,
         Self::SourceCaughtUp,
         Self::CursorHasRoom,
         Self::NotDraining,
@@ -39,6 +42,7 @@ impl Condition {
             Self::NotDraining => 8,
             Self::KafkaWritable => 16,
             Self::CursorHasRoom => 32,
+            Self::RoutesKnown => 64,
         }
     }
 
@@ -49,6 +53,7 @@ impl Condition {
             Self::KafkaReachable => "kafka cannot be reached",
             Self::KafkaWritable => "kafka takes no records",
             Self::StateLoaded => "the shared state is being read",
+            Self::RoutesKnown => "the API definitions are being read",
             Self::SourceCaughtUp => "the source topics are being read up to their ends",
             Self::CursorHasRoom => "the source topics have more partitions than a cursor can carry",
             Self::NotDraining => "shutting down",

@@ -1,10 +1,16 @@
 //! Checks JSON text as a whole and splits it by one level, without a tree and without recursion.
 
+#[cfg(test)]
+mod schema;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+#[cfg(test)]
+pub(crate) use schema::is_valid;
 
 /// How deep arrays and objects of one event may be nested; the event itself is level 1.
 pub const NESTING_LIMIT: usize = 64;

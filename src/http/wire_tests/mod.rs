@@ -2,12 +2,16 @@
 
 mod answers;
 mod http2;
+mod http2_streams;
+mod leaving;
 mod patience;
 mod pauses;
 mod refusals;
 mod relayed;
+mod scripts;
 mod streamed;
 mod takeover;
+mod tls;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,7 +23,7 @@ use http_body_util::BodyExt as _;
 
 use super::{
     Body, Handler, HttpLimits, Link, Listener, Reply, Request, Serving, StreamBody, TakeOver,
-    TakenConnection,
+    TakenConnection, Tls,
 };
 use crate::telemetry::{Metrics, Tasks};
 
@@ -46,23 +50,29 @@ impl Handler for Paths {
             }
             "/later" => pauses::later(),
             "/never" => pauses::never(),
-            "/scripted" => streamed::scripted(&request),
-            "/relayed" => streamed::relayed(&mut request),
-            "/told" => streamed::told(&mut request).await,
-            "/waits" | "/waits/half" => streamed::waits(&mut request).await,
+            "/scripted" => scripts::scripted(&request),
+            "/relayed" => scripts::relayed(&mut request),
+            "/told/reset" => {
+                let _open = scripts::Open::new();
+                scripts::told(&mut request).await
+            }
+            "/unread" => scripts::unread(&mut request).await,
+            "/tls" => ok(Bytes::from(format!("tls: {}", request.is_tls()))).into(),
+            "/told" => scripts::told(&mut request).await,
+            "/waits" | "/waits/half" => scripts::waits(&mut request).await,
             "/kept" => {
                 // The body is still read when the answer is out.
                 let body = request.take_body();
-                tokio::task::spawn(async move { drop(body.collect().await) });
+                Tasks::new().spawn("test.reader", async move { drop(body.collect().await) });
                 ok(Bytes::from_static(b"kept")).into()
             }
-            "/late" => streamed::late(&request).await,
+            "/late" => scripts::late(&request).await,
             "/late/take" => {
-                streamed::late(&request).await;
+                scripts::late(&request).await;
                 Reply::Stream(Response::new(()), Box::new(Taker))
             }
             "/late/later" => {
-                streamed::late(&request).await;
+                scripts::late(&request).await;
                 pauses::later()
             }
             "/take" => Reply::Stream(Response::new(()), Box::new(Taker)),
@@ -115,6 +125,10 @@ struct Server {
 
 impl Server {
     fn start(limits: HttpLimits) -> Self {
+        Self::with_tls(limits, None)
+    }
+
+    fn with_tls(limits: HttpLimits, tls: Option<Tls>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -129,7 +143,7 @@ impl Server {
             limits,
             tasks: tasks.clone(),
             metrics: metrics.clone(),
-            tls: None,
+            tls,
             trusted_proxies: Default::default(),
         };
         listener.serve(std::sync::Arc::new(Paths), serving);

@@ -1,5 +1,7 @@
 //! Bodies of requests that are read as they come.
 
+use super::scripts::ALONE;
+use super::streamed::CLOSING;
 use super::*;
 
 fn told(server: &Server, rest: &str) -> String {
@@ -89,6 +91,7 @@ fn a_client_that_stops_in_the_middle_of_its_body_is_not_waited_for() {
 
 #[test]
 fn a_client_that_asks_whether_to_go_on_is_told_when_the_body_is_wanted() {
+    let _alone = ALONE.lock();
     let server = Server::start(HttpLimits::default());
     let head = |path| {
         format!(
@@ -135,6 +138,7 @@ fn a_large_body_goes_through_in_both_directions_at_once() {
 /// Nothing behind the body that nobody read, or only in part, is answered unless it really is a request.
 #[test]
 fn the_rest_of_a_body_is_never_a_request() {
+    let _alone = ALONE.lock();
     let server = Server::start(HttpLimits::default());
     let smuggled = String::from_utf8_lossy(GET).into_owned();
     for path in ["/scripted?steps=no", "/scripted?steps=~+~+no&length=2"] {
@@ -159,11 +163,10 @@ fn the_rest_of_a_body_is_never_a_request() {
     }
 }
 
-const CLOSING: &str = "GET /after HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-
 /// A client that sends all before it reads anything gets the answer that came long before.
 #[test]
 fn an_early_answer_reaches_a_client_that_still_sends() {
+    let _alone = ALONE.lock();
     let server = Server::start(HttpLimits::default());
     for size in [10, 100_000, 3_000_000] {
         let mut stream = server.connect();

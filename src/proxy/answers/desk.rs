@@ -1,31 +1,21 @@
 //! Where answers come in and are asked for: here, or at the instance that the id names.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::answer::{Answer, WrittenAnswer};
+use super::answer::Answer;
 use super::correlation::{Correlation, Holder};
 use super::delivered::Delivered;
+use super::elsewhere::{self, Wish};
+use super::refusals::{gone, too_many, unknown};
 use super::table::{ForOthers, Joined, Limits, Seen, Table, Waiter};
 use crate::dispatch::{Incarnation, TokenKey};
 use crate::http::HttpError;
 use crate::proxy::call::Caller;
-use crate::shared::{CommandError, CommandLog};
+use crate::shared::CommandLog;
 use crate::telemetry::{Metrics, Tasks};
-
-/// The name of the command that hands an answer to the instance that waits for it.
-const DELIVER_COMMAND: &str = "deliver_answer";
-/// The name of the command that asks an instance for an answer that it keeps.
-const ASK_COMMAND: &str = "ask_for_answer";
-/// How long another instance may take.
-const ELSEWHERE_LIMIT: Duration = Duration::from_secs(5);
-/// The largest answer that is posted, in bytes: in base64 it fits a record, so that any instance can take it.
-pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
-/// The largest that is passed on, with its headers.
-const MAX_PASSED_BYTES: usize = MAX_ANSWER_BYTES + 128 * 1024;
 
 /// The waits and the kept answers of this instance, and the way to those of the others.
 #[derive(Debug)]
@@ -194,44 +184,25 @@ impl Desk {
 
     /// Does what another instance asks for, and returns the reply; `None` for a command that is not for here.
     pub(super) fn on_command(&self, command: &Value) -> Option<Value> {
-        let id = command["id"].as_str().unwrap_or_default();
-        match command["command"].as_str()? {
-            DELIVER_COMMAND => Some(self.on_deliver(id, command)),
-            ASK_COMMAND => Some(self.on_ask(id, command)),
-            _ => None,
-        }
+        Some(match Wish::read(command)? {
+            Wish::Deliver(id, answer) => elsewhere::passed(self.on_deliver(id, answer)),
+            Wish::Ask(id, caller, waits) => elsewhere::seen(&self.on_ask(id, &caller, waits)),
+        })
     }
 
-    fn on_deliver(&self, id: &str, command: &Value) -> Value {
-        let of = self.open_own(id, Holder::Answerer);
-        let written = serde_json::from_value::<WrittenAnswer>(command["answer"].clone());
-        let answer = written.ok().and_then(|written| written.read());
-        let delivered = match (of, answer) {
+    fn on_deliver(&self, id: &str, answer: Option<Answer>) -> Delivered {
+        match (self.open_own(id, Holder::Answerer), answer) {
             (Some(of), Some(answer)) => self.deliver_here(of.number, answer),
             (None, _) => self.count(Delivered::Forged),
             (_, None) => self.count(Delivered::Invalid),
-        };
-        json!({ "result": delivered.as_str() })
+        }
     }
 
-    fn on_ask(&self, id: &str, command: &Value) -> Value {
-        let Some(of) = self.open_own(id, Holder::Asker) else {
-            return json!({ "result": "gone" });
-        };
-        let joined = command["waits"].as_str();
-        let joined = joined.map(|id| Joined::There(id.into()));
-        let caller = read_caller(&command["caller"]);
-        match self.table.look(of.number, &caller, joined, Instant::now()) {
-            Seen::Answered(answer) if answer.size_bytes() > MAX_PASSED_BYTES => {
-                json!({ "result": "too_large" })
-            }
-            Seen::Answered(answer) => {
-                json!({ "result": "answered", "answer": WrittenAnswer::from(&answer) })
-            }
-            Seen::Waiting => json!({ "result": "waiting" }),
-            Seen::Crowded => json!({ "result": "crowded" }),
-            Seen::Gone => json!({ "result": "gone" }),
-            Seen::Foreign => json!({ "result": "foreign" }),
+    fn on_ask(&self, id: &str, caller: &Caller, waits: Option<&str>) -> Seen {
+        let joined = waits.map(|id| Joined::There(id.into()));
+        match self.open_own(id, Holder::Asker) {
+            Some(of) => self.table.look(of.number, caller, joined, Instant::now()),
+            None => Seen::Gone,
         }
     }
 
@@ -254,24 +225,27 @@ impl Desk {
             .collect();
         self.tasks.spawn("answers.tell", async move {
             for (to, id) in targets {
-                let told = pass(&commands, to, &id, &answer).await;
-                tracing::debug!(result = told.as_str(), "told another instance an answer");
+                if let Err(failed) = elsewhere::pass(&commands, to, &id, &answer).await {
+                    let result = failed.as_str();
+                    tracing::debug!(result, "could not tell another instance an answer");
+                }
             }
         });
     }
 
     async fn pass_on(&self, to: Incarnation, id: &str, answer: &Answer) -> Delivered {
-        let delivered = match self.commands.get() {
-            Some(commands) => pass(commands, to, id, answer).await,
-            None => Delivered::Unreachable,
+        let passed = match self.commands.get() {
+            Some(commands) => elsewhere::pass(commands, to, id, answer).await,
+            None => Err(Delivered::Unreachable),
         };
-        // What it is there is counted there.
-        let counted = match delivered {
-            Delivered::Second => Delivered::Forwarded,
-            delivered => delivered,
-        };
-        self.count(counted);
-        delivered
+        match passed {
+            // What it is there is counted there.
+            Ok(there) => {
+                self.count(Delivered::Forwarded);
+                there
+            }
+            Err(failed) => self.count(failed),
+        }
     }
 
     async fn ask_elsewhere(
@@ -284,18 +258,8 @@ impl Desk {
         let waits = waiter
             .map(|waiter| self.id(self.own(waiter.number()), Holder::Answerer))
             .transpose()?;
-        let command = json!({
-            "command": ASK_COMMAND,
-            "id": self.id(of, Holder::Asker)?,
-            "caller": { "sessions": sessions(caller), "user": caller.user.as_deref() },
-            "waits": waits,
-        });
-        let target = of.by.to_string();
-        match commands.request(&target, command, ELSEWHERE_LIMIT).await {
-            Ok(reply) => read_seen(&reply),
-            Err(CommandError::Gone) => Ok(Seen::Gone),
-            Err(error) => Err(unreachable().with_cause(error)),
-        }
+        let id = self.id(of, Holder::Asker)?;
+        elsewhere::ask(commands, of.by, &id, caller, waits.as_deref()).await
     }
 
     fn open(&self, id: &str, holder: Holder) -> Option<Correlation> {
@@ -305,93 +269,4 @@ impl Desk {
     fn open_own(&self, id: &str, holder: Holder) -> Option<Correlation> {
         self.open(id, holder).filter(|of| of.by == self.own)
     }
-}
-
-/// Hands an answer to another instance.
-async fn pass(commands: &CommandLog, to: Incarnation, id: &str, answer: &Answer) -> Delivered {
-    if answer.size_bytes() > MAX_PASSED_BYTES {
-        return Delivered::TooLarge;
-    }
-    let answer = WrittenAnswer::from(answer);
-    let command = json!({ "command": DELIVER_COMMAND, "id": id, "answer": answer });
-    match commands
-        .request(&to.to_string(), command, ELSEWHERE_LIMIT)
-        .await
-    {
-        Ok(reply) => match reply["result"].as_str() {
-            Some("delivered") => Delivered::Forwarded,
-            Some("second") => Delivered::Second,
-            Some("late" | "forged") => Delivered::Late,
-            _ => Delivered::Unreachable,
-        },
-        Err(CommandError::Gone) => Delivered::Late,
-        Err(error) => {
-            tracing::debug!(%error, "an answer could not be passed on");
-            Delivered::Unreachable
-        }
-    }
-}
-
-fn read_seen(reply: &Value) -> Result<Seen, HttpError> {
-    match reply["result"].as_str() {
-        Some("answered") => {
-            let written = serde_json::from_value::<WrittenAnswer>(reply["answer"].clone());
-            let answer = written.ok().and_then(|written| written.read());
-            answer.map(Seen::Answered).ok_or_else(unreachable)
-        }
-        Some("waiting") => Ok(Seen::Waiting),
-        Some("crowded") => Ok(Seen::Crowded),
-        Some("gone") => Ok(Seen::Gone),
-        Some("foreign") => Ok(Seen::Foreign),
-        Some("too_large") => Err(HttpError::new(
-            StatusCode::BAD_GATEWAY,
-            "answer_too_large",
-            "The answer is too large to be passed on by another instance.",
-        )),
-        _ => Err(unreachable()),
-    }
-}
-
-fn sessions(caller: &Caller) -> Vec<&str> {
-    caller.sessions.iter().map(AsRef::as_ref).collect()
-}
-
-fn read_caller(written: &Value) -> Caller {
-    let sessions = written["sessions"].as_array().into_iter().flatten();
-    Caller {
-        sessions: sessions.filter_map(Value::as_str).map(Into::into).collect(),
-        user: written["user"].as_str().map(Into::into),
-    }
-}
-
-fn too_many() -> HttpError {
-    HttpError::unavailable(
-        "too_many_waiting",
-        "Too many commands wait for their answers.",
-        Duration::from_secs(1),
-    )
-}
-
-fn gone() -> HttpError {
-    HttpError::new(
-        StatusCode::GONE,
-        "answer_gone",
-        "The answer is not kept any more, or was lost with the instance that waited for it.",
-    )
-}
-
-fn unknown() -> HttpError {
-    HttpError::new(
-        StatusCode::NOT_FOUND,
-        "unknown_answer",
-        "There is no command with this id.",
-    )
-}
-
-fn unreachable() -> HttpError {
-    HttpError::unavailable(
-        "instance_unreachable",
-        "The instance that has the answer cannot be reached.",
-        Duration::from_secs(1),
-    )
 }

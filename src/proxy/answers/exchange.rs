@@ -21,6 +21,7 @@ use super::message::{Message, MessageFault};
 use super::passed::{HeaderLog, Poster};
 use super::pledge::Pledge;
 use super::reader::Reader;
+use super::refusals::too_late;
 use super::table::{Limits, Waiter};
 use crate::dispatch::{Incarnation, TokenKey};
 use crate::http::{Body, HttpError, Reply};
@@ -58,7 +59,7 @@ pub struct Answers {
     pub(super) desk: Arc<Desk>,
     pub(super) claims: Claims,
     reader: Arc<Reader>,
-    headers: Arc<HeaderLog>,
+    pub(super) headers: Arc<HeaderLog>,
 }
 
 impl Answers {
@@ -231,6 +232,15 @@ impl Answers {
         }
     }
 
+    /// Returns how long the answer to this command is of use: as long as its client waits, or may ask for it.
+    pub(in crate::proxy) fn patience(&self, command: &Command) -> Duration {
+        let timeout = self.timeout(command.from);
+        if command.prefers_async || command.key.is_some() {
+            return timeout.max(self.config.proxy_answer_ttl);
+        }
+        timeout
+    }
+
     /// Drops the answers that were kept long enough, and forgets the commands that are too old to come again.
     pub async fn remove_ended(&self) {
         self.desk.table().remove_ended(std::time::Instant::now());
@@ -351,12 +361,4 @@ fn not_yet() -> Response<Body> {
         HeaderValue::from_static("no-store"),
     );
     response
-}
-
-pub(super) fn too_late() -> HttpError {
-    HttpError::new(
-        StatusCode::GATEWAY_TIMEOUT,
-        "answer_timeout",
-        "No answer to the command came in time.",
-    )
 }

@@ -77,7 +77,7 @@ struct RigMember<'a> {
 }
 
 const CORRELATION: [&str; 3] = ["rig-correlation", "ce_rigcorrelation", "ce-rigcorrelation"];
-const CODE: [&str; 3] = [
+pub(super) const CODE: [&str; 3] = [
     "rig-response-code",
     "ce_rigresponsecode",
     "ce-rigresponsecode",
@@ -187,7 +187,7 @@ fn data_outside_json(data: &RawValue, kind: Option<&str>) -> Bytes {
 }
 
 /// Reads a status, from 200 to 599.
-fn status(code: &str) -> Result<StatusCode, MessageFault> {
+pub(super) fn status(code: &str) -> Result<StatusCode, MessageFault> {
     let is_final = |code: &u16| (200..=599).contains(code);
     let is_number = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit());
     let code = code.parse().ok().filter(is_final).filter(|_| is_number);
@@ -196,7 +196,7 @@ fn status(code: &str) -> Result<StatusCode, MessageFault> {
 }
 
 /// Returns the value of the first header that has one of the names, in any case.
-fn header<'a>(headers: &[(&str, Option<&'a [u8]>)], names: &[&str]) -> Option<&'a [u8]> {
+pub(super) fn header<'a>(headers: &[(&str, Option<&'a [u8]>)], names: &[&str]) -> Option<&'a [u8]> {
     let is_named = |name: &str| names.iter().any(|known| name.eq_ignore_ascii_case(known));
     let found = headers.iter().find(|(name, _)| is_named(name));
     found.and_then(|(_, value)| *value)

@@ -28,6 +28,7 @@ mod correlation;
 mod delivered;
 mod desk;
 mod discovery;
+mod elsewhere;
 mod exchange;
 mod key;
 mod message;
@@ -36,12 +37,14 @@ mod passed;
 mod pledge;
 mod reader;
 mod recent;
+mod refusals;
+mod reply;
 mod table;
 
 pub use answer::Answer;
 pub use config::AnswersConfig;
 pub use delivered::Delivered;
-pub use desk::MAX_ANSWER_BYTES;
+pub use elsewhere::MAX_ANSWER_BYTES;
 pub use exchange::{Answers, AnswersParts};
 pub use message::MessageFault;
 
@@ -49,3 +52,6 @@ pub use message::MessageFault;
 pub(in crate::proxy) use command::{AnswerFrom, Command, Sending, Sent, preferred_wait};
 #[allow(unused_imports, reason = "the targets are being written")]
 pub(in crate::proxy) use exchange::RESPONSES_PATH;
+
+#[cfg(all(test, feature = "embedded-broker"))]
+mod tests;

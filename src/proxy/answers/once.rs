@@ -11,8 +11,9 @@ use super::claims::{Claimed, SentCommand, Won};
 use super::command::{AnswerFrom, Command, Sending, Sent};
 use super::correlation::Holder;
 use super::desk::Asked;
-use super::exchange::{Answers, accepted, later, too_late};
+use super::exchange::{Answers, accepted, later};
 use super::pledge::Pledge;
+use super::refusals::too_late;
 use super::table::{Joined, Waiter};
 use crate::http::{HttpError, Reply};
 
@@ -139,10 +140,12 @@ impl Answers {
                     tell.send(Ok(Outcome::Over(answer.into())))
                 }
                 Ok(Sent::Replied(reply)) => {
+                    drop(pledge);
                     answers.claims.release(&won).await;
                     tell.send(Ok(Outcome::Over(reply)))
                 }
                 Err(error) => {
+                    drop(pledge);
                     answers.claims.release(&won).await;
                     tell.send(Err(error))
                 }

@@ -26,18 +26,21 @@ struct Entry {
 }
 
 impl Kept {
-    /// Reads what has changed in the state.
-    pub(super) fn update(&mut self, state: &StateLog, hosts: &Hosts) {
+    /// Reads what has changed in the state; returns whether anything has.
+    pub(super) fn update(&mut self, state: &StateLog, hosts: &Hosts) -> bool {
         let mut later = BTreeMap::new();
+        let mut has_changed = false;
         state.for_each(STATE_KIND, |id, value| {
             let known = self.by_id.remove_entry(id);
-            let (id, entry) = match known.filter(|(_, entry)| entry.value == *value) {
-                Some(known) => known,
-                None => (id.into(), Entry::read(id, value, hosts)),
-            };
+            let known = known.filter(|(_, entry)| entry.value == *value);
+            has_changed |= known.is_none();
+            let (id, entry) = known.unwrap_or_else(|| (id.into(), Entry::read(id, value, hosts)));
             later.insert(id, entry);
         });
+        // What is left is no longer there, or there with another value.
+        has_changed |= !self.by_id.is_empty();
         self.by_id = later;
+        has_changed
     }
 
     /// Adds a definition that is not in the state yet.

@@ -13,6 +13,8 @@
 //!   changed since; then the others, sorted by their ids.
 //! - A definition of the state that cannot be used here leads nowhere, not to the one that it replaced.
 //! - When a change was acknowledged, this instance routes by it.
+//! - The public port opens when the routes are known. Where Kafka is away then, those of the file are in force until the
+//!   state is read; what is not found is 503 so long ([`Apis::is_loaded`]).
 
 mod configured;
 mod merged;
@@ -20,16 +22,17 @@ mod merged;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 pub use self::configured::{ApisConfig, ApisConfigError, ConfiguredApis};
 use self::merged::Kept;
 use super::definition::{Definition, Faults};
 use super::routes::{Routes, TooLarge};
 use crate::shared::{StateError, StateLog};
-use crate::telemetry::{Tasks, now_ms, rfc3339};
+use crate::telemetry::{Condition, Readiness, Tasks, now_ms, rfc3339};
 
 /// The kind of the entries in the shared state.
 const STATE_KIND: &str = "api";
@@ -79,7 +82,7 @@ struct Shared {
     state: Arc<StateLog>,
     /// The name of this instance.
     instance: String,
-    routes: RwLock<Arc<Routes>>,
+    routes: watch::Sender<Arc<Routes>>,
     /// What the state said when the routes were last compiled.
     kept: Mutex<Kept>,
     is_loaded: AtomicBool,
@@ -91,7 +94,7 @@ impl Apis {
     #[must_use]
     pub fn new(configured: ConfiguredApis, state: Arc<StateLog>, instance: String) -> Self {
         let shared = Shared {
-            routes: RwLock::new(Arc::clone(&configured.routes)),
+            routes: watch::Sender::new(Arc::clone(&configured.routes)),
             configured,
             state,
             instance,
@@ -105,7 +108,12 @@ impl Apis {
 
     /// Returns the routes as they are now.
     pub(crate) fn routes(&self) -> Arc<Routes> {
-        Arc::clone(&self.shared.routes.read())
+        Arc::clone(&self.shared.routes.borrow())
+    }
+
+    /// Returns the routes as they are now and will be.
+    pub(super) fn changes(&self) -> watch::Receiver<Arc<Routes>> {
+        self.shared.routes.subscribe()
     }
 
     /// Returns whether the routes are those of the cluster: before, one that is not found may still come.
@@ -114,8 +122,9 @@ impl Apis {
         self.shared.is_loaded.load(Ordering::Acquire)
     }
 
-    /// Compiles the routes anew at each change of the shared state, until the process stops.
-    pub async fn follow(self, tasks: Tasks) {
+    /// Compiles the routes anew at each change of the shared state, until the process stops; sets
+    /// [`Condition::RoutesKnown`] when they are those of the cluster for the first time.
+    pub async fn follow(self, readiness: Readiness, tasks: Tasks) {
         let stopping = tasks.stopping();
         let mut changes = self.shared.state.changes(STATE_KIND);
         let loaded = self.shared.state.loaded();
@@ -124,6 +133,7 @@ impl Apis {
         }
         self.refresh().await;
         self.shared.is_loaded.store(true, Ordering::Release);
+        readiness.set(Condition::RoutesKnown, true);
         while let Some(change) = stopping.run_until_cancelled(changes.recv()).await {
             if matches!(change, Err(RecvError::Closed)) {
                 return;
@@ -281,9 +291,13 @@ impl Shared {
     /// Compiles the routes of what the state has now. Of two at a time the later one has all that the other one saw.
     fn compile(&self) {
         let mut kept = self.kept.lock();
-        kept.update(&self.state, &self.configured.hosts);
+        if !kept.update(&self.state, &self.configured.hosts) {
+            return;
+        }
         match Routes::compile(kept.candidates(&self.configured)) {
-            Ok(routes) => *self.routes.write() = Arc::new(routes),
+            Ok(routes) => {
+                self.routes.send_replace(Arc::new(routes));
+            }
             Err(error) => {
                 tracing::error!(%error, "the routes stay as they were: delete some definitions of APIs");
             }

@@ -1,5 +1,6 @@
 //! Reads how an API asks for tokens, and the headers that it adds.
 
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue, header};
 use serde_json::Value;
 
@@ -11,9 +12,10 @@ use crate::proxy::route::TokenPlaces;
 pub(super) const JWT: &str = "jwt";
 
 /// Headers that say how a message is framed, or are for one connection (RFC 9110, 7.6.1).
-const OF_CONNECTIONS: [HeaderName; 8] = [
+const OF_CONNECTIONS: [HeaderName; 9] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
+    header::EXPECT,
     header::TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,
@@ -88,5 +90,10 @@ fn read_header(name: &str, value: &Value) -> Result<(HeaderName, HeaderValue), &
     let is_text = |byte: u8| byte == b'\t' || !byte.is_ascii_control();
     let value = HeaderValue::from_bytes(text.as_bytes()).ok();
     let value = value.filter(|value| value.as_bytes().iter().copied().all(is_text));
-    Ok((name, value.ok_or("must be the value of a header")?))
+    let value = value.ok_or("must be the value of a header")?;
+    let is_host = |text: &str| !text.contains('@') && text.parse::<Authority>().is_ok();
+    if name == header::HOST && !is_host(text) {
+        return Err("must be a host");
+    }
+    Ok((name, value))
 }

@@ -23,7 +23,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-pub use config::{Loggers, RequestLogConfig, RequestLogError};
+pub use config::{RequestLogConfig, RequestLogError};
 
 use self::writer::Writer;
 use super::route::{Route, Target};

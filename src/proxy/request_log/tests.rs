@@ -2,6 +2,7 @@
 
 use http::uri::Authority;
 
+use super::config::Loggers;
 use super::super::route::{HttpAnswer, KeyRule, Protocol, UpstreamSpec};
 use super::*;
 use crate::avro::AvroConfig;

@@ -141,7 +141,7 @@ impl Writer {
         } else {
             let structured = &b"application/cloudevents+json; charset=UTF-8"[..];
             headers.push(("content-type", structured));
-            event(&id, &time, data).to_string().into_bytes()
+            event(&id, &time, &data).to_string().into_bytes()
         };
         let record = OutgoingRecord {
             topic: &self.topic,
@@ -161,7 +161,7 @@ impl Writer {
     }
 }
 
-fn event(id: &str, time: &str, data: Value) -> Value {
+fn event(id: &str, time: &str, data: &Value) -> Value {
     json!({
         "specversion": "1.0",
         "id": id,

@@ -27,7 +27,7 @@ use regex::{RegexSet, RegexSetBuilder};
 pub(crate) use self::path::Ambiguity;
 pub(super) use self::pattern::{Candidate, Pattern};
 pub(super) use self::replacement::encoded;
-use super::route::Route;
+use super::route::{Route, Target};
 
 /// How large the patterns for one method may be when they are compiled together.
 const MAX_COMPILED_BYTES: usize = 64 << 20;
@@ -133,6 +133,15 @@ impl Routes {
             }),
             Err(ambiguity) => Found::Ambiguous(ambiguity),
         }
+    }
+
+    /// Returns the Kafka topics that requests are written to, some of them several times.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
+        let candidates = self.by_method.values().flat_map(|table| &table.candidates);
+        candidates.filter_map(|candidate| match &candidate.route.target {
+            Target::Kafka { topic, .. } => Some(&**topic),
+            Target::Http { .. } | Target::Nats { .. } => None,
+        })
     }
 
     fn candidate(&self, method: &Method, text: &str) -> Option<&Arc<Candidate>> {

@@ -169,6 +169,7 @@ fn what_asks_for_no_token_or_adds_no_header_is_told() {
     let table = r#"{"a b": "x"} | add_headers | "a b" must be the name of a header
         {"a": 1} | add_headers | "a" must be string
         {"a": "x\r\nb: y"} | add_headers | "a" must be the value of a header
+        {"Host": "a b"} | add_headers | "Host" must be a host
         {"Transfer-Encoding": "chunked"} | add_headers | "Transfer-Encoding" must not be added: it belongs to the connection"#;
     refused(table, "api", |headers| {
         let mut document = with(&json!({}));

@@ -1,0 +1,52 @@
+//! What clients are told whose commands or answers cannot be had.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::http::HttpError;
+
+/// 503: there is no place for another wait.
+pub(super) fn too_many() -> HttpError {
+    HttpError::unavailable(
+        "too_many_waiting",
+        "Too many commands wait for their answers.",
+        Duration::from_secs(1),
+    )
+}
+
+/// 503: the other instance cannot be reached.
+pub(super) fn unreachable() -> HttpError {
+    HttpError::unavailable(
+        "instance_unreachable",
+        "The instance that has the answer cannot be reached.",
+        Duration::from_secs(1),
+    )
+}
+
+/// 504: the deadline is over.
+pub(super) fn too_late() -> HttpError {
+    HttpError::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "answer_timeout",
+        "No answer to the command came in time.",
+    )
+}
+
+/// 410: there was a command.
+pub(super) fn gone() -> HttpError {
+    HttpError::new(
+        StatusCode::GONE,
+        "answer_gone",
+        "The answer is not kept any more, or was lost with the instance that waited for it.",
+    )
+}
+
+/// 404: there is no such command, or it is none of the asker's business.
+pub(super) fn unknown() -> HttpError {
+    HttpError::new(
+        StatusCode::NOT_FOUND,
+        "unknown_answer",
+        "There is no command with this id.",
+    )
+}

@@ -1,0 +1,71 @@
+//! The Kafka topics that routes write to: created where they are missing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::apis::Apis;
+use super::routes::Routes;
+use crate::kafka::{KafkaConfig, TopicError, TopicSpec, ensure_topics};
+use crate::telemetry::Tasks;
+
+/// How long to wait before the next try while Kafka is away.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Creates topics. Where that is not wanted, they have to be there.
+#[derive(Debug)]
+pub struct TopicMaker {
+    /// How Kafka is reached.
+    pub kafka: KafkaConfig,
+    /// How many partitions a topic gets that is created.
+    pub partitions: i32,
+}
+
+impl TopicMaker {
+    /// Creates the topics of the routes as they are and become, until the process stops.
+    pub async fn follow(self, apis: Apis, tasks: Tasks) {
+        let mut routes = apis.changes();
+        let mut known = BTreeSet::new();
+        let stopping = tasks.stopping();
+        let following = async {
+            loop {
+                let now: Arc<Routes> = Arc::clone(&routes.borrow_and_update());
+                while !self.create(&now, &mut known).await {
+                    tokio::time::sleep(RETRY).await;
+                }
+                if routes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        stopping.run_until_cancelled(following).await;
+    }
+
+    /// Creates what is missing; returns false when Kafka could not be asked.
+    async fn create(&self, routes: &Routes, known: &mut BTreeSet<String>) -> bool {
+        let wanted: BTreeSet<&str> = routes.topics().collect();
+        for topic in wanted {
+            if known.contains(topic) {
+                continue;
+            }
+            let spec = TopicSpec {
+                name: topic.to_owned(),
+                partitions: self.partitions,
+                // Kafka's default, but the embedded broker would keep records for ever without it.
+                config: vec![("cleanup.policy", "delete".to_owned())],
+            };
+            match ensure_topics(&self.kafka, &[spec]).await {
+                Ok(()) => {}
+                Err(error @ TopicError::Unavailable(_)) => {
+                    self.kafka.log.warn(format_args!("{error}"));
+                    return false;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, topic, "a route has a topic that is not there")
+                }
+            }
+            known.insert(topic.to_owned());
+        }
+        true
+    }
+}
