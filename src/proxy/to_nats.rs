@@ -253,7 +253,11 @@ mod tests {
             (NatsError::Away, 503, "nats_unavailable"),
             (NatsError::NotConfirmed, 503, "nats_timeout"),
             (NatsError::NoResponders, 503, "no_responders"),
-            (NatsError::TooLarge { limit_bytes: 1 }, 413, "event_too_large"),
+            (
+                NatsError::TooLarge { limit_bytes: 1 },
+                413,
+                "event_too_large",
+            ),
             (NatsError::Refused, 502, "nats_refused"),
             (NatsError::NoReply, 504, "answer_timeout"),
             (NatsError::Invalid, 500, "internal_error"),
