@@ -54,19 +54,19 @@ struct Wait {
 }
 
 impl ToNats {
-    /// Waits for at most `max_waiting` replies at the same time.
+    /// Waits for as many replies at the same time as commands may wait for answers.
     pub(super) fn new(
         client: Option<NatsClient>,
         answers: Answers,
         config: CommandConfig,
-        max_waiting: usize,
         tasks: Tasks,
     ) -> Self {
+        let places = answers.max_waiting().min(Semaphore::MAX_PERMITS);
         Self {
             client,
             answers,
             config,
-            places: Arc::new(Semaphore::new(max_waiting.min(Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(places)),
             tasks,
         }
     }
