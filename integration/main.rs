@@ -49,6 +49,7 @@ mod refuses_forged_tokens;
 mod replays_the_past;
 mod resumes_from_a_cursor;
 mod says_what_is_wrong;
+mod sends_commands_over_nats;
 mod serves_crowds;
 mod slows_down_for_nobody;
 mod speaks_nats;
@@ -298,6 +299,12 @@ fn main() {
         [
             speaks_nats::over_tls_with_a_password,
             speaks_nats::with_a_token_or_a_key,
+            sends_commands_over_nats::and_says_when_the_server_has_them,
+            sends_commands_over_nats::and_waits_for_the_reply,
+            sends_commands_over_nats::each_with_its_own_reply,
+            sends_commands_over_nats::of_which_the_reply_is_asked_for_later,
+            sends_commands_over_nats::once_for_each_idempotency_key,
+            sends_commands_over_nats::and_says_what_is_in_the_way,
         ]
     ));
     // What clients meet at the door is the same in front of every broker.

@@ -9,6 +9,7 @@ use crate::avro::Registry;
 use crate::config::Config;
 use crate::fetch::Fetch;
 use crate::kafka::Producer;
+use crate::nats::NatsClient;
 use crate::proxy::{Apis, Proxy, ProxyParts, RequestLog, RequestLogParts, TopicMaker};
 
 /// Makes the proxy, with the routes that the instance is started with and those that all share.
@@ -16,6 +17,7 @@ pub(super) fn start(
     config: &Config,
     core: &Core,
     producer: &Producer,
+    nats: Option<NatsClient>,
 ) -> Result<Arc<Proxy>, AppError> {
     let registry = Registry::new(&config.avro, Fetch::new());
     let log = RequestLogParts {
@@ -37,6 +39,7 @@ pub(super) fn start(
         upstream: config.proxy.upstream.clone(),
         command: config.proxy.command.clone(),
         producer: producer.clone(),
+        nats,
         registry,
         serializer: config.avro.kafka_serializer,
         log: RequestLog::start(&config.proxy.request_log, log, &core.tasks),

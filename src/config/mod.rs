@@ -336,7 +336,6 @@ impl Settings {
             let value = self.replay.replay_ring_bytes.to_string();
             return Err(bad("replay_ring_bytes", &value, expected));
         }
-        let apis = self.apis.load(hosts(environment))?;
         let tls = self.tls.load()?;
         let internal_tls = self.tls.load_internal(tls.as_ref())?;
         let has_ca = internal_tls
@@ -373,7 +372,7 @@ impl Settings {
             access: self.access,
             rules,
             session: self.session,
-            apis,
+            apis: self.apis.load(hosts(environment))?,
             proxy: self.proxy,
             avro: self.avro,
         })

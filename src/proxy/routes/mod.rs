@@ -105,7 +105,8 @@ impl Routes {
     ///
     /// `HEAD` finds a route for `GET` when there is none for itself.
     pub(crate) fn find(&self, method: &Method, raw: &str) -> Found {
-        if raw == "*" {
+        // Where nothing is proxied, no path is judged.
+        if raw == "*" || self.by_method.is_empty() {
             return Found::NotFound;
         }
         let text = match path::read(raw) {
