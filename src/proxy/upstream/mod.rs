@@ -46,5 +46,5 @@ mod upstreams;
 mod tests;
 
 pub(super) use calls::HttpTarget;
-pub(super) use config::UpstreamConfig;
+pub use config::UpstreamConfig;
 pub(super) use upstreams::Upstreams;
