@@ -170,7 +170,7 @@ impl Drop for NatsServer {
     }
 }
 
-/// Publishes a message and returns the JSON of the reply; none where nobody replies within a second.
+/// Publishes a message and returns the JSON of the reply; none where nobody listens or replies.
 pub async fn ask(client: &Client, subject: &str, payload: impl Into<Bytes>) -> Option<Value> {
     ask_with(client, subject, HeaderMap::new(), payload).await
 }
@@ -184,7 +184,7 @@ pub async fn ask_with(
     let request = async_nats::Request::new()
         .headers(headers)
         .payload(payload.into())
-        .timeout(Some(Duration::from_secs(1)));
+        .timeout(Some(Duration::from_secs(10)));
     let reply: Message = client
         .send_request(subject.to_owned(), request)
         .await
