@@ -102,7 +102,8 @@ impl NatsServer {
         let folder = tests_dir().join(unique("nats"));
         std::fs::create_dir_all(&folder).unwrap();
         let port = free_address().port();
-        let lines = format!("listen: \"127.0.0.1:{port}\"\n{configuration}\n");
+        let pid = folder.join("pid");
+        let lines = format!("listen: \"127.0.0.1:{port}\"\npid_file: {pid:?}\n{configuration}\n");
         std::fs::write(folder.join("nats.conf"), lines).unwrap();
         Self {
             folder,
@@ -140,6 +141,22 @@ impl NatsServer {
             drop(child.stdin.take());
             child.wait().unwrap();
         }
+    }
+
+    /// Freezes it: its sockets stay open and nothing is answered.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on after it was frozen.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = std::fs::read_to_string(self.folder.join("pid")).unwrap();
+        let status = Command::new("kill").arg(signal).arg(pid.trim()).status();
+        assert!(status.unwrap().success(), "kill {signal} {pid}");
     }
 
     pub fn port(&self) -> u16 {
