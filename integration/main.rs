@@ -309,6 +309,7 @@ fn main() {
             sends_commands_over_nats::of_which_the_reply_is_asked_for_later,
             sends_commands_over_nats::once_for_each_idempotency_key,
             sends_commands_over_nats::and_says_what_is_in_the_way,
+            sends_commands_over_nats::and_claims_nothing_of_a_server_that_is_frozen,
         ]
     ));
     // What clients meet at the door is the same in front of every broker.
