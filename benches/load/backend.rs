@@ -13,6 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::LocalSet;
 
 /// What it answers.
 pub(crate) const ANSWER: &[u8] = &[b'x'; 200];
@@ -38,7 +39,7 @@ impl Backend {
         let thread = std::thread::Builder::new()
             .name("backend".to_owned())
             .spawn(move || {
-                let served = runtime.block_on(async {
+                let served = LocalSet::new().block_on(&runtime, async {
                     tokio::select! {
                         served = serve(listener) => served,
                         _ = stopped => Ok(()),
@@ -80,7 +81,7 @@ async fn serve(listener: std::net::TcpListener) -> std::io::Result<()> {
         socket.set_nodelay(true)?;
         let connection =
             http1::Builder::new().serve_connection(TokioIo::new(socket), service_fn(answer));
-        tokio::spawn(async move {
+        tokio::task::spawn_local(async move {
             // Who has asked notices.
             drop(connection.await);
         });

@@ -129,7 +129,8 @@ fn answer(
     for (key, value) in pairs {
         headers = headers.insert(Header { key, value });
     }
-    let record: BaseRecord<'_, (), [u8]> = BaseRecord::to(answers).payload(&body).headers(headers);
+    let record: BaseRecord<'_, (), [u8]> = BaseRecord::to(answers);
+    let record = record.payload(body.as_ref()).headers(headers);
     let sent = producer.send(record).map_err(|(error, _)| error);
     sent.context("an answer could not be sent")
 }
