@@ -30,6 +30,7 @@ mod delivers_matching_events;
 mod embedded_broker_keeps_events;
 mod ends_every_connection;
 mod ends_sessions;
+mod finds_answers;
 mod finds_topics;
 mod follows_its_issuer;
 mod gives_everybody_their_own;
@@ -195,6 +196,7 @@ fn main() {
                 tells_the_operator::what_it_did_in_numbers,
                 tells_the_operator::a_shutdown_tells_every_client_to_go,
                 tells_the_operator::that_kafka_is_away_and_heals_by_itself,
+                finds_answers::after_an_outage_of_kafka,
                 finds_topics::a_restart_loses_nothing,
                 finds_topics::that_come_later_from_their_beginning,
                 finds_topics::that_are_missing_and_makes_them,
@@ -280,6 +282,8 @@ fn main() {
         Backend::Apache,
         Backend::Apache.missing().is_none(),
         [
+            finds_answers::in_topics_and_partitions_that_come_later,
+            finds_answers::in_a_topic_that_was_made_anew,
             finds_topics::that_are_made_anew,
             replays_the_past::but_what_kafka_has_deleted_is_told,
             replays_the_past::but_more_than_a_page_that_kafka_has_deleted_is_told,

@@ -46,7 +46,7 @@ pub(super) struct Paced {
 }
 
 impl Paced {
-    pub(super) fn new(body: StreamBody) -> StreamBody {
+    pub(super) fn body(body: StreamBody) -> StreamBody {
         let rest = Bytes::new();
         Self { body, rest }.boxed_unsync()
     }

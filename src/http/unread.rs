@@ -84,7 +84,7 @@ impl Drop for Http2Body {
             self.tasks.spawn("http2.unread", async move {
                 let discarding = tokio::time::timeout(LINGER, discard(incoming));
                 // In time or not: the stream is given up then.
-                drop(stopping.run_until_cancelled(discarding).await);
+                let _ended = stopping.run_until_cancelled(discarding).await;
             });
         }
     }
