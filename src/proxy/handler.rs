@@ -185,6 +185,8 @@ impl Proxy {
         let routes = self.apis.routes();
         let path = request.path();
         let refusal = match routes.find(&request.method, path) {
+            // Before, one that was deleted or secured since would still be as it was.
+            Found::Route(_) if !self.apis.is_loaded() => return Err(HttpError::state_not_read()),
             Found::Route(found) => return Ok(Ok(found)),
             Found::Ambiguous(why) => HttpError::bad_request("ambiguous_path", why.to_string()),
             Found::MethodNotAllowed(allow) if request.method == Method::OPTIONS => {
