@@ -324,6 +324,9 @@ fn pause(attempt: usize) -> Duration {
 fn headers(pairs: &[(&str, &str)]) -> Result<HeaderMap, NatsError> {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
+        if name.is_empty() {
+            return Err(NatsError::Invalid);
+        }
         let name: HeaderName = name.parse().map_err(|_| NatsError::Invalid)?;
         let value: HeaderValue = value.parse().map_err(|_| NatsError::Invalid)?;
         headers.append(name, value);
