@@ -7,7 +7,8 @@ import kafkajs from 'kafkajs';
 const [topic = 'orders'] = process.argv.slice(2);
 const brokers = (process.env.KAFKA_BROKERS ?? '127.0.0.1:9092').split(',');
 const kafka = new kafkajs.Kafka({ clientId: 'worker', brokers, logLevel: kafkajs.logLevel.ERROR });
-const consumer = kafka.consumer({ groupId: `worker-${topic}` });
+// The embedded broker looks for new records only once in this time; others tell them at once.
+const consumer = kafka.consumer({ groupId: `worker-${topic}`, maxWaitTimeInMs: 50 });
 const producer = kafka.producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner });
 await Promise.all([consumer.connect(), producer.connect()]);
 await consumer.subscribe({ topic, fromBeginning: true });
