@@ -22,4 +22,6 @@ await consumer.run({
     await producer.send({ topic: 'rig-proxy-response', messages: [answer] });
   },
 });
+// Leaves its group in order, so that the next worker need not wait until this one counts as dead.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => consumer.disconnect().then(() => process.exit()));
 console.log(`answering commands from ${topic}`);
