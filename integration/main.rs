@@ -33,6 +33,7 @@ mod ends_sessions;
 mod finds_answers;
 mod finds_topics;
 mod follows_its_issuer;
+mod forwards_requests;
 mod gives_everybody_their_own;
 mod guards_the_internal_port;
 mod keeps_browsers_safe;
@@ -309,6 +310,7 @@ fn main() {
             sends_commands_over_nats::of_which_the_reply_is_asked_for_later,
             sends_commands_over_nats::once_for_each_idempotency_key,
             sends_commands_over_nats::and_says_what_is_in_the_way,
+            sends_commands_over_nats::and_claims_nothing_of_a_server_that_is_frozen,
         ]
     ));
     // What clients meet at the door is the same in front of every broker.
@@ -321,6 +323,29 @@ fn main() {
             follows_its_issuer::with_the_keys_it_knows_while_the_issuer_is_away,
             follows_its_issuer::as_soon_as_the_issuer_is_there,
             defines_apis::but_not_with_what_cannot_be_honoured,
+            forwards_requests::with_every_method_and_body,
+            forwards_requests::with_chunked_bodies,
+            forwards_requests::and_answers_what_the_backend_says,
+            forwards_requests::with_paths_and_queries_as_they_came,
+            forwards_requests::to_other_paths_where_the_route_says_so,
+            forwards_requests::but_not_those_that_no_route_is_for,
+            forwards_requests::of_clients::who_say_nothing_of_others,
+            forwards_requests::of_clients::unless_they_are_trusted_proxies,
+            forwards_requests::of_clients::without_what_is_for_one_connection,
+            forwards_requests::of_clients::with_the_headers_of_their_route,
+            forwards_requests::of_clients::as_part_of_their_trace,
+            forwards_requests::to_backends::over_tls_whom_they_can_trust,
+            forwards_requests::to_backends::over_http_2,
+            forwards_requests::to_backends::or_tell_why_there_is_no_answer,
+            forwards_requests::to_backends::of_which_one_may_be_down,
+            forwards_requests::to_backends::twice_only_where_that_does_no_harm,
+            forwards_requests::and_streams::events_as_they_come,
+            forwards_requests::and_streams::until_their_client_leaves,
+            forwards_requests::and_streams::answers_as_far_as_they_come,
+            forwards_requests::and_streams::answers_that_come_before_the_end_of_the_request,
+            forwards_requests::and_streams::bodies_of_any_size_in_little_memory,
+            forwards_requests::as_websockets::in_both_directions,
+            forwards_requests::as_websockets::unless_the_backend_refuses,
             defines_apis::whose_paths_lead_nowhere_else,
             opens_to_tokens::at_each_place_of_every_transport,
             opens_to_tokens::but_not_at_two_places_at_once,

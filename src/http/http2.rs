@@ -176,7 +176,7 @@ async fn answer<H: Handler>(
         (Reply::Streamed(response), tunnel)
             if tunnel.is_none() || !response.status().is_success() =>
         {
-            Sent::streamed(response.map(Paced::body), is_head, stream)
+            Sent::streamed(response.map(Paced::of), is_head, stream)
         }
         (Reply::Stream(head, take_over), Some((_, upgrade)))
             if head.status() == StatusCode::SWITCHING_PROTOCOLS =>

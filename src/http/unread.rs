@@ -83,8 +83,8 @@ impl Drop for Http2Body {
             let stopping = self.tasks.stopping();
             self.tasks.spawn("http2.unread", async move {
                 let discarding = tokio::time::timeout(LINGER, discard(incoming));
-                // In time or not: the stream is given up then.
-                let _ended = stopping.run_until_cancelled(discarding).await;
+                let ended = stopping.run_until_cancelled(discarding).await;
+                tracing::trace!(?ended, "nobody reads the rest of a body");
             });
         }
     }

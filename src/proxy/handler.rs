@@ -231,7 +231,9 @@ impl Proxy {
             .uri
             .query()
             .map(|query| secured::without_token(query, places));
-        let target = match query.filter(|query| !query.is_empty()) {
+        // A query that was empty stays so; one that only had the token is gone with it.
+        let was_empty = request.uri.query() == Some("");
+        let target = match query.filter(|query| was_empty || !query.is_empty()) {
             Some(query) => format!("{path}?{query}"),
             None => path,
         };
