@@ -53,7 +53,12 @@ impl Worker {
     ) -> anyhow::Result<Self> {
         wait_for(brokers, &answers).await?;
         let ends = wait_for(brokers, &commands).await?;
-        let consumer = bare::consumer(brokers)?;
+        let consumer = config(brokers)
+            .set("group.id", "sluicegate-bench-worker")
+            .set("enable.auto.commit", "false")
+            // As long as the instance itself waits: the embedded broker lets a fetch wait to its end.
+            .set("fetch.wait.max.ms", "40")
+            .create()?;
         bare::assign(&consumer, &commands, &ends)?;
         let producer = config(brokers).set("linger.ms", "0").create()?;
         let is_over = Arc::new(AtomicBool::new(false));

@@ -7,7 +7,8 @@ import kafkajs from 'kafkajs';
 const [topic = 'orders'] = process.argv.slice(2);
 const brokers = (process.env.KAFKA_BROKERS ?? '127.0.0.1:9092').split(',');
 const kafka = new kafkajs.Kafka({ clientId: 'worker', brokers, logLevel: kafkajs.logLevel.ERROR });
-const consumer = kafka.consumer({ groupId: `worker-${topic}` });
+// The embedded broker looks for new records only once in this time; others tell them at once.
+const consumer = kafka.consumer({ groupId: `worker-${topic}`, maxWaitTimeInMs: 50 });
 const producer = kafka.producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner });
 await Promise.all([consumer.connect(), producer.connect()]);
 await consumer.subscribe({ topic, fromBeginning: true });
@@ -21,4 +22,6 @@ await consumer.run({
     await producer.send({ topic: 'rig-proxy-response', messages: [answer] });
   },
 });
+// Leaves its group in order, so that the next worker need not wait until this one counts as dead.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => consumer.disconnect().then(() => process.exit()));
 console.log(`answering commands from ${topic}`);
