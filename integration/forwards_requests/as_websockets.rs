@@ -34,6 +34,7 @@ fn describe(frame: Option<&CloseFrame>) -> String {
 /// Takes the second of the sub-protocols that are offered, greets, and echoes until it is told to close.
 async fn chat(caller: Caller, seen: Seen) {
     let noted = seen.clone();
+    #[expect(clippy::result_large_err, reason = "what the library asks for")]
     let choose = move |request: &Request, mut response: Response| {
         let offered = request.headers().get("sec-websocket-protocol");
         let offered = offered.map_or("", |offered| offered.to_str().unwrap());

@@ -202,7 +202,8 @@ pub(super) struct Replay {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) client: Client,
+    /// Who is at the other end, for what may say something; in a box, since most connections only listen.
+    pub(super) client: Option<Box<Client>>,
     pub(super) sink: Sink,
     pub(super) format: Format,
     pub(super) life: Life,
@@ -232,7 +233,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        client: Client,
+        client: Option<Box<Client>>,
         (sink, format): (Sink, Format),
         subscriptions: Subscriptions,
         held: Option<Box<dyn Held>>,

@@ -13,6 +13,7 @@ use super::wire::{CloseReason, Input, Outgoing};
 use crate::event::{Positions, Range, Resolved};
 use crate::replay::Found;
 use crate::subscription::Subscriptions;
+use crate::telemetry::Transport;
 
 /// How many changes of subscriptions a connection may make while it catches up.
 const MAX_EARLIER_SUBSCRIPTIONS: usize = 16;
@@ -28,6 +29,7 @@ impl Shard {
             held,
         } = attach;
         let transport = self.wire(format).transport();
+        let client = (transport == Transport::Ws).then(|| Box::new(client));
         let (sink, head, already_read) = Sink::of(outlet);
         let entry = self.connections.vacant_entry();
         let Ok(slot) = Slot::try_from(entry.key()) else {

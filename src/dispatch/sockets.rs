@@ -157,7 +157,8 @@ impl Shard {
             }
             Incoming::Text(text) => {
                 let connection = self.id_of(slot);
-                let Some(client) = self.connections.get(slot as usize).map(|c| c.client) else {
+                let connected = self.connections.get(slot as usize);
+                let Some(client) = connected.and_then(|c| c.client.as_deref().copied()) else {
                     return;
                 };
                 let text = ClientText {
