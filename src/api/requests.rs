@@ -17,6 +17,7 @@ use hyper::body::Body as HttpBody;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::OWN_PATHS;
 use crate::dispatch::Client;
 use crate::http::{HttpError, Reply, Request};
 use crate::transport::ClientMessage;
@@ -67,7 +68,7 @@ impl<'a> RequestFrame<'a> {
     /// Makes the request that `client` would have sent over HTTP.
     ///
     /// # Errors
-    /// 400 for what is no request, 501 for methods that no request may have.
+    /// 400 for what is no request, 404 for paths that no route can have, 501 for methods that no request may have.
     pub(super) fn into_request(self, client: Client) -> Result<Request, HttpError> {
         let method = Method::from_bytes(self.method.as_bytes())
             .map_err(|_| bad("The method is none.".to_owned()))?;
@@ -84,6 +85,9 @@ impl<'a> RequestFrame<'a> {
             .ok()
             .filter(|uri: &Uri| uri.authority().is_none() && self.path.starts_with('/'))
             .ok_or_else(|| bad("The path has to be one such as /orders?page=2.".to_owned()))?;
+        if uri.path().starts_with(OWN_PATHS) {
+            return Err(HttpError::not_found());
+        }
         let mut headers = self.read_headers()?;
         let body = self.read_body(&mut headers)?;
         let mut request = http::Request::new(());
@@ -340,6 +344,16 @@ mod tests {
                 "{data}"
             );
         }
+    }
+
+    #[test]
+    fn our_own_paths_are_not_served() {
+        for path in ["/_rig/health", "/_rig/", "/_rig/v1/events?a=1"] {
+            let data = format!(r#"{{"method":"GET","path":"{path}"}}"#);
+            let error = request(&data).map(|_| ()).unwrap_err();
+            assert_eq!(error.status(), StatusCode::NOT_FOUND, "{path}");
+        }
+        assert!(request(r#"{"method":"GET","path":"/_rigs"}"#).is_ok());
     }
 
     #[test]
