@@ -255,7 +255,6 @@ async fn answer<H: Handler>(
     };
     let mut response = match (reply, asked) {
         (Reply::Response(response), _) => whole(&wire, response),
-        (Reply::Later(response), None) => whole(&wire, response.await),
         (Reply::Streamed(response), _) => {
             // An answer to half a request is mostly the last word on it.
             is_last |= wire.expects_body();
@@ -264,12 +263,13 @@ async fn answer<H: Handler>(
             }
             Sent::streamed(response, is_head, wire.begin_answer(version))
         }
-        (Reply::Later(response), Some(asked)) => {
+        (Reply::Later(response), Some(asked)) if !asked.has_body() || wire.has_read_body() => {
             drop(shared);
             let pause = Pause::new(asked, response, wire.ends_with_client());
             wire.request_departure(Departure::Pause(pause));
             return std::future::pending().await;
         }
+        (Reply::Later(response), _) => whole(&wire, response.await),
         (Reply::Stream(head, take_over), _) => {
             shared.meter.streamed();
             drop(shared);

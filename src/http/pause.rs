@@ -61,12 +61,13 @@ pub(super) struct Asked {
     method: Method,
     version: &'static str,
     connection: Vec<HeaderValue>,
+    has_body: bool,
 }
 
 impl Asked {
-    /// Returns `None` for a request with a body, which hyper has to see to its end.
+    /// Returns `None` for a request with a chunked body, whose end only hyper knows.
     pub(super) fn of(head: &Parts, framing: Framing) -> Option<Self> {
-        if framing.is_chunked() || head.headers.contains_key(CONTENT_LENGTH) {
+        if framing.is_chunked() {
             return None;
         }
         let version = match head.version {
@@ -78,7 +79,13 @@ impl Asked {
             method: head.method.clone(),
             version,
             connection: head.headers.get_all(CONNECTION).iter().cloned().collect(),
+            has_body: head.headers.contains_key(CONTENT_LENGTH),
         })
+    }
+
+    /// Returns whether the request has a body, which hyper has to see to its end.
+    pub(super) const fn has_body(&self) -> bool {
+        self.has_body
     }
 
     /// Writes a head that asks for as much.

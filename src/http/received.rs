@@ -36,10 +36,10 @@ impl HttpBody for Source {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Self::Http1(body, wire) => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
-                let is_more = matches!(&frame, Some(Ok(frame)) if frame.is_data());
-                if !is_more {
-                    wire.end_body();
+                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+                let is_data = matches!(&frame, Some(Ok(frame)) if frame.is_data());
+                if !is_data || body.is_end_stream() {
+                    wire.end_body(!matches!(frame, Some(Err(_))));
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(io_error)))
             }

@@ -96,6 +96,8 @@ struct State {
     /// After how long the kernel is to find out that the client is gone, as soon as the socket is at hand.
     kernel_patience: Option<Duration>,
     heads: HeadWatch,
+    /// All of the body of the request was read.
+    has_read_body: bool,
     /// The task of the connection, which waits for the end of a body that another task reads.
     waker: Option<Waker>,
     departure: Option<Departure>,
@@ -125,6 +127,7 @@ impl Wire {
             is_gone: false,
             kernel_patience: None,
             heads: HeadWatch::default(),
+            has_read_body: false,
             waker: None,
             departure: None,
             streams: None,
@@ -199,6 +202,12 @@ impl Wire {
         self.0.lock().kernel_patience.take()
     }
 
+    /// Returns whether somebody has read all of the body of the request, so that hyper holds nothing of it.
+    pub(super) fn has_read_body(&self) -> bool {
+        let state = self.0.lock();
+        state.has_read_body && !state.heads.expects_body()
+    }
+
     /// Returns whether more of the body of the request has to come.
     pub(super) fn expects_body(&self) -> bool {
         self.0.lock().heads.expects_body()
@@ -212,6 +221,7 @@ impl Wire {
     pub(super) fn begin_request(&self, body_bytes: u64) -> Framing {
         let mut state = self.0.lock();
         state.enter(Stage::Handling);
+        state.has_read_body = false;
         state.heads.take_head(body_bytes)
     }
 
@@ -264,10 +274,11 @@ impl Wire {
         !expects_body
     }
 
-    /// Notes that somebody has read the body of the request to its end.
-    pub(super) fn end_body(&self) {
+    /// Notes that somebody has read the body of the request to its end; to a good one, if it is `whole`.
+    pub(super) fn end_body(&self, is_whole: bool) {
         let mut state = self.0.lock();
         state.heads.end_body();
+        state.has_read_body |= is_whole;
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {

@@ -50,6 +50,14 @@ impl Handler for Paths {
             }
             "/later" => pauses::later(),
             "/never" => pauses::never(),
+            "/read/later" => match request.body(1_000).await {
+                Ok(body) => pauses::later_with(body),
+                Err(error) => error.into(),
+            },
+            "/taken/later" => {
+                let body = request.take_body().collect().await;
+                pauses::later_with(body.map(|body| body.to_bytes()).unwrap_or_default())
+            }
             "/scripted" => scripts::scripted(&request),
             "/relayed" => scripts::relayed(&mut request),
             "/told/reset" => {

@@ -22,6 +22,13 @@ pub(super) fn later() -> Reply {
     }))
 }
 
+pub(super) fn later_with(body: Bytes) -> Reply {
+    Reply::Later(Box::pin(async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        ok(body)
+    }))
+}
+
 pub(super) fn never() -> Reply {
     WAITING.fetch_add(1, Ordering::SeqCst);
     let waits = Waits;
@@ -98,4 +105,49 @@ fn nobody_waits_for_a_client_that_is_gone() {
         .unwrap();
     drop(stream);
     wait_until(|| WAITING.load(Ordering::SeqCst) == 0);
+}
+
+/// What follows a body is a request of its own, whoever has read the body: never a part of it, and never anything in it.
+#[test]
+fn a_body_that_was_read_is_not_read_again_after_the_wait() {
+    let server = Server::start(HttpLimits::default());
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n";
+    for path in ["/read/later", "/taken/later", "/later"] {
+        for body in ["", "a", hidden] {
+            let length = body.len();
+            let asked = format!(
+                "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            let last = "GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            for parts in [
+                vec![format!("{asked}{asked}{last}")],
+                vec![asked.clone(), asked.clone(), last.to_owned()],
+                asked
+                    .repeat(2)
+                    .split_inclusive("x")
+                    .map(str::to_owned)
+                    .chain([last.to_owned()])
+                    .collect(),
+            ] {
+                let mut stream = server.connect();
+                for part in parts {
+                    stream.write_all(part.as_bytes()).unwrap();
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                let answer = read_all(&mut stream);
+                if path == "/later" {
+                    // Nobody has read the body: how many more requests there are depends on how much of it has come.
+                    assert!(!answer.contains("GET /hidden"), "{body:?}: {answer}");
+                    continue;
+                }
+                let answers: Vec<&str> = answer.split("HTTP/1.1 200 OK\r\n").collect();
+                assert_eq!(answers.len(), 4, "{path} {body:?}: {answer}");
+                for answer in &answers[1..3] {
+                    let (_, got) = answer.split_once("\r\n\r\n").unwrap();
+                    assert_eq!(got, body, "{path} {body:?}: {answer}");
+                }
+                assert!(answer.ends_with("GET /last"), "{path} {body:?}: {answer}");
+            }
+        }
+    }
 }
