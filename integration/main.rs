@@ -30,6 +30,7 @@ mod delivers_matching_events;
 mod embedded_broker_keeps_events;
 mod ends_every_connection;
 mod ends_sessions;
+mod finds_answers;
 mod finds_topics;
 mod follows_its_issuer;
 mod forwards_requests;
@@ -51,6 +52,7 @@ mod refuses_forged_tokens;
 mod replays_the_past;
 mod resumes_from_a_cursor;
 mod says_what_is_wrong;
+mod sends_commands_over_nats;
 mod serves_crowds;
 mod slows_down_for_nobody;
 mod speaks_nats;
@@ -196,6 +198,7 @@ fn main() {
                 tells_the_operator::what_it_did_in_numbers,
                 tells_the_operator::a_shutdown_tells_every_client_to_go,
                 tells_the_operator::that_kafka_is_away_and_heals_by_itself,
+                finds_answers::after_an_outage_of_kafka,
                 finds_topics::a_restart_loses_nothing,
                 finds_topics::that_come_later_from_their_beginning,
                 finds_topics::that_are_missing_and_makes_them,
@@ -281,6 +284,8 @@ fn main() {
         Backend::Apache,
         Backend::Apache.missing().is_none(),
         [
+            finds_answers::in_topics_and_partitions_that_come_later,
+            finds_answers::in_a_topic_that_was_made_anew,
             finds_topics::that_are_made_anew,
             replays_the_past::but_what_kafka_has_deleted_is_told,
             replays_the_past::but_more_than_a_page_that_kafka_has_deleted_is_told,
@@ -300,6 +305,13 @@ fn main() {
         [
             speaks_nats::over_tls_with_a_password,
             speaks_nats::with_a_token_or_a_key,
+            sends_commands_over_nats::and_says_when_the_server_has_them,
+            sends_commands_over_nats::and_waits_for_the_reply,
+            sends_commands_over_nats::each_with_its_own_reply,
+            sends_commands_over_nats::of_which_the_reply_is_asked_for_later,
+            sends_commands_over_nats::once_for_each_idempotency_key,
+            sends_commands_over_nats::and_says_what_is_in_the_way,
+            sends_commands_over_nats::and_claims_nothing_of_a_server_that_is_frozen,
         ]
     ));
     // What clients meet at the door is the same in front of every broker.

@@ -129,6 +129,7 @@ impl App {
         let commands = core.start_commands(&config, &producer)?;
         let source = core.start_source(&config)?;
         let nats = Nats::start(&config, &core.metrics, &core.tasks).await?;
+        let proxy = proxying::start(&config, &core, &producer, nats.client.clone())?;
         let public_tasks = Tasks::new();
         let app = Self {
             public: public.plain.local_addr(),
@@ -148,7 +149,6 @@ impl App {
             grace: config.process.shutdown_grace,
             broker,
         };
-        let proxy = proxying::start(&config, &core, &producer)?;
         let services = core.services(config, commands, producer, proxy);
         services.serve_internal(internal);
         services.serve_public(public, public_tasks);

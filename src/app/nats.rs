@@ -16,7 +16,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Nats {
     /// The client that all share.
-    #[expect(dead_code, reason = "the request proxy has no targets yet")]
     pub(super) client: Option<NatsClient>,
     source: Option<NatsSource>,
 }

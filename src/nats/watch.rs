@@ -9,6 +9,7 @@ use async_nats::{Client, ClientError, Event, ServerError};
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::Inbox;
+use super::permits::Permits;
 use crate::telemetry::{Limited, NatsMetrics};
 
 /// How often the state of the connection is looked at.
@@ -21,14 +22,16 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct Notices {
     metrics: NatsMetrics,
     inbox: Arc<Inbox>,
+    permits: Arc<Permits>,
     limited: Limited,
 }
 
 impl Notices {
-    pub(super) fn new(metrics: NatsMetrics, inbox: Arc<Inbox>) -> Self {
+    pub(super) fn new(metrics: NatsMetrics, inbox: Arc<Inbox>, permits: Arc<Permits>) -> Self {
         Self {
             metrics,
             inbox,
+            permits,
             limited: Limited::new(LOG_INTERVAL),
         }
     }
@@ -41,6 +44,7 @@ impl Notices {
             }
             Event::ServerError(ServerError::Other(text)) => {
                 if let Some(subject) = forbidden(text) {
+                    self.permits.revoke(subject);
                     self.inbox.refuse(subject);
                 }
                 self.warn("server", text);

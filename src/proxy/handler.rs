@@ -16,12 +16,14 @@ use super::route::{HttpAnswer, Route, Target};
 use super::routes::{Found, Matched};
 use super::secured;
 use super::to_kafka::ToKafka;
+use super::to_nats::ToNats;
 use super::upstream::{HttpTarget, UpstreamConfig, Upstreams};
 use crate::access::{Access, Rates, Submitter};
 use crate::avro::{Registry, Serializer};
 use crate::fetch::TrustError;
 use crate::http::{Body, Cors, HttpError, Reply, Request};
 use crate::kafka::Producer;
+use crate::nats::NatsClient;
 use crate::telemetry::{Metrics, ProxyMetrics, Tasks, TraceContext};
 
 /// The methods that metrics name for requests without a route.
@@ -43,6 +45,7 @@ pub struct Proxy {
     cors: Cors,
     http: HttpTarget,
     kafka: ToKafka,
+    nats: ToNats,
     answers: Answers,
     rates: Rates,
     log: RequestLog,
@@ -68,6 +71,8 @@ pub struct ProxyParts {
     pub command: CommandConfig,
     /// Writes to Kafka.
     pub producer: Producer,
+    /// The connection to NATS, if there is one.
+    pub nats: Option<NatsClient>,
     /// Has the schemas of data in Avro, if there is a registry.
     pub registry: Option<Registry>,
     /// How the data of routes with a schema is written.
@@ -88,6 +93,8 @@ impl Proxy {
     pub fn new(parts: ProxyParts) -> Result<Self, TrustError> {
         let metrics = parts.metrics;
         let upstreams = Upstreams::new(parts.upstream, &parts.tasks, &metrics)?;
+        let (answers, command) = (parts.answers.clone(), parts.command.clone());
+        let nats = ToNats::new(parts.nats, answers, command, parts.tasks);
         let kafka = ToKafka {
             producer: parts.producer,
             answers: parts.answers.clone(),
@@ -99,6 +106,7 @@ impl Proxy {
         Ok(Self {
             http: HttpTarget::new(upstreams, parts.answers.clone()),
             kafka,
+            nats,
             apis: parts.apis,
             access: parts.access,
             cors: parts.cors,
@@ -177,6 +185,8 @@ impl Proxy {
         let routes = self.apis.routes();
         let path = request.path();
         let refusal = match routes.find(&request.method, path) {
+            // Before, one that was deleted or secured since would still be as it was.
+            Found::Route(_) if !self.apis.is_loaded() => return Err(HttpError::state_not_read()),
             Found::Route(found) => return Ok(Ok(found)),
             Found::Ambiguous(why) => HttpError::bad_request("ambiguous_path", why.to_string()),
             Found::MethodNotAllowed(allow) if request.method == Method::OPTIONS => {
@@ -238,7 +248,7 @@ impl Proxy {
         match route.target {
             Target::Http { .. } => self.http.call(call).await,
             Target::Kafka { .. } => self.kafka.call(call).await,
-            Target::Nats { .. } => Err(HttpError::not_found()),
+            Target::Nats { .. } => self.nats.call(call).await,
         }
     }
 

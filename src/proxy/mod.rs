@@ -19,13 +19,6 @@
 //! # Backpressure
 //! Bodies stream through with the pace of the slower side. What waits for answers is bounded in number and bytes.
 
-// Until all of it is put together.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "the rooms of the proxy are being written"
-)]
-
 mod answers;
 mod apis;
 mod call;
@@ -44,11 +37,15 @@ mod to_nats;
 mod topics;
 mod upstream;
 
-pub use answers::{Answer, Answers, AnswersParts, Delivered, MAX_ANSWER_BYTES, MessageFault};
+pub use answers::{
+    Answer, Answers, AnswersConfig, AnswersParts, Delivered, MAX_ANSWER_BYTES, MessageFault,
+};
 pub use apis::{ApiError, Apis, ApisConfig, ApisConfigError, ConfiguredApis, MAX_API_BYTES};
 pub use call::Caller;
+pub use command_event::CommandConfig;
 pub use definition::{Faults, Hosts};
 pub use handler::{Proxy, ProxyParts};
-pub use request_log::{RequestLog, RequestLogError, RequestLogParts};
+pub use request_log::{RequestLog, RequestLogConfig, RequestLogError, RequestLogParts};
 pub use settings::ProxySettings;
-pub use topics::TopicMaker;
+pub use topics::{TopicMaker, listen_for_answers};
+pub use upstream::UpstreamConfig;

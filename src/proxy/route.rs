@@ -9,21 +9,21 @@ use crate::event::JsonPointer;
 
 /// One endpoint of an API definition.
 #[derive(Debug)]
-pub struct Route {
+pub(crate) struct Route {
     /// The id of the API.
-    pub api: Arc<str>,
+    pub(crate) api: Arc<str>,
     /// The id of the endpoint within it.
-    pub endpoint: Arc<str>,
+    pub(crate) endpoint: Arc<str>,
     /// The method that it is for.
-    pub method: Method,
+    pub(crate) method: Method,
     /// The pattern of its paths as it was configured; the name of the route in metrics and logs.
-    pub path_regex: Arc<str>,
+    pub(crate) path_regex: Arc<str>,
     /// Where a token has to be; `None` for a route that is open to all.
-    pub secured: Option<TokenPlaces>,
+    pub(crate) secured: Option<TokenPlaces>,
     /// Headers that are set before the request goes on.
-    pub add_headers: Box<[(HeaderName, HeaderValue)]>,
+    pub(crate) add_headers: Box<[(HeaderName, HeaderValue)]>,
     /// Where its requests go.
-    pub target: Target,
+    pub(crate) target: Target,
 }
 
 impl Route {
@@ -47,16 +47,16 @@ impl Route {
 
 /// Where a request of a secured route may have its token: in at least one of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenPlaces {
+pub(crate) struct TokenPlaces {
     /// In this header: after `Bearer` in `Authorization`, else alone or after `Bearer`.
-    pub header: Option<HeaderName>,
+    pub(crate) header: Option<HeaderName>,
     /// In this parameter of the query, which is taken out before the request goes on.
-    pub query: Option<Box<str>>,
+    pub(crate) query: Option<Box<str>>,
 }
 
 /// Where requests go, and where their answers come from.
 #[derive(Debug)]
-pub enum Target {
+pub(crate) enum Target {
     /// To an HTTP backend.
     Http {
         /// Which one.
@@ -87,7 +87,7 @@ pub enum Target {
 impl Target {
     /// Returns the name in metrics.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Http { .. } => "http",
             Self::Kafka { .. } => "kafka",
@@ -97,7 +97,7 @@ impl Target {
 
     /// Returns where the answer comes from, as metrics and definitions name it.
     #[must_use]
-    pub const fn response_from(&self) -> &'static str {
+    pub(crate) const fn response_from(&self) -> &'static str {
         match self {
             Self::Http { answer, .. } => answer.name(),
             Self::Kafka { waits: true, .. } => "kafka",
@@ -109,7 +109,7 @@ impl Target {
 
 /// Who answers the client of an HTTP target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpAnswer {
+pub(crate) enum HttpAnswer {
     /// The backend itself.
     Direct,
     /// A record in a response topic, after a 202 of the backend.
@@ -121,7 +121,7 @@ pub enum HttpAnswer {
 impl HttpAnswer {
     /// Returns the name in metrics and definitions.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Direct => "http",
             Self::Kafka => "kafka",
@@ -132,20 +132,20 @@ impl HttpAnswer {
 
 /// An HTTP backend as it was configured. Two routes of one API share it, and with it its connections and health.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct UpstreamSpec {
+pub(crate) struct UpstreamSpec {
     /// How it is spoken to.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// Its addresses, each with a port: at least one.
-    pub addresses: Box<[Authority]>,
+    pub(crate) addresses: Box<[Authority]>,
     /// What comes before each path; empty, or with a slash at its beginning and none at its end.
-    pub base_path: Box<str>,
+    pub(crate) base_path: Box<str>,
     /// The path that is asked to find out whether an address that failed is well again; `None` tries requests.
-    pub health_path: Option<Box<str>>,
+    pub(crate) health_path: Option<Box<str>>,
 }
 
 /// How an upstream is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// HTTP/1.1 without TLS.
     Http,
     /// TLS; HTTP/2 where the upstream offers it, else HTTP/1.1.
@@ -156,7 +156,7 @@ pub enum Protocol {
 
 /// What the key of a record is taken from. Without a value there is no key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyRule {
+pub(crate) enum KeyRule {
     /// `rig.target_partition` of the event that was sent, as in RIG.
     TargetPartition,
     /// A header.

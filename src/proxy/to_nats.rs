@@ -54,19 +54,19 @@ struct Wait {
 }
 
 impl ToNats {
-    /// Waits for at most `max_waiting` replies at the same time.
+    /// Waits for as many replies at the same time as commands may wait for answers.
     pub(super) fn new(
         client: Option<NatsClient>,
         answers: Answers,
         config: CommandConfig,
-        max_waiting: usize,
         tasks: Tasks,
     ) -> Self {
+        let places = answers.max_waiting().min(Semaphore::MAX_PERMITS);
         Self {
             client,
             answers,
             config,
-            places: Arc::new(Semaphore::new(max_waiting.min(Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(places)),
             tasks,
         }
     }
@@ -253,7 +253,11 @@ mod tests {
             (NatsError::Away, 503, "nats_unavailable"),
             (NatsError::NotConfirmed, 503, "nats_timeout"),
             (NatsError::NoResponders, 503, "no_responders"),
-            (NatsError::TooLarge { limit_bytes: 1 }, 413, "event_too_large"),
+            (
+                NatsError::TooLarge { limit_bytes: 1 },
+                413,
+                "event_too_large",
+            ),
             (NatsError::Refused, 502, "nats_refused"),
             (NatsError::NoReply, 504, "answer_timeout"),
             (NatsError::Invalid, 500, "internal_error"),

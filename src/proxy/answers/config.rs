@@ -7,7 +7,7 @@ use crate::settings;
 
 /// How long a client waits for the answer to its command, and what is kept for those who ask later.
 #[derive(clap::Args, Clone, Debug)]
-#[command(next_help_heading = "Request proxy: answers")]
+#[command(next_help_heading = "Answers to commands")]
 pub struct AnswersConfig {
     /// Topics with the answers to commands; every instance reads all of them
     #[arg(long, default_value = "rig-proxy-response", value_name = "TOPIC,…")]

@@ -66,7 +66,7 @@ pub(super) async fn pass(
     let answer = WrittenAnswer::from(answer);
     let command = json!({ "command": DELIVER_COMMAND, "id": id, "answer": answer });
     match commands.request(&to.to_string(), command, LIMIT).await {
-        Ok(reply) => match reply["result"].as_str() {
+        Ok(reply) => match result(&reply) {
             Some("delivered") => Ok(Delivered::Forwarded),
             Some("second") => Ok(Delivered::Second),
             Some("late" | "forged") => Ok(Delivered::Late),
@@ -127,7 +127,7 @@ pub(super) fn seen(seen: &Seen) -> Value {
 }
 
 fn read_seen(reply: &Value) -> Result<Seen, HttpError> {
-    match reply["result"].as_str() {
+    match result(reply) {
         Some("answered") => read_answer(reply)
             .map(Seen::Answered)
             .ok_or_else(unreachable),
@@ -142,6 +142,10 @@ fn read_seen(reply: &Value) -> Result<Seen, HttpError> {
         )),
         _ => Err(unreachable()),
     }
+}
+
+fn result(reply: &Value) -> Option<&str> {
+    reply.get("result")?.as_str()
 }
 
 fn read_answer(message: &Value) -> Option<Answer> {

@@ -232,6 +232,11 @@ impl Answers {
         }
     }
 
+    /// Returns how many commands may wait for their answers at the same time.
+    pub(in crate::proxy) fn max_waiting(&self) -> usize {
+        self.config.proxy_max_waiting
+    }
+
     /// Returns how long the answer to this command is of use: as long as its client waits, or may ask for it.
     pub(in crate::proxy) fn patience(&self, command: &Command) -> Duration {
         let timeout = self.timeout(command.from);

@@ -219,7 +219,7 @@ impl Polling {
             Ok(answer) => self
                 .desk
                 .deliver_own(&answer.correlation, || self.answer(message, &answer)),
-            Err(fault) => self.count(message, fault),
+            Err(fault) => self.count(message, &fault),
         }
     }
 
@@ -227,14 +227,14 @@ impl Polling {
         match answer.answer(Poster::Record, &self.headers) {
             Ok(answer) => answer,
             Err(fault) => {
-                self.count(message, fault);
+                self.count(message, &fault);
                 Answer::new(StatusCode::BAD_GATEWAY, BAD_ANSWER)
                     .with_type("application/problem+json")
             }
         }
     }
 
-    fn count(&self, message: &BorrowedMessage<'_>, fault: MessageFault) {
+    fn count(&self, message: &BorrowedMessage<'_>, fault: &MessageFault) {
         self.desk.count(Delivered::Invalid);
         if let Some(held_back) = self.faults.admit(message.topic(), Instant::now()) {
             tracing::warn!(

@@ -53,7 +53,8 @@ fn status_of(headers: &[(&str, Option<&[u8]>)]) -> Result<StatusCode, MessageFau
     if let Some(code) = header(headers, &CODE) {
         return status(std::str::from_utf8(code).unwrap_or_default());
     }
-    let code = header(headers, &ERROR_CODE).map(|code| std::str::from_utf8(code).unwrap_or_default());
+    let code =
+        header(headers, &ERROR_CODE).map(|code| std::str::from_utf8(code).unwrap_or_default());
     if code.is_none() && header(headers, &ERROR).is_none() {
         return Ok(StatusCode::OK);
     }

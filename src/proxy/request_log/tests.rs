@@ -2,8 +2,8 @@
 
 use http::uri::Authority;
 
-use super::config::Loggers;
 use super::super::route::{HttpAnswer, KeyRule, Protocol, UpstreamSpec};
+use super::config::Loggers;
 use super::*;
 use crate::avro::AvroConfig;
 use crate::telemetry::Metrics;

@@ -105,7 +105,8 @@ impl Routes {
     ///
     /// `HEAD` finds a route for `GET` when there is none for itself.
     pub(crate) fn find(&self, method: &Method, raw: &str) -> Found {
-        if raw == "*" {
+        // Where nothing is proxied, no path is judged.
+        if raw == "*" || self.by_method.is_empty() {
             return Found::NotFound;
         }
         let text = match path::read(raw) {
@@ -142,6 +143,12 @@ impl Routes {
             Target::Kafka { topic, .. } => Some(&**topic),
             Target::Http { .. } | Target::Nats { .. } => None,
         })
+    }
+
+    /// Returns whether the answers of some route come as records.
+    pub(super) fn wait_for_records(&self) -> bool {
+        let mut candidates = self.by_method.values().flat_map(|table| &table.candidates);
+        candidates.any(|candidate| candidate.route.target.response_from() == "kafka")
     }
 
     fn candidate(&self, method: &Method, text: &str) -> Option<&Arc<Candidate>> {

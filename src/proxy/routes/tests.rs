@@ -86,6 +86,7 @@ fn the_first_route_that_matches_wins() {
     ] {
         assert_eq!(found(&routes, method, path), expected, "{method} {path}");
     }
+    assert_eq!(found(&self::routes(&[]), "GET", "//a"), "nothing");
     let few = self::routes(&[("GET", "/bücher"), ("POST", "/a")]);
     for (method, path, expected) in [
         ("GET", "/b%C3%BCcher", "0"),

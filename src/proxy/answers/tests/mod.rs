@@ -231,14 +231,15 @@ impl Came {
 
     fn code(&self) -> (u16, String) {
         let problem: Value = serde_json::from_slice(&self.body).expect("a problem");
-        let code = problem["code"].as_str().expect("a code");
-        (self.status, code.to_owned())
+        let code = problem.get("code").and_then(Value::as_str);
+        (self.status, code.expect("a code").to_owned())
     }
 
     /// Returns the id at the end of the place where the answer can be asked for.
     fn asked_at(&self) -> String {
-        let location = self.headers[LOCATION].to_str().expect("text");
-        let id = location.strip_prefix("/_rig/v1/responses/");
+        let location = self.headers.get(LOCATION).expect("a location");
+        let location = location.to_str().expect("text");
+        let id = location.strip_prefix(RESPONSES_PATH);
         id.expect("a path").to_owned()
     }
 }

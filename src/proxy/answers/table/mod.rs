@@ -188,6 +188,7 @@ impl Table {
     }
 
     /// Returns how many commands are without their answers.
+    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.entries.lock().unanswered()
     }
