@@ -40,7 +40,10 @@ impl Route {
     /// Returns whether a header has a token that was verified, or is set before the request goes on.
     #[must_use]
     pub(super) fn decides_by(&self, name: &HeaderName) -> bool {
-        let token = self.secured.as_ref().and_then(|place| place.header.as_ref());
+        let token = self
+            .secured
+            .as_ref()
+            .and_then(|place| place.header.as_ref());
         token == Some(name) || self.add_headers.iter().any(|(added, _)| added == name)
     }
 }
