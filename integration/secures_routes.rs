@@ -82,7 +82,8 @@ pub async fn with_tokens_where_they_are_configured(kafka: &'static Kafka) {
     let in_header = [("origin", PAGE), ("x-token", good.as_str())];
     let after_bearer = [("origin", PAGE), ("x-token", bearer.as_str())];
     let nowhere = [("origin", PAGE)];
-    let shown: [(&str, &[(&str, &str)], String, &[&str]); 7] = [
+    type Shown<'a> = (&'a str, &'a [(&'a str, &'a str)], String, &'a [&'a str]);
+    let shown: [Shown<'_>; 7] = [
         ("nothing", &nowhere, String::new(), &["open"]),
         (
             "authorization",

@@ -123,7 +123,7 @@ impl Texts {
         match request {
             Ok(request) => {
                 let known = self.caller(text.connection);
-                let reply = self.proxy.handle(request, known).await;
+                let reply = Box::pin(self.proxy.handle(request, known)).await;
                 requests::answer(message.id(), reply).await
             }
             Err(error) => requests::refusal(message.id(), error).await,

@@ -72,10 +72,10 @@ async fn a_client_learns_at_once_that_its_answer_cannot_be_read() {
     one.stop().await;
 }
 
-/// Ten thousand clients wait at once, and each gets its own answer.
+/// Thousands of clients wait at once, and each gets its own answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_wait_for_records_and_each_gets_its_own() {
-    const COUNT: usize = 10_000;
+async fn thousands_wait_for_records_and_each_gets_its_own() {
+    const COUNT: usize = 3_000;
     let cluster = Cluster::start().await;
     let flags = ["--proxy-kafka-response-timeout", "300s"];
     let one = cluster.instance("one", &flags).await;
@@ -85,15 +85,15 @@ async fn ten_thousand_wait_for_records_and_each_gets_its_own() {
         waiting.push((id, reply));
     }
     let ids: Vec<String> = waiting.iter().map(|(id, _)| id.clone()).collect();
-    let (producer, answered) = (one.producer.clone(), tokio::task::JoinSet::new());
-    let answered = Mutex::new(answered);
-    for step in 0..100 {
+    let producer = one.producer.clone();
+    let mut answering = tokio::task::JoinSet::new();
+    for step in 0..30 {
         let ids: Vec<String> = (0..100)
-            // 7919 and 10,000 have no common divisor, so each comes once.
+            // 7919 and 3,000 have no common divisor, so each comes once.
             .map(|at| ids[(step * 100 + at) * 7919 % COUNT].clone())
             .collect();
         let producer = producer.clone();
-        answered.lock().spawn(async move {
+        answering.spawn(async move {
             let writes = ids.iter().map(|id| {
                 let headers: [(&str, &[u8]); 2] = [
                     ("rig-correlation", id.as_bytes()),
