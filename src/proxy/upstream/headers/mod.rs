@@ -175,6 +175,18 @@ pub(super) fn without_dangerous_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes
     frame
 }
 
+/// Returns how long an idle connection can be counted on, where the backend says when it closes it: a little less
+/// (RFC 2068, 19.7.1.1; what it says is a hint).
+pub(super) fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
+    const MARGIN: Duration = Duration::from_secs(1);
+    let timeout = options(headers, &KEEP_ALIVE).find_map(|option| {
+        let (name, value) = option.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("timeout").then_some(value)
+    })?;
+    let seconds: u32 = timeout.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.into()).saturating_sub(MARGIN))
+}
+
 /// Returns the elements of a list, over all its lines; what is no text has none.
 fn options<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(name).into_iter();
