@@ -128,7 +128,13 @@ fn altered(text: &str) -> String {
 pub async fn with_what_a_worker_writes(kafka: &'static Kafka) {
     let mut pair = Pair::start(kafka).await;
     let structured = r#"{"specversion":"1.0","type":"t","source":"/w","id":"1","rig":{"correlation":"ID","response_code":409},"datacontenttype":"application/json","data":{"why": 1.0}}"#;
-    type Case = (&'static [(&'static str, &'static str)], &'static str, u16, &'static str, &'static str);
+    type Case = (
+        &'static [(&'static str, &'static str)],
+        &'static str,
+        u16,
+        &'static str,
+        &'static str,
+    );
     let cases: [Case; 3] = [
         (
             &[

@@ -266,8 +266,8 @@ pub async fn in_the_traces_they_belong_to(kafka: &'static Kafka) {
     let mut worker = Worker::start(kafka, &topic, &settings).await;
     let gateway = Gateway::with(settings).await;
     let good = format!("00-{TRACE}-{PARENT}-01");
-    type Case = (&'static [(&'static str, &'static str)], bool, Option<&'static str>);
-    let cases: [Case; 5] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], bool, Option<&'a str>);
+    let cases: [Case<'_>; 5] = [
         (
             &[
                 ("traceparent", &good),
