@@ -235,6 +235,7 @@ impl Shard {
             Request::Tell(id, event) => {
                 if let Some(slot) = self.slot_of(id) {
                     self.tell(slot, &event);
+                    self.refuse_unread(slot);
                 }
             }
             Request::TextDone(id) => {

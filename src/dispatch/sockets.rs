@@ -19,6 +19,8 @@ const WRITES_PER_TURN: usize = 16;
 const READS_PER_TURN: usize = 4;
 /// How many bytes of answers to a client's own frames may wait.
 const MAX_CONTROL_BYTES: usize = 256 * 1024;
+/// How many bytes of what a client is told about itself may wait, such as the answers to its requests.
+const MAX_TOLD_BYTES: usize = 1024 * 1024;
 /// How long the client has to close after the last byte, in seconds.
 const LINGER_SECONDS: u64 = 2;
 
@@ -153,7 +155,7 @@ impl Shard {
                         content: Content::Control,
                     },
                 );
-                self.refuse_flood(slot);
+                self.refuse_over(slot, MAX_CONTROL_BYTES);
             }
             Incoming::Text(text) => {
                 let connection = self.id_of(slot);
@@ -184,14 +186,24 @@ impl Shard {
         }
     }
 
-    fn refuse_flood(&mut self, slot: Slot) {
-        let waiting = self
-            .connections
-            .get(slot as usize)
-            .map_or(0, |c| c.outbox.control_bytes());
-        if waiting > MAX_CONTROL_BYTES {
+    /// Ends a connection whose client asks for more than it reads.
+    pub(super) fn refuse_unread(&mut self, slot: Slot) {
+        if self.control_bytes(slot) > MAX_TOLD_BYTES {
+            // The socket may take it, and just had no turn.
+            self.flush_one(slot);
+            self.refuse_over(slot, MAX_TOLD_BYTES);
+        }
+    }
+
+    fn refuse_over(&mut self, slot: Slot, limit_bytes: usize) {
+        if self.control_bytes(slot) > limit_bytes {
             self.remove(slot, CloseReason::Flooding);
         }
+    }
+
+    fn control_bytes(&self, slot: Slot) -> usize {
+        let connection = self.connections.get(slot as usize);
+        connection.map_or(0, |connection| connection.outbox.control_bytes())
     }
 
     /// Writes what waits, to each socket in turn, as far as it takes it.

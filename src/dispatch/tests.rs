@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{
-    Attach, Client, ClientEnd, CloseReason, ConnectionId, DispatchConfig, Dispatcher, Format,
-    Incarnation, Incoming, Input, Opening, Outgoing, Outlet, Polled, Start, Surroundings, TokenKey,
-    Wire, pipe,
+    Attach, Client, ClientEnd, CloseReason, ConnectionId, ControlEvent, DispatchConfig, Dispatcher,
+    Format, Gone, Incarnation, Incoming, Input, Opening, Outgoing, Outlet, Polled, Start,
+    Surroundings, TokenKey, Wire, pipe,
 };
 use crate::event::{CloudEvent, Cursor, Positions};
 use crate::kafka::KafkaConfig;
@@ -146,6 +146,11 @@ async fn have_turns(dispatcher: &Dispatcher, count: usize) {
 
 /// Attaches a stream of all events.
 async fn stream(dispatcher: &Dispatcher, start: Start) -> ClientEnd {
+    stream_known(dispatcher, start).await.0
+}
+
+/// The same, and its id.
+async fn stream_known(dispatcher: &Dispatcher, start: Start) -> (ClientEnd, ConnectionId) {
     let (shard_end, client_end) = pipe();
     let wanted = br#"[{"eventType":"t"}]"#;
     let limits = SubscriptionLimits::default();
@@ -161,8 +166,8 @@ async fn stream(dispatcher: &Dispatcher, start: Start) -> ClientEnd {
         start,
         held: None,
     };
-    dispatcher.attach_known(attach).await.expect("a shard");
-    client_end
+    let id = dispatcher.attach_known(attach).await.expect("a shard");
+    (client_end, id)
 }
 
 /// Reads until this event has come whole; returns whether it has, before the end.
@@ -264,5 +269,30 @@ async fn a_client_that_comes_back_is_not_too_slow_for_what_it_is_behind() {
     assert!(reads_up_to(&mut client, 8).await, "it is live");
     feed(&dispatcher, &log, 9..29, 6000).await;
     assert!(!reads_up_to(&mut client, 28).await, "it was disconnected");
+    dispatcher.drain(Duration::ZERO).await;
+}
+
+/// What a client was told was queued without a bound: one that sent requests and read no answer filled the memory.
+#[tokio::test]
+async fn a_client_that_asks_for_more_than_it_reads_is_disconnected() {
+    let (dispatcher, _log) = start_with_log();
+    dispatcher.open(Opening {
+        token_key: TokenKey::new(&[7; 32]),
+        positions: Positions::of_topics(["t"]),
+    });
+    let (_unread, id) = stream_known(&dispatcher, Start::Live).await;
+    let answer = || ControlEvent::response("x".repeat(100_000).into());
+    for _ in 0..10 {
+        dispatcher.tell(id, answer()).await;
+    }
+    have_turns(&dispatcher, 20).await;
+    assert_eq!(dispatcher.replace(id, Subscriptions::none()).await, Ok(()));
+    for _ in 0..2 {
+        dispatcher.tell(id, answer()).await;
+    }
+    assert_eq!(
+        dispatcher.replace(id, Subscriptions::none()).await,
+        Err(Gone)
+    );
     dispatcher.drain(Duration::ZERO).await;
 }
