@@ -48,7 +48,12 @@ impl Shard {
             Life::Closing(reason) if is_stalled => self.remove(slot, reason),
             Life::Closing(_) => {}
             Life::Open if is_stalled => self.remove(slot, CloseReason::Stalled),
-            Life::Open if connection.awaits_answer && !self.moved_lately(connection) => {
+            // What a paused one answers is not read yet.
+            Life::Open
+                if connection.awaits_answer
+                    && !connection.is_paused
+                    && !self.moved_lately(connection) =>
+            {
                 self.remove(slot, CloseReason::Unresponsive);
             }
             Life::Open => {
