@@ -135,6 +135,8 @@ impl Proxy {
     /// Dropping the future gives the request up: what an HTTP backend has not answered is cancelled there, and
     /// what went to Kafka or NATS stays there.
     pub async fn handle(&self, request: Request, known: Option<Caller>) -> Reply {
+        // Nobody would take the answer, and many may wait for long.
+        request.cancel_when_client_leaves();
         let page = Page::of(&self.cors, &request.headers);
         match self.answer(request, known).await {
             Ok(reply) => page.may_read_reply(reply),
@@ -150,6 +152,7 @@ impl Proxy {
     /// # Cancel safety
     /// Dropping the future, or the reply, ends the wait; the answer is kept.
     pub async fn ask(&self, request: &Request, id: &str) -> Result<Reply, HttpError> {
+        request.cancel_when_client_leaves();
         let visitor = self.access.identify(request, &request.query()?).await?;
         let wait = preferred_wait(&request.headers).map(Duration::from_secs);
         let reply = self.answers.ask(id, &Caller::from(&visitor), wait).await?;
