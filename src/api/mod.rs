@@ -24,3 +24,6 @@ pub use internal_guard::{InternalGuard, InternalGuardConfig};
 pub use public::PublicApi;
 pub use sessions::SessionAdmin;
 pub use texts::Texts;
+
+/// How the paths begin that no route can have.
+const OWN_PATHS: &str = "/_rig/";

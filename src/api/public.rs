@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Response};
 
 use super::events::Submissions;
-use super::{health, subscriptions, tickets};
+use super::{OWN_PATHS, health, subscriptions, tickets};
 use crate::http::{Body, Cors, Handler, HttpError, Params, Reply, Request, Routed, Router};
 use crate::proxy::Proxy;
 use crate::transport::{Acknowledgements, Changes, LongPolling, Streams};
@@ -21,9 +21,6 @@ enum Endpoint {
     Tickets,
     Answer,
 }
-
-/// How the paths begin that no route can have.
-const OWN_PATHS: &str = "/_rig/";
 
 /// Answers the requests of the public port.
 #[derive(Debug)]

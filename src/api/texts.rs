@@ -6,13 +6,14 @@
 //! ```
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::requests::{self, RequestFrame};
-use crate::dispatch::{ClientText, ConnectionId, ControlEvent, Dispatcher};
+use crate::dispatch::{ClientText, ConnectionId, ControlEvent, Dispatcher, Held};
 use crate::proxy::{Caller, Proxy};
 use crate::session::Registry;
 use crate::transport::{Changes, ClientMessage};
@@ -27,8 +28,38 @@ pub struct Texts {
     proxy: Arc<Proxy>,
     dispatcher: Dispatcher,
     registry: Registry,
-    /// How many requests of a connection have no answer yet.
-    unanswered: Arc<Mutex<HashMap<ConnectionId, usize>>>,
+    asking: Asking,
+}
+
+/// The connections on which there were requests, until they end.
+type Asking = Arc<Mutex<HashMap<ConnectionId, Unanswered>>>;
+
+/// The requests of a connection that have no answer yet.
+#[derive(Debug, Default)]
+struct Unanswered {
+    count: usize,
+    /// Nothing more is read from the connection until one of them is answered.
+    is_full: bool,
+    /// The connection has ended.
+    has_ended: CancellationToken,
+}
+
+/// Gives up the requests of a connection when it ends.
+#[derive(Debug)]
+struct GivesUp {
+    connection: ConnectionId,
+    asking: Asking,
+}
+
+impl Held for GivesUp {}
+
+impl Drop for GivesUp {
+    fn drop(&mut self) {
+        let unanswered = self.asking.lock().remove(&self.connection);
+        if let Some(unanswered) = unanswered {
+            unanswered.has_ended.cancel();
+        }
+    }
 }
 
 impl Texts {
@@ -45,7 +76,7 @@ impl Texts {
             proxy,
             dispatcher,
             registry,
-            unanswered: Arc::default(),
+            asking: Arc::default(),
         }
     }
 
@@ -58,7 +89,7 @@ impl Texts {
         let connection = text.connection;
         let done = match ClientMessage::parse(&text.text) {
             Ok(message) if message.kind() == requests::KIND => {
-                return self.on_request(&text, &message).await;
+                return Box::pin(self.on_request(&text, &message)).await;
             }
             Ok(message) => self.changes.on_message(connection, &message).await,
             Err(refusal) => Err(refusal),
@@ -71,23 +102,31 @@ impl Texts {
 
     async fn on_request(&self, text: &ClientText, message: &ClientMessage<'_>) {
         let connection = text.connection;
-        let may_say_more = self.begin(connection);
+        let (has_ended, may_say_more) = self.begin(connection).await;
         if may_say_more {
             self.dispatcher.text_done(connection).await;
         }
-        let answer =
-            match RequestFrame::parse(message).and_then(|frame| frame.into_request(text.client)) {
-                Ok(request) => {
-                    let reply = self.proxy.handle(request, self.caller(connection)).await;
-                    requests::answer(message.id(), reply).await
-                }
-                Err(error) => requests::refusal(message.id(), error).await,
-            };
+        let answering = Box::pin(self.answer(text, message));
+        let Some(answer) = has_ended.run_until_cancelled(answering).await else {
+            return;
+        };
         let answer = ControlEvent::response(answer);
         self.dispatcher.tell(connection, answer).await;
-        self.end(connection);
-        if !may_say_more {
+        if self.end(connection) {
             self.dispatcher.text_done(connection).await;
+        }
+    }
+
+    async fn answer(&self, text: &ClientText, message: &ClientMessage<'_>) -> Value {
+        let request =
+            RequestFrame::parse(message).and_then(|frame| frame.into_request(text.client));
+        match request {
+            Ok(request) => {
+                let known = self.caller(text.connection);
+                let reply = self.proxy.handle(request, known).await;
+                requests::answer(message.id(), reply).await
+            }
+            Err(error) => requests::refusal(message.id(), error).await,
         }
     }
 
@@ -100,20 +139,34 @@ impl Texts {
         })
     }
 
-    /// Counts one request more without an answer; returns whether there may be another one.
-    fn begin(&self, connection: ConnectionId) -> bool {
-        let mut unanswered = self.unanswered.lock();
-        let count = unanswered.entry(connection).or_default();
-        *count += 1;
-        *count < MAX_UNANSWERED
+    /// Counts one request more without an answer; returns what is cancelled when the connection ends, and whether
+    /// there may be another one.
+    async fn begin(&self, connection: ConnectionId) -> (CancellationToken, bool) {
+        let (has_ended, may_say_more, is_first) = {
+            let mut asking = self.asking.lock();
+            let is_first = !asking.contains_key(&connection);
+            let unanswered = asking.entry(connection).or_default();
+            unanswered.count += 1;
+            unanswered.is_full = unanswered.count >= MAX_UNANSWERED;
+            let has_ended = unanswered.has_ended.clone();
+            (has_ended, !unanswered.is_full, is_first)
+        };
+        if is_first {
+            let asking = Arc::clone(&self.asking);
+            let gives_up = GivesUp { connection, asking };
+            self.dispatcher.hold(connection, Box::new(gives_up)).await;
+        }
+        (has_ended, may_say_more)
     }
 
-    fn end(&self, connection: ConnectionId) {
-        if let Entry::Occupied(mut entry) = self.unanswered.lock().entry(connection) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
-                entry.remove();
-            }
-        }
+    /// Counts one request less without an answer; returns whether there may be another one, for which there was no
+    /// room before.
+    fn end(&self, connection: ConnectionId) -> bool {
+        let mut asking = self.asking.lock();
+        let Some(unanswered) = asking.get_mut(&connection) else {
+            return false;
+        };
+        unanswered.count -= 1;
+        std::mem::take(&mut unanswered.is_full)
     }
 }
