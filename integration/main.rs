@@ -20,7 +20,9 @@
 
 mod accepts_tokens;
 mod acknowledges;
+mod answers_commands;
 mod answers_long_polls;
+mod answers_on_sockets;
 mod asks_who_may;
 mod changes_subscriptions;
 mod checker;
@@ -39,6 +41,7 @@ mod keeps_tokens_secret;
 mod knows_who_is_there;
 mod layers;
 mod limits_clients;
+mod notes_requests;
 mod opens_to_tokens;
 mod produces_over_http;
 mod reads_schemas;
@@ -49,6 +52,7 @@ mod refuses_forged_tokens;
 mod replays_the_past;
 mod resumes_from_a_cursor;
 mod says_what_is_wrong;
+mod secures_routes;
 mod sends_commands_over_nats;
 mod serves_crowds;
 mod slows_down_for_nobody;
@@ -171,6 +175,12 @@ fn main() {
                 speaks_tls_and_http2::a_handshake_that_does_not_end_is_closed,
                 speaks_tls_and_http2::a_flood_of_resets_ends_its_connection_alone,
                 speaks_tls_and_http2::a_request_that_two_could_read_in_two_ways_is_refused,
+                answers_commands::with_what_a_worker_writes,
+                answers_commands::with_what_is_posted_to_any_instance,
+                answers_commands::asked_for_later::at_any_instance,
+                answers_commands::once_for_each_key::at_whichever_instance,
+                answers_commands::once_for_each_key::also_after_a_restart,
+                answers_commands::but_none_of_an_earlier_life,
                 acknowledges::and_gets_the_rest_again_at_any_instance,
                 acknowledges::but_not_what_is_no_acknowledgement,
                 acknowledges::until_the_session_has_ended,
@@ -316,6 +326,30 @@ fn main() {
             follows_its_issuer::while_its_keys_rotate_under_load,
             follows_its_issuer::with_the_keys_it_knows_while_the_issuer_is_away,
             follows_its_issuer::as_soon_as_the_issuer_is_there,
+            notes_requests::in_numbers_that_name_routes_only,
+            notes_requests::in_a_log_at_the_console_and_in_kafka,
+            notes_requests::in_the_traces_they_belong_to,
+            notes_requests::and_refuses_those_of_a_session_that_sends_too_many,
+            secures_routes::with_tokens_where_they_are_configured,
+            secures_routes::with_good_tokens_alone,
+            secures_routes::without_telling_tokens,
+            secures_routes::for_pages_that_ask_beforehand,
+            answers_on_sockets::as_over_http,
+            answers_on_sockets::but_not_what_no_route_is_for,
+            answers_on_sockets::as_they_finish_and_no_more_than_eight_at_once,
+            answers_on_sockets::while_events_and_changes_go_on,
+            answers_on_sockets::to_whoever_the_connection_belongs,
+            answers_on_sockets::that_fit_into_a_message,
+            answers_on_sockets::whatever_they_go_over,
+            answers_on_sockets::that_take_longer_than_a_heartbeat,
+            answers_on_sockets::but_not_once_the_connection_has_ended,
+            answers_on_sockets::but_not_to_a_client_that_reads_none,
+            answers_commands::of_backends_at_once_unless_they_accept,
+            answers_commands::until_the_deadline,
+            answers_commands::asked_for_later::but_not_too_late,
+            answers_commands::of_two_thousand_at_once,
+            answers_commands::but_forgets_those_whose_clients_leave,
+            answers_commands::but_not_of_a_backend_that_is_not_there,
             defines_apis::but_not_with_what_cannot_be_honoured,
             defines_apis::whose_paths_lead_nowhere_else,
             opens_to_tokens::at_each_place_of_every_transport,

@@ -3,6 +3,7 @@
 pub mod brokers;
 pub mod certificates;
 pub mod clients;
+pub mod commands;
 pub mod doors;
 pub mod forger;
 pub mod gateway;

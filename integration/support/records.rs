@@ -254,7 +254,7 @@ impl Kafka {
         producer
     }
 
-    fn client(&self) -> ClientConfig {
+    pub(super) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.brokers());
         config.set("linger.ms", "0");
