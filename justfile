@@ -43,6 +43,7 @@ capacity kafka:
     just load --kafka {{ kafka }} --rounds 3 --scenarios delivery --subscribers 1000,5000 --seconds 5
     just load --kafka {{ kafka }} --rounds 3 --scenarios delivery --curve --seconds 5
     just load --kafka {{ kafka }} --rounds 3 --scenarios idle --connections 1000,5000,19000
+    just load --kafka {{ kafka }} --rounds 3 --scenarios proxy,round-trip
 
 # Check the binary with clients that other people wrote
 foreign:

@@ -32,8 +32,10 @@ mod delivers_matching_events;
 mod embedded_broker_keeps_events;
 mod ends_every_connection;
 mod ends_sessions;
+mod finds_answers;
 mod finds_topics;
 mod follows_its_issuer;
+mod forwards_requests;
 mod gives_everybody_their_own;
 mod guards_the_internal_port;
 mod keeps_browsers_safe;
@@ -205,6 +207,7 @@ fn main() {
                 tells_the_operator::what_it_did_in_numbers,
                 tells_the_operator::a_shutdown_tells_every_client_to_go,
                 tells_the_operator::that_kafka_is_away_and_heals_by_itself,
+                finds_answers::after_an_outage_of_kafka,
                 finds_topics::a_restart_loses_nothing,
                 finds_topics::that_come_later_from_their_beginning,
                 finds_topics::that_are_missing_and_makes_them,
@@ -290,6 +293,8 @@ fn main() {
         Backend::Apache,
         Backend::Apache.missing().is_none(),
         [
+            finds_answers::in_topics_and_partitions_that_come_later,
+            finds_answers::in_a_topic_that_was_made_anew,
             finds_topics::that_are_made_anew,
             replays_the_past::but_what_kafka_has_deleted_is_told,
             replays_the_past::but_more_than_a_page_that_kafka_has_deleted_is_told,
@@ -315,6 +320,7 @@ fn main() {
             sends_commands_over_nats::of_which_the_reply_is_asked_for_later,
             sends_commands_over_nats::once_for_each_idempotency_key,
             sends_commands_over_nats::and_says_what_is_in_the_way,
+            sends_commands_over_nats::and_claims_nothing_of_a_server_that_is_frozen,
         ]
     ));
     // What clients meet at the door is the same in front of every broker.
@@ -351,6 +357,29 @@ fn main() {
             answers_commands::but_forgets_those_whose_clients_leave,
             answers_commands::but_not_of_a_backend_that_is_not_there,
             defines_apis::but_not_with_what_cannot_be_honoured,
+            forwards_requests::with_every_method_and_body,
+            forwards_requests::with_chunked_bodies,
+            forwards_requests::and_answers_what_the_backend_says,
+            forwards_requests::with_paths_and_queries_as_they_came,
+            forwards_requests::to_other_paths_where_the_route_says_so,
+            forwards_requests::but_not_those_that_no_route_is_for,
+            forwards_requests::of_clients::who_say_nothing_of_others,
+            forwards_requests::of_clients::unless_they_are_trusted_proxies,
+            forwards_requests::of_clients::without_what_is_for_one_connection,
+            forwards_requests::of_clients::with_the_headers_of_their_route,
+            forwards_requests::of_clients::as_part_of_their_trace,
+            forwards_requests::to_backends::over_tls_whom_they_can_trust,
+            forwards_requests::to_backends::over_http_2,
+            forwards_requests::to_backends::or_tell_why_there_is_no_answer,
+            forwards_requests::to_backends::of_which_one_may_be_down,
+            forwards_requests::to_backends::twice_only_where_that_does_no_harm,
+            forwards_requests::and_streams::events_as_they_come,
+            forwards_requests::and_streams::until_their_client_leaves,
+            forwards_requests::and_streams::answers_as_far_as_they_come,
+            forwards_requests::and_streams::answers_that_come_before_the_end_of_the_request,
+            forwards_requests::and_streams::bodies_of_any_size_in_little_memory,
+            forwards_requests::as_websockets::in_both_directions,
+            forwards_requests::as_websockets::unless_the_backend_refuses,
             defines_apis::whose_paths_lead_nowhere_else,
             opens_to_tokens::at_each_place_of_every_transport,
             opens_to_tokens::but_not_at_two_places_at_once,

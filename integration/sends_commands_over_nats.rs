@@ -301,3 +301,24 @@ pub async fn and_says_what_is_in_the_way(kafka: &Kafka) {
     .await;
     gateway.stop().await;
 }
+
+pub async fn and_claims_nothing_of_a_server_that_is_frozen(kafka: &Kafka) {
+    let server = NatsServer::start().await;
+    let gateway = connected(&server, kafka, &["place", "quote?"]).await;
+    assert_eq!(post(&gateway, "/place", &[], "1").await.status, 202);
+    server.freeze();
+    let (place, quote) = tokio::join!(
+        post(&gateway, "/place", &[], "2"),
+        post(&gateway, "/quote", &[], "2")
+    );
+    for answer in [place, quote] {
+        answer.problem(503);
+        assert_eq!(answer.json()["code"], "nats_timeout");
+    }
+    server.thaw();
+    eventually("the server goes on", async || {
+        post(&gateway, "/place", &[], "3").await.status == 202
+    })
+    .await;
+    gateway.stop().await;
+}

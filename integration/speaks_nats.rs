@@ -13,6 +13,8 @@ use crate::support::nats::{NatsServer, ask, ask_with};
 use crate::support::records::OwnKafka;
 use crate::support::ws::Ws;
 
+/// How many events are sent one after the other, each after the reply to the one before.
+const ASKED: usize = 40;
 /// How many events are sent at once.
 const BURST: usize = 2000;
 
@@ -61,7 +63,7 @@ pub async fn of_which_events_reach_clients_of_all_instances_once_and_in_order(ka
     poll.poll(other.public()).await;
     let client = server.client().await;
     takes(&client).await;
-    let expected = numbers(100);
+    let expected = numbers(ASKED);
     for id in &expected {
         let event = keyed("k", id, json!(id)).to_string();
         assert_eq!(ask(&client, "orders.eu.new", event).await, accepted());
@@ -74,7 +76,8 @@ pub async fn of_which_events_reach_clients_of_all_instances_once_and_in_order(ka
     let name = "sluicegate_nats_messages_total";
     let written = [&one, &other].map(|gateway| gateway.metric(name, "\"written\""));
     let written = futures_util::future::join_all(written).await;
-    assert!(written.iter().sum::<f64>() >= 101.0, "{written:?}");
+    let total = written.iter().sum::<f64>();
+    assert_eq!(total, ASKED as f64 + 1.0, "{written:?}");
     // Each of two members of a queue group gets its share.
     assert!(written.iter().all(|count| *count > 0.0), "{written:?}");
     one.stop().await;
@@ -247,7 +250,7 @@ pub async fn and_loses_nothing_that_was_taken_when_it_stops(kafka: &Kafka) {
             let event = keyed("k", &id, json!(0)).to_string();
             match ask(&client, "orders.eu", event).await {
                 Some(answer) if answer["status"] == "accepted" => taken.push(id),
-                _ if taken.len() > 50 => break,
+                _ if taken.len() > 10 => break,
                 _ => {}
             }
         }
@@ -255,7 +258,7 @@ pub async fn and_loses_nothing_that_was_taken_when_it_stops(kafka: &Kafka) {
     });
     eventually("events are taken", async || {
         let name = "sluicegate_nats_messages_total";
-        gateway.metric(name, "\"written\"").await > 100.0
+        gateway.metric(name, "\"written\"").await > 20.0
     })
     .await;
     gateway.stop().await;

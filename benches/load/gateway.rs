@@ -69,16 +69,17 @@ impl Setup {
 
     /// Returns the topic that the events go to.
     pub(crate) fn topic(&self) -> String {
-        format!("{}.events", self.name)
+        self.named("events")
+    }
+
+    /// Returns the name of a topic of this run only.
+    pub(crate) fn named(&self, what: &str) -> String {
+        format!("{}.{what}", self.name)
     }
 
     /// Returns the topics that instances have made.
     fn topics(&self) -> [String; 3] {
-        [
-            self.topic(),
-            format!("{}.state", self.name),
-            format!("{}.commands", self.name),
-        ]
+        [self.topic(), self.named("state"), self.named("commands")]
     }
 }
 

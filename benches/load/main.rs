@@ -38,6 +38,11 @@
 //!   that they want; `--stalled-readers` clients read one type in ten of it. Then
 //!   `--stalled-sample` of the others wake up.
 //!
+//! - `proxy`: requests to a small backend, direct and through the proxy in turns, with
+//!   `--proxy-connections` connections that are kept, each with one request at a time.
+//! - `round-trip`: commands that a worker answers over Kafka, with `--round-trip-waiting` clients that
+//!   wait for theirs at any time.
+//!
 //! `replay` and `storm` run with everything in the memory of the instance and with next to nothing
 //! there, so that all comes from Kafka; `--from ring` and `--from kafka` choose one.
 //!
@@ -58,6 +63,8 @@
     reason = "the table is the output"
 )]
 
+mod asking;
+mod backend;
 mod bare;
 mod certificate;
 mod clients;
@@ -76,7 +83,9 @@ mod load;
 mod median;
 mod producer;
 mod production;
+mod proxied;
 mod replay;
+mod round_trip;
 mod sheet;
 mod stage;
 mod stalled;
@@ -84,6 +93,7 @@ mod start;
 mod storm;
 mod tally;
 mod usage;
+mod worker;
 
 use std::time::Duration;
 
@@ -93,7 +103,9 @@ use crate::delivery::DeliveryOptions;
 use crate::drain::DrainOptions;
 use crate::end_to_end::EndToEndOptions;
 use crate::idle::IdleOptions;
+use crate::proxied::ProxyOptions;
 use crate::replay::ReplayOptions;
+use crate::round_trip::RoundTripOptions;
 use crate::sheet::Sheet;
 use crate::stage::Source;
 use crate::stalled::StalledOptions;
@@ -137,6 +149,10 @@ struct Options {
     storm: StormOptions,
     #[command(flatten)]
     stalled: StalledOptions,
+    #[command(flatten)]
+    proxy: ProxyOptions,
+    #[command(flatten)]
+    round_trip: RoundTripOptions,
     /// Brokers on loopback to use in place of the embedded one
     #[arg(long, env = "SLUICEGATE_BENCH_KAFKA", value_parser = gateway::on_loopback)]
     kafka: Option<String>,
@@ -169,6 +185,10 @@ enum Scenario {
     Storm,
     /// Many clients that read nothing, while others read
     Stalled,
+    /// Requests through the proxy, beside the same ones to the backend itself
+    Proxy,
+    /// Commands that a worker answers over Kafka
+    RoundTrip,
 }
 
 impl Options {
@@ -184,9 +204,16 @@ impl Options {
             Scenario::Stalled => {
                 (self.stalled.stalled_clients + self.stalled.stalled_readers) as usize
             }
+            // Each takes a file of the backend, too.
+            Scenario::Proxy => 2 * most(&self.proxy.proxy_connections),
+            Scenario::RoundTrip => most(&self.round_trip.round_trip_waiting),
         };
         self.scenarios.iter().map(of).max().unwrap_or(0)
     }
+}
+
+fn most(numbers: &[u32]) -> usize {
+    numbers.iter().max().map_or(0, |most| *most as usize)
 }
 
 fn main() -> anyhow::Result<()> {
@@ -283,6 +310,8 @@ async fn measure(options: &Options, scenario: Scenario) -> anyhow::Result<bool> 
             stalled::measure(&options.stalled, kafka, &mut sheet).await?;
             vec![sheet]
         }
+        Scenario::Proxy => vec![proxied::measure(&options.proxy, rounds, kafka).await?],
+        Scenario::RoundTrip => vec![round_trip::measure(&options.round_trip, rounds, kafka).await?],
     };
     for sheet in &sheets {
         println!("\n{sheet}");

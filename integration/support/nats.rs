@@ -102,7 +102,8 @@ impl NatsServer {
         let folder = tests_dir().join(unique("nats"));
         std::fs::create_dir_all(&folder).unwrap();
         let port = free_address().port();
-        let lines = format!("listen: \"127.0.0.1:{port}\"\n{configuration}\n");
+        let pid = folder.join("pid");
+        let lines = format!("listen: \"127.0.0.1:{port}\"\npid_file: {pid:?}\n{configuration}\n");
         std::fs::write(folder.join("nats.conf"), lines).unwrap();
         Self {
             folder,
@@ -142,6 +143,22 @@ impl NatsServer {
         }
     }
 
+    /// Freezes it: its sockets stay open and nothing is answered.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on after it was frozen.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = std::fs::read_to_string(self.folder.join("pid")).unwrap();
+        let status = Command::new("kill").arg(signal).arg(pid.trim()).status();
+        assert!(status.unwrap().success(), "kill {signal} {pid}");
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -170,7 +187,7 @@ impl Drop for NatsServer {
     }
 }
 
-/// Publishes a message and returns the JSON of the reply; none where nobody replies within a second.
+/// Publishes a message and returns the JSON of the reply; none where nobody listens or replies.
 pub async fn ask(client: &Client, subject: &str, payload: impl Into<Bytes>) -> Option<Value> {
     ask_with(client, subject, HeaderMap::new(), payload).await
 }
@@ -184,7 +201,7 @@ pub async fn ask_with(
     let request = async_nats::Request::new()
         .headers(headers)
         .payload(payload.into())
-        .timeout(Some(Duration::from_secs(1)));
+        .timeout(Some(Duration::from_secs(10)));
     let reply: Message = client
         .send_request(subject.to_owned(), request)
         .await

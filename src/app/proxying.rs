@@ -10,7 +10,9 @@ use crate::config::Config;
 use crate::fetch::Fetch;
 use crate::kafka::Producer;
 use crate::nats::NatsClient;
-use crate::proxy::{Apis, Proxy, ProxyParts, RequestLog, RequestLogParts, TopicMaker};
+use crate::proxy::{
+    Apis, Proxy, ProxyParts, RequestLog, RequestLogParts, TopicMaker, listen_for_answers,
+};
 
 /// Makes the proxy, with the routes that the instance is started with and those that all share.
 pub(super) fn start(
@@ -56,5 +58,8 @@ pub(super) fn start(
         let making = maker.follow(proxy.apis().clone(), core.tasks.clone());
         core.tasks.spawn("proxy.topics", making);
     }
+    let tasks = core.tasks.clone();
+    let listening = listen_for_answers(proxy.apis().clone(), core.answers.clone(), tasks);
+    core.tasks.spawn("proxy.answers", listening);
     Ok(proxy)
 }

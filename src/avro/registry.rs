@@ -149,13 +149,14 @@ impl Registry {
         if urls.is_empty() {
             return None;
         }
-        let authorization = config.kafka_schema_registry_user.as_ref().map(|user| {
+        let authorization = config.kafka_schema_registry_user.as_ref();
+        let authorization = authorization.and_then(|user| {
             let password = config.kafka_schema_registry_password.reveal();
             let encoded = STANDARD.encode(format!("{user}:{password}"));
-            let mut value = HeaderValue::try_from(format!("Basic {encoded}"))
-                .expect("base64 has no character that a header may not have");
+            // Base64 has no character that a header may not have.
+            let mut value = HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
             value.set_sensitive(true);
-            value
+            Some(value)
         });
         let slots = Cache::new(MAX_SCHEMAS);
         let shared = Arc::new(Shared {

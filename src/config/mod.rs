@@ -315,17 +315,23 @@ impl Config {
 }
 
 impl Settings {
+    /// Checks what each room can check of its own settings.
+    fn check_parts(&self) -> Result<(), ConfigError> {
+        self.kafka.check()?;
+        self.nats.check()?;
+        self.avro.check()?;
+        self.proxy.request_log.check(&self.avro)?;
+        self.identity.check()?;
+        Ok(())
+    }
+
     fn checked(self, merged: &Merged, environment: &Environment) -> Result<Config, ConfigError> {
         let bad = |id: &str, value: &str, expected| bad_value::of(merged, id, value, expected);
         let extractors = self.process.read_extractors().map_err(|error| {
             let text = self.process.extractors.as_deref().unwrap_or_default();
             bad("extractors", text, error)
         })?;
-        self.kafka.check()?;
-        self.nats.check()?;
-        self.avro.check()?;
-        self.proxy.request_log.check(&self.avro)?;
-        self.identity.check()?;
+        self.check_parts()?;
         let has_keys = self.identity.is_configured();
         let rules = self
             .access

@@ -26,6 +26,7 @@ use super::meter::Meter;
 use super::pause::{Asked, Pause, Resumed};
 use super::peer::Peer;
 use super::proxies::TrustedProxies;
+use super::received::Source;
 use super::reply::{Body, Handler, Reply};
 use super::request::Request;
 use super::sent::Sent;
@@ -296,10 +297,9 @@ async fn handle<H: Handler>(
     }
     let request = Request::from_hyper(
         head,
-        body,
+        Source::Http1(body, wire.clone()),
         (peer, &shared.trusted_proxies),
         shared.limits.http_body_timeout,
-        Some(wire.clone()),
     );
     shared.handler.handle(request).await
 }

@@ -119,8 +119,8 @@ pub(super) fn reset<S: Io>(stream: &S) {
 }
 
 /// How long, and for how many bytes, a client may go on sending after the last answer.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Closes our side and reads what still comes, unseen.
 ///

@@ -17,6 +17,8 @@ pub(super) struct HeadWatch {
     skip: u64,
     /// Set after a chunked request: the connection ends with it, so nothing after it is a head.
     is_over: bool,
+    /// The end of a chunked body has not come yet.
+    is_chunked_open: bool,
     unclaimed: Vec<u8>,
 }
 
@@ -49,15 +51,21 @@ impl HeadWatch {
         skipped < read.len()
     }
 
-    /// Returns whether more of a body has to come, of which the length is known.
+    /// Notes that hyper has come to the end of a body.
+    pub(super) const fn end_body(&mut self) {
+        self.is_chunked_open = false;
+    }
+
+    /// Returns whether more of a body has to come.
     pub(super) const fn expects_body(&self) -> bool {
-        self.skip > 0
+        self.skip > 0 || self.is_chunked_open
     }
 
     /// Takes the head of the request that hyper hands out now; `body_bytes` is its `Content-Length`.
     pub(super) fn take_head(&mut self, body_bytes: u64) -> Framing {
         let (framing, head_bytes) = scan(&self.unclaimed);
         self.is_over = framing.is_chunked();
+        self.is_chunked_open = framing.is_chunked();
         let after_head = self.unclaimed.len().saturating_sub(head_bytes);
         let body_here = usize::try_from(body_bytes)
             .unwrap_or(usize::MAX)

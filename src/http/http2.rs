@@ -32,11 +32,13 @@ use super::meter::Meter;
 use super::open_answer::OpenAnswer;
 use super::paced::{Paced, Patience, Watched};
 use super::peer::Peer;
+use super::received::Source;
 use super::reply::{Handler, Link, Reply, TakeOver, TakenConnection};
 use super::request::Request;
 use super::sent::Sent;
 use super::socket::{Io, WatchedSocket};
 use super::tunnel::Tunnel;
+use super::unread::Http2Body;
 use super::wire::Wire;
 use crate::telemetry::Tasks;
 
@@ -148,16 +150,16 @@ async fn answer<H: Handler>(
         .remove::<Protocol>()
         .map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
     let (mut head, body) = request.into_parts();
+    let body = Http2Body::new(body, &shared.tasks);
     let is_head = head.method == Method::HEAD;
     let prepared = prepare(&mut head, tunnel.as_ref().map(|(name, _)| name), &shared);
     let reply = match prepared {
         Ok(()) => {
             let request = Request::from_hyper(
                 head,
-                body,
+                Source::Http2(body),
                 (peer, &shared.trusted_proxies),
                 shared.limits.http_body_timeout,
-                None,
             );
             match shared.handler.handle(request).await {
                 Reply::Later(response) => Reply::Response(response.await),
@@ -174,7 +176,7 @@ async fn answer<H: Handler>(
         (Reply::Streamed(response), tunnel)
             if tunnel.is_none() || !response.status().is_success() =>
         {
-            Sent::streamed(response.map(Paced::new), is_head, stream)
+            Sent::streamed(response.map(Paced::of), is_head, stream)
         }
         (Reply::Stream(head, take_over), Some((_, upgrade)))
             if head.status() == StatusCode::SWITCHING_PROTOCOLS =>

@@ -14,7 +14,7 @@ pub struct HttpLimits {
     /// Time in which the head of a request has to arrive, counted from its first byte, or a TLS handshake to end
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = settings::duration)]
     pub http_header_timeout: Duration,
-    /// Time in which the whole body of a request has to arrive
+    /// Time in which the whole body of a request has to arrive; of one that goes on to an upstream, each next piece
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = settings::duration)]
     pub http_body_timeout: Duration,
     /// Time after which a kept-alive connection without a request is closed

@@ -18,13 +18,15 @@
 //!
 //! - Who a client is, is decided once ([`Request::client_address`]); what a stranger writes into headers counts
 //!   for nothing.
+//! - An answer that breaks off cannot be taken for a whole one, nor a request's body for one that has ended.
 //! - A handler need not know the version of HTTP, or whether there is TLS.
 //!
 //! # Backpressure
 //! A connection of HTTP/1.1 handles one request at a time and reads no further request while it does. A client
 //! that does not take its answer is closed after the write timeout. One of HTTP/2 has at most 256 streams,
 //! each with 64 KiB of a request's body that nobody reads yet and 16 KiB of an answer that the client does
-//! not take; a client that does not answer a ping is closed. When the process runs out of file
+//! not take; a client that does not answer a ping is closed. Bodies that stream, of requests and of answers, are asked
+//! for as fast as the slower side takes them, and no faster. When the process runs out of file
 //! descriptors, connections wait in the kernel's backlog.
 //!
 //! # Source
@@ -61,6 +63,7 @@ mod socket;
 mod tls;
 mod tls_error;
 mod tunnel;
+mod unread;
 mod vouching;
 mod wire;
 

@@ -46,7 +46,8 @@ pub(super) struct Paced {
 }
 
 impl Paced {
-    pub(super) fn new(body: StreamBody) -> StreamBody {
+    /// Cuts a body into pieces.
+    pub(super) fn of(body: StreamBody) -> StreamBody {
         let rest = Bytes::new();
         Self { body, rest }.boxed_unsync()
     }

@@ -12,14 +12,16 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::error::HttpError;
+use super::unread::Http2Body;
+use super::wire::Wire;
 
 /// Where the body of a request comes from; its end is one only where the client said so.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// HTTP/1.1, where hyper knows an end from an early one.
-    Http1(Incoming),
+    /// HTTP/1.1, where hyper knows an end from an early one, and the connection wants to know the end, too.
+    Http1(Incoming, Wire),
     /// HTTP/2.
-    Http2(Incoming),
+    Http2(Http2Body),
     Memory(Full<Bytes>),
     Taken,
 }
@@ -33,15 +35,15 @@ impl HttpBody for Source {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(io_error),
-            Self::Http2(body) => {
-                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-                // A reset with NO_ERROR looks like an end to hyper, but END_STREAM has not come.
-                if frame.is_none() && !body.is_end_stream() {
-                    return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+            Self::Http1(body, wire) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                let is_more = matches!(&frame, Some(Ok(frame)) if frame.is_data());
+                if !is_more {
+                    wire.end_body();
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(io_error)))
             }
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
             Self::Memory(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
@@ -51,7 +53,8 @@ impl HttpBody for Source {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Http1(body) | Self::Http2(body) => body.is_end_stream(),
+            Self::Http1(body, _) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
             Self::Memory(body) => body.is_end_stream(),
             Self::Taken => true,
         }
@@ -59,7 +62,8 @@ impl HttpBody for Source {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Http1(body) | Self::Http2(body) => body.size_hint(),
+            Self::Http1(body, _) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
             Self::Memory(body) => body.size_hint(),
             Self::Taken => SizeHint::with_exact(0),
         }
@@ -67,7 +71,7 @@ impl HttpBody for Source {
 }
 
 /// Says with the kind whether the body ended early, or is framed wrongly.
-fn io_error(error: hyper::Error) -> io::Error {
+pub(super) fn io_error(error: hyper::Error) -> io::Error {
     let cause = error.source().and_then(|cause| cause.downcast_ref());
     let kind = match cause.map(io::Error::kind) {
         Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Method, Uri, Version};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use tokio::time::Instant;
 
 use super::error::HttpError;
@@ -85,14 +85,13 @@ impl Request {
     /// Takes over what hyper has read; the time for the body starts now.
     pub(super) fn from_hyper(
         head: http::request::Parts,
-        body: Incoming,
+        body: Source,
         from: (Peer, &TrustedProxies),
         body_timeout: Duration,
-        wire: Option<Wire>,
     ) -> Self {
-        let body = match head.version {
-            Version::HTTP_2 => Source::Http2(body),
-            _ => Source::Http1(body),
+        let wire = match &body {
+            Source::Http1(_, wire) => Some(wire.clone()),
+            Source::Http2(_) | Source::Memory(_) | Source::Taken => None,
         };
         Self {
             wire,

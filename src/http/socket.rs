@@ -219,7 +219,7 @@ impl<S: Io> AsyncWrite for WatchedSocket<S> {
         match &flushed {
             Poll::Ready(Ok(())) => {
                 // At the end of each poll of hyper.
-                let has_to_watch = self.wire.note_flushed();
+                let has_to_watch = self.wire.note_flushed(cx);
                 if has_to_watch && !self.is_awaited {
                     self.watch(cx);
                 } else if !has_to_watch && std::mem::take(&mut self.has_read_ahead) {

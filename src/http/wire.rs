@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::Version;
@@ -95,6 +96,8 @@ struct State {
     /// After how long the kernel is to find out that the client is gone, as soon as the socket is at hand.
     kernel_patience: Option<Duration>,
     heads: HeadWatch,
+    /// The task of the connection, which waits for the end of a body that another task reads.
+    waker: Option<Waker>,
     departure: Option<Departure>,
     /// The streams of HTTP/2 that have not ended; `None` on HTTP/1.1.
     streams: Option<Streams>,
@@ -122,6 +125,7 @@ impl Wire {
             is_gone: false,
             kernel_patience: None,
             heads: HeadWatch::default(),
+            waker: None,
             departure: None,
             streams: None,
         })))
@@ -195,7 +199,7 @@ impl Wire {
         self.0.lock().kernel_patience.take()
     }
 
-    /// Returns whether more of the body of the request has to come; of a chunked one, that is not known.
+    /// Returns whether more of the body of the request has to come.
     pub(super) fn expects_body(&self) -> bool {
         self.0.lock().heads.expects_body()
     }
@@ -245,12 +249,30 @@ impl Wire {
     }
 
     /// Notes that all that hyper wrote has left us; returns whether to watch for the client's end. Until a body has
-    /// come, hyper does that.
-    pub(super) fn note_flushed(&self) -> bool {
+    /// come, hyper does that; the task is woken when it has.
+    pub(super) fn note_flushed(&self, cx: &Context<'_>) -> bool {
         let mut state = self.0.lock();
         state.is_flushed = true;
         state.blocked_since = None;
-        state.ends_with_client && !state.heads.expects_body()
+        if !state.ends_with_client {
+            return false;
+        }
+        let expects_body = state.heads.expects_body();
+        if expects_body {
+            state.set_waker(cx.waker());
+        }
+        !expects_body
+    }
+
+    /// Notes that somebody has read the body of the request to its end.
+    pub(super) fn end_body(&self) {
+        let mut state = self.0.lock();
+        state.heads.end_body();
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     pub(super) fn note_shut_down(&self) {
@@ -300,9 +322,16 @@ impl Wire {
 }
 
 impl State {
+    fn set_waker(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|set| set.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+
     fn enter(&mut self, stage: Stage) {
         self.stage = stage;
         self.ends_with_client = false;
+        self.waker = None;
         self.since = Instant::now();
     }
 

@@ -188,6 +188,8 @@ impl Proxy {
         let routes = self.apis.routes();
         let path = request.path();
         let refusal = match routes.find(&request.method, path) {
+            // Before, one that was deleted or secured since would still be as it was.
+            Found::Route(_) if !self.apis.is_loaded() => return Err(HttpError::state_not_read()),
             Found::Route(found) => return Ok(Ok(found)),
             Found::Ambiguous(why) => HttpError::bad_request("ambiguous_path", why.to_string()),
             Found::MethodNotAllowed(allow) if request.method == Method::OPTIONS => {
@@ -232,7 +234,9 @@ impl Proxy {
             .uri
             .query()
             .map(|query| secured::without_token(query, places));
-        let target = match query.filter(|query| !query.is_empty()) {
+        // A query that was empty stays so; one that only had the token is gone with it.
+        let was_empty = request.uri.query() == Some("");
+        let target = match query.filter(|query| was_empty || !query.is_empty()) {
             Some(query) => format!("{path}?{query}"),
             None => path,
         };

@@ -47,5 +47,5 @@ pub use definition::{Faults, Hosts};
 pub use handler::{Proxy, ProxyParts};
 pub use request_log::{RequestLog, RequestLogConfig, RequestLogError, RequestLogParts};
 pub use settings::ProxySettings;
-pub use topics::TopicMaker;
+pub use topics::{TopicMaker, listen_for_answers};
 pub use upstream::UpstreamConfig;

@@ -128,7 +128,13 @@ mod tests {
     fn tokens_are_found_where_they_may_stand_and_nowhere_else() {
         let authorization = places(Some("authorization"), None);
         let own = places(Some("x-token"), Some("token"));
-        let cases: [(&TokenPlaces, &str, &[(&str, &str)], &[&str]); 11] = [
+        type Case<'a> = (
+            &'a TokenPlaces,
+            &'a str,
+            &'a [(&'a str, &'a str)],
+            &'a [&'a str],
+        );
+        let cases: [Case<'_>; 11] = [
             (&authorization, "/", &[], &[]),
             (
                 &authorization,

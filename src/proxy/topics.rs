@@ -1,9 +1,11 @@
-//! The Kafka topics that routes write to: created where they are missing.
+//! The Kafka topics of routes: those that they write to are created where they are missing, and answers are read where
+//! some come over Kafka.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::answers::Answers;
 use super::apis::Apis;
 use super::routes::Routes;
 use crate::kafka::{KafkaConfig, TopicError, TopicSpec, ensure_topics};
@@ -11,6 +13,17 @@ use crate::telemetry::Tasks;
 
 /// How long to wait before the next try while Kafka is away.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Begins to read the response topics as soon as there is a route whose answers come over Kafka, so that its first
+/// command need not wait for that.
+pub async fn listen_for_answers(apis: Apis, answers: Answers, tasks: Tasks) {
+    let mut routes = apis.changes();
+    let stopping = tasks.stopping();
+    let first = routes.wait_for(|routes| routes.wait_for_records());
+    if let Some(Ok(_)) = stopping.run_until_cancelled(first).await {
+        answers.listen();
+    }
+}
 
 /// Creates topics. Where that is not wanted, they have to be there.
 #[derive(Debug)]

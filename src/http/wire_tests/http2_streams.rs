@@ -279,3 +279,34 @@ fn a_stream_whose_client_takes_nothing_is_reset() {
     });
     assert_eq!(server.refused("write_timeout"), 1);
 }
+
+/// A client that sends all before it looks gets the answer that came long before, and no reset; one that sends for ever
+/// does get one.
+#[test]
+fn an_early_answer_reaches_a_client_that_still_sends() {
+    let _alone = ALONE.lock();
+    let server = Server::start(HttpLimits::default());
+    run(async {
+        for target in ["/refuse", "/scripted?steps=~+no"] {
+            let mut client = connect(&server).await;
+            let (response, mut sender) = client.send_request(head("POST", target), false).unwrap();
+            let mut left = 2_000_000;
+            while left > 0 {
+                sender.reserve_capacity(left);
+                let room = std::future::poll_fn(|cx| sender.poll_capacity(cx)).await;
+                let piece = room.unwrap().unwrap();
+                left -= piece;
+                let sent = sender.send_data(Bytes::from(vec![b'x'; piece]), left == 0);
+                sent.unwrap();
+            }
+            let (body, _, error) = read(response.await.unwrap().into_body()).await;
+            assert_eq!((body.as_str(), error), ("no", None));
+        }
+        let mut client = connect(&server).await;
+        let (response, mut sender) = client.send_request(head("POST", "/refuse"), false).unwrap();
+        assert_eq!(read(response.await.unwrap().into_body()).await.0, "no");
+        let reset = std::future::poll_fn(|cx| sender.poll_reset(cx)).await;
+        assert_eq!(reset.unwrap(), Reason::NO_ERROR);
+    });
+    wait_until(|| server.tasks.running() <= 1);
+}

@@ -138,7 +138,15 @@ impl Entry {
         let result = self.result;
         let (target, to) = (target.name(), destination(target));
         tracing::info!(
-            %api, %endpoint, %method, %path_regex, target, to, status, result, duration_ms,
+            api = &**api,
+            endpoint = &**endpoint,
+            method = method.as_str(),
+            path_regex = &**path_regex,
+            target,
+            to,
+            status,
+            result,
+            duration_ms,
             "proxied a request"
         );
     }

@@ -145,6 +145,12 @@ impl Routes {
         })
     }
 
+    /// Returns whether the answers of some route come as records.
+    pub(super) fn wait_for_records(&self) -> bool {
+        let mut candidates = self.by_method.values().flat_map(|table| &table.candidates);
+        candidates.any(|candidate| candidate.route.target.response_from() == "kafka")
+    }
+
     fn candidate(&self, method: &Method, text: &str) -> Option<&Arc<Candidate>> {
         let of = |method: &Method| self.by_method.get(method)?.first(text);
         of(method).or_else(|| {

@@ -50,6 +50,8 @@ impl HttpTarget {
         let from = match &call.route.target {
             Target::Http { answer, .. } => match answer {
                 HttpAnswer::Direct => {
+                    // The answer is for nobody else.
+                    call.request.cancel_when_client_leaves();
                     let body = call.request.take_body();
                     let begun = self.forwarder.send(&call, &call.target, body).await?;
                     return Ok(self.forwarder.reply(begun));

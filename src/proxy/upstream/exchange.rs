@@ -51,7 +51,6 @@ pub(super) struct Begun {
     pub(super) response: Response<Incoming>,
     pub(super) lease: Lease,
     pub(super) in_flight: InFlight,
-    pub(super) address: Arc<Address>,
 }
 
 /// Sends a request until an answer begins, on as many addresses as it takes within bounds; `note` is told the
@@ -185,7 +184,6 @@ async fn attempt(
         response,
         lease,
         in_flight,
-        address: Arc::clone(address),
     })
 }
 

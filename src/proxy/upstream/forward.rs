@@ -107,7 +107,8 @@ impl Forwarder {
         let Begun {
             mut response,
             in_flight,
-            ..
+            // Nobody else gets the connection.
+            lease: _,
         } = begun;
         let tunnel = Tunnel {
             backend: hyper::upgrade::on(&mut response),

@@ -45,9 +45,6 @@ mod upstreams;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "the rooms of the proxy are being written")]
 pub(super) use calls::HttpTarget;
-#[allow(unused_imports, reason = "the rooms of the proxy are being written")]
 pub use config::UpstreamConfig;
-#[allow(unused_imports, reason = "the rooms of the proxy are being written")]
 pub(super) use upstreams::Upstreams;

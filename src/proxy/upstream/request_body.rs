@@ -45,11 +45,6 @@ impl Outgoing {
         }))
     }
 
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty
-    }
-
     /// Returns how long it is, as far as that is known.
     pub(super) fn length(&self) -> Option<u64> {
         self.0.length.exact()

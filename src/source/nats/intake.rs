@@ -117,7 +117,7 @@ impl Intake {
                 let (code, detail) = self.reject(&unfit);
                 self.answer(
                     reply.as_deref(),
-                    json!({ "status": "error", "code": code, "detail": detail }),
+                    &json!({ "status": "error", "code": code, "detail": detail }),
                 );
             }
         }
@@ -205,7 +205,7 @@ impl Intake {
         match result {
             Ok(()) => {
                 self.parts.metrics.written();
-                self.answer(held.reply.as_deref(), json!({ "status": "accepted" }));
+                self.answer(held.reply.as_deref(), &json!({ "status": "accepted" }));
                 self.held_bytes -= held.cost_bytes;
             }
             Err(error @ (ProduceError::TooLarge | ProduceError::Refused { .. })) => {
@@ -216,7 +216,7 @@ impl Intake {
                 let detail = error.to_string();
                 self.answer(
                     held.reply.as_deref(),
-                    json!({ "status": "error", "code": "kafka_refused", "detail": detail }),
+                    &json!({ "status": "error", "code": "kafka_refused", "detail": detail }),
                 );
                 self.held_bytes -= held.cost_bytes;
             }
@@ -229,7 +229,7 @@ impl Intake {
         }
     }
 
-    fn answer(&self, reply: Option<&str>, answer: serde_json::Value) {
+    fn answer(&self, reply: Option<&str>, answer: &serde_json::Value) {
         if let Some(reply) = reply {
             let payload = Bytes::from(answer.to_string());
             self.parts.client.respond(reply, payload);

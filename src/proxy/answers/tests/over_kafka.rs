@@ -77,7 +77,7 @@ async fn a_client_learns_at_once_that_its_answer_cannot_be_read() {
 async fn ten_thousand_wait_for_records_and_each_gets_its_own() {
     const COUNT: usize = 10_000;
     let cluster = Cluster::start().await;
-    let flags = ["--proxy-kafka-response-timeout", "90s"];
+    let flags = ["--proxy-kafka-response-timeout", "300s"];
     let one = cluster.instance("one", &flags).await;
     let mut waiting = Vec::new();
     for _ in 0..COUNT {

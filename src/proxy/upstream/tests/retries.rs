@@ -9,7 +9,7 @@ async fn breaking() -> Backend {
 
 fn impatient() -> UpstreamConfig {
     UpstreamConfig {
-        proxy_recv_timeout: Duration::from_millis(300),
+        proxy_recv_timeout: Duration::from_secs(1),
         proxy_connect_timeout: Duration::from_secs(5),
         ..UpstreamConfig::default()
     }
@@ -140,8 +140,8 @@ async fn a_client_that_sends_slowly_is_not_taken_for_a_silent_backend() {
     let backend = Backend::well().await;
     let (pieces, body) = piecewise();
     let feeding = tokio::task::spawn(async move {
-        for _ in 0..4 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_millis(400)).await;
             pieces.send(data("x")).await.unwrap();
         }
     });

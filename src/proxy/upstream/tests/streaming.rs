@@ -155,7 +155,7 @@ async fn an_answer_that_ends_before_the_request_reaches_the_client() {
 
 fn impatient() -> UpstreamConfig {
     UpstreamConfig {
-        proxy_idle_timeout: Duration::from_millis(200),
+        proxy_idle_timeout: Duration::from_secs(1),
         ..UpstreamConfig::default()
     }
 }
@@ -190,7 +190,7 @@ async fn an_answer_that_stops_coming_is_broken_off() {
     word.send(()).await.unwrap();
     assert!(body.frame().await.unwrap().is_ok());
     // Nobody waits for it: that is the client's time.
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     word.send(()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(body.frame().await.unwrap().is_ok());
@@ -209,7 +209,7 @@ async fn server_sent_events_may_be_silent_for_long() {
     let mut body = answer.into_body();
     for _ in 0..2 {
         let late = async {
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
             word.send(()).await.unwrap();
         };
         let (frame, ()) = tokio::join!(body.frame(), late);

@@ -148,13 +148,13 @@ async fn a_websocket_ends_with_the_process() {
 async fn a_websocket_on_which_nobody_says_anything_is_closed() {
     let backend = echoing().await;
     let proxy = Proxy::with(UpstreamConfig {
-        proxy_websocket_idle_timeout: Duration::from_millis(300),
+        proxy_websocket_idle_timeout: Duration::from_secs(1),
         ..UpstreamConfig::default()
     });
     let mut client = carried(&proxy, &backend, "").await;
     read(&mut client, "HEAD hello").await;
     for _ in 0..5 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         client.write_all(b"x").await.unwrap();
         read(&mut client, "x").await;
     }
