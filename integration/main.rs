@@ -39,7 +39,6 @@ mod forwards_requests;
 mod gives_everybody_their_own;
 mod guards_the_internal_port;
 mod keeps_browsers_safe;
-mod keeps_to_its_upstream;
 mod keeps_tokens_secret;
 mod knows_who_is_there;
 mod layers;
@@ -180,9 +179,9 @@ fn main() {
                 speaks_tls_and_http2::a_request_that_two_could_read_in_two_ways_is_refused,
                 answers_commands::with_what_a_worker_writes,
                 answers_commands::with_what_is_posted_to_any_instance,
-                answers_commands::when_they_are_asked_for_at_any_instance,
-                answers_commands::once_for_each_idempotency_key,
-                answers_commands::once_for_each_idempotency_key_after_a_restart,
+                answers_commands::asked_for_later::at_any_instance,
+                answers_commands::once_for_each_key::at_whichever_instance,
+                answers_commands::once_for_each_key::also_after_a_restart,
                 answers_commands::but_none_of_an_earlier_life,
                 acknowledges::and_gets_the_rest_again_at_any_instance,
                 acknowledges::but_not_what_is_no_acknowledgement,
@@ -353,7 +352,7 @@ fn main() {
             answers_on_sockets::but_not_to_a_client_that_reads_none,
             answers_commands::of_backends_at_once_unless_they_accept,
             answers_commands::until_the_deadline,
-            answers_commands::but_not_when_they_are_asked_for_too_late,
+            answers_commands::asked_for_later::but_not_too_late,
             answers_commands::of_two_thousand_at_once,
             answers_commands::but_forgets_those_whose_clients_leave,
             answers_commands::but_not_of_a_backend_that_is_not_there,
@@ -381,23 +380,6 @@ fn main() {
             forwards_requests::and_streams::bodies_of_any_size_in_little_memory,
             forwards_requests::as_websockets::in_both_directions,
             forwards_requests::as_websockets::unless_the_backend_refuses,
-            keeps_to_its_upstream::whatever_the_length_is::which_is_disputable,
-            keeps_to_its_upstream::whatever_the_length_is::which_hides_another_request,
-            keeps_to_its_upstream::whatever_the_length_is::which_is_never_told,
-            keeps_to_its_upstream::whatever_the_head_says::about_hosts,
-            keeps_to_its_upstream::whatever_the_head_says::about_connections,
-            keeps_to_its_upstream::whatever_the_head_says::in_names_that_look_like_others,
-            keeps_to_its_upstream::whatever_the_head_says::at_any_length,
-            keeps_to_its_upstream::as_long_as_paths_are_plain::and_name_no_host,
-            keeps_to_its_upstream::as_long_as_paths_are_plain::and_are_refused_otherwise,
-            keeps_to_its_upstream::as_long_as_paths_are_plain::and_lead_past_no_token,
-            keeps_to_its_upstream::as_long_as_paths_are_plain::and_stay_so_when_they_are_replaced,
-            keeps_to_its_upstream::whatever_it_answers::that_is_malformed,
-            keeps_to_its_upstream::whatever_it_answers::beyond_its_end,
-            keeps_to_its_upstream::whatever_it_answers::before_it_is_asked,
-            keeps_to_its_upstream::whatever_it_answers::without_end,
-            keeps_to_its_upstream::with_http_2::whatever_its_fields_are,
-            keeps_to_its_upstream::with_http_2::whatever_its_body_is,
             defines_apis::whose_paths_lead_nowhere_else,
             opens_to_tokens::at_each_place_of_every_transport,
             opens_to_tokens::but_not_at_two_places_at_once,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::support::commands::{Backend, NOBODY, Worker, api, said};
+use crate::support::commands::{Backend, Headers, NOBODY, Worker, api, said};
 use crate::support::gateway::{Gateway, Settings, eventually, unique};
 use crate::support::h2::Http2;
 use crate::support::http::{self, Answer};
@@ -266,8 +266,7 @@ pub async fn in_the_traces_they_belong_to(kafka: &'static Kafka) {
     let mut worker = Worker::start(kafka, &topic, &settings).await;
     let gateway = Gateway::with(settings).await;
     let good = format!("00-{TRACE}-{PARENT}-01");
-    type Case<'a> = (&'a [(&'a str, &'a str)], bool, Option<&'a str>);
-    let cases: [Case<'_>; 5] = [
+    let cases: [(Headers<'_>, bool, Option<&str>); 5] = [
         (
             &[
                 ("traceparent", &good),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::commands::{Backend, Worker, api, said};
+use crate::support::commands::{Backend, Headers, Worker, api, said};
 use crate::support::gateway::{Gateway, Settings, eventually, unique};
 use crate::support::http::{self, Answer};
 use crate::support::kafka::Kafka;
@@ -82,8 +82,7 @@ pub async fn with_tokens_where_they_are_configured(kafka: &'static Kafka) {
     let in_header = [("origin", PAGE), ("x-token", good.as_str())];
     let after_bearer = [("origin", PAGE), ("x-token", bearer.as_str())];
     let nowhere = [("origin", PAGE)];
-    type Shown<'a> = (&'a str, &'a [(&'a str, &'a str)], String, &'a [&'a str]);
-    let shown: [Shown<'_>; 7] = [
+    let shown: [(&str, Headers<'_>, String, &[&str]); 7] = [
         ("nothing", &nowhere, String::new(), &["open"]),
         (
             "authorization",

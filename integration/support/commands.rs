@@ -24,6 +24,9 @@ use super::http::PATIENCE;
 use super::kafka::Kafka;
 use super::records::Record;
 
+/// Headers, as they are sent.
+pub type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// Returns an API with these endpoints, whose HTTP targets are at `backend`.
 pub fn api(id: &str, backend: SocketAddr, endpoints: Value) -> Value {
     json!({

@@ -89,7 +89,7 @@ impl Texts {
         let connection = text.connection;
         let done = match ClientMessage::parse(&text.text) {
             Ok(message) if message.kind() == requests::KIND => {
-                return self.on_request(&text, &message).await;
+                return Box::pin(self.on_request(&text, &message)).await;
             }
             Ok(message) => self.changes.on_message(connection, &message).await,
             Err(refusal) => Err(refusal),
@@ -106,7 +106,7 @@ impl Texts {
         if may_say_more {
             self.dispatcher.text_done(connection).await;
         }
-        let answering = self.answer(text, message);
+        let answering = Box::pin(self.answer(text, message));
         let Some(answer) = has_ended.run_until_cancelled(answering).await else {
             return;
         };
@@ -123,7 +123,7 @@ impl Texts {
         match request {
             Ok(request) => {
                 let known = self.caller(text.connection);
-                let reply = Box::pin(self.proxy.handle(request, known)).await;
+                let reply = self.proxy.handle(request, known).await;
                 requests::answer(message.id(), reply).await
             }
             Err(error) => requests::refusal(message.id(), error).await,

@@ -280,7 +280,7 @@ async fn a_client_that_asks_for_more_than_it_reads_is_disconnected() {
         token_key: TokenKey::new(&[7; 32]),
         positions: Positions::of_topics(["t"]),
     });
-    let (mut unread, id) = stream_known(&dispatcher, Start::Live).await;
+    let (_unread, id) = stream_known(&dispatcher, Start::Live).await;
     let answer = || ControlEvent::response("x".repeat(100_000).into());
     for _ in 0..10 {
         dispatcher.tell(id, answer()).await;
@@ -294,6 +294,5 @@ async fn a_client_that_asks_for_more_than_it_reads_is_disconnected() {
         dispatcher.replace(id, Subscriptions::none()).await,
         Err(Gone)
     );
-    assert!(!reads_up_to(&mut unread, 1).await, "it was disconnected");
     dispatcher.drain(Duration::ZERO).await;
 }
