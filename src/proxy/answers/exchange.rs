@@ -31,7 +31,7 @@ use crate::shared::{CommandLog, StateLog};
 use crate::telemetry::{Metrics, Tasks};
 
 /// The path under which answers are asked for; the id follows.
-pub(in crate::proxy) const RESPONSES_PATH: &str = "/_rig/v1/responses/";
+pub(super) const RESPONSES_PATH: &str = "/_rig/v1/responses/";
 
 /// What the waits stand on.
 #[derive(Debug)]

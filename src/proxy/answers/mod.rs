@@ -48,10 +48,7 @@ pub use elsewhere::MAX_ANSWER_BYTES;
 pub use exchange::{Answers, AnswersParts};
 pub use message::MessageFault;
 
-#[allow(unused_imports, reason = "the targets are being written")]
 pub(in crate::proxy) use command::{AnswerFrom, Command, Sending, Sent, preferred_wait};
-#[allow(unused_imports, reason = "the targets are being written")]
-pub(in crate::proxy) use exchange::RESPONSES_PATH;
 
 #[cfg(all(test, feature = "embedded-broker"))]
 mod tests;
