@@ -36,6 +36,16 @@ impl Route {
         };
         matches!(key, KeyRule::Path(_))
     }
+
+    /// Returns whether a header has a token that was verified, or is set before the request goes on.
+    #[must_use]
+    pub(super) fn decides_by(&self, name: &HeaderName) -> bool {
+        let token = self
+            .secured
+            .as_ref()
+            .and_then(|place| place.header.as_ref());
+        token == Some(name) || self.add_headers.iter().any(|(added, _)| added == name)
+    }
 }
 
 /// Where a request of a secured route may have its token: in at least one of these.

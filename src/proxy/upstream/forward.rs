@@ -144,6 +144,7 @@ fn outbound(call: &Call, spec: &UpstreamSpec, target: &str) -> Result<Outbound, 
     }
     let mut fields = request.headers.clone();
     headers::clean_request(&mut fields);
+    headers::remove_lookalikes(&mut fields, |name| call.route.decides_by(name));
     fields.remove(HOST);
     let declares_length = fields.remove(CONTENT_LENGTH).is_some();
     request.write_forwarded(&mut fields);
