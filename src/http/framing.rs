@@ -115,10 +115,11 @@ fn scan(bytes: &[u8]) -> (Framing, usize) {
 /// Checks what hyper does not.
 ///
 /// # Errors
-/// 400 for a disputable length or host, 417 for an unknown expectation, 501 for `CONNECT` and `TRACE`; all of
+/// 400 for a disputable length, target or host, 417 for an unknown expectation, 501 for `CONNECT` and `TRACE`; all of
 /// them close the connection.
 pub(super) fn check(head: &Parts, framing: Framing) -> Result<(), HttpError> {
     check_length(head, framing)?;
+    check_target(head)?;
     check_host(head)?;
     check_demands(head)
 }
@@ -163,6 +164,16 @@ fn check_length(head: &Parts, framing: Framing) -> Result<(), HttpError> {
         return Ok(());
     };
     Err(HttpError::bad_request("ambiguous_length", problem).and_close())
+}
+
+/// RFC 9112, 3.2.3: a host alone is a target of `CONNECT` only.
+fn check_target(head: &Parts) -> Result<(), HttpError> {
+    let is_host = head.uri.scheme().is_none() && head.uri.authority().is_some();
+    if is_host && head.method != Method::CONNECT {
+        let text = "The target of the request is not a path.";
+        return Err(HttpError::bad_request("bad_target", text).and_close());
+    }
+    Ok(())
 }
 
 pub(super) fn check_host(head: &Parts) -> Result<(), HttpError> {

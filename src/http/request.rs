@@ -260,8 +260,8 @@ fn origin_form(uri: Uri) -> Uri {
         return uri;
     }
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    // `http://host?query` has no path, and an origin form must start with one.
-    let target = if target.starts_with('/') {
+    // `http://host?query` has no path, and an origin form must start with one; `*` of HTTP/2 is none.
+    let target = if target.starts_with('/') || target == "*" {
         target.to_owned()
     } else {
         format!("/{target}")
