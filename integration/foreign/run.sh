@@ -140,7 +140,7 @@ if curl --version | grep -qw HTTP2; then
   ask_curl 2 --http2 "$SLUICEGATE_TLS_URL/_rig/health"
   ask_curl 2 --http2-prior-knowledge "$SLUICEGATE_URL/_rig/health"
 fi
-for script in eventsource ws longpoll kafka tls; do node "$script.mjs" || failed=1; done
+for script in eventsource ws longpoll kafka tls proxy; do node "$script.mjs" || failed=1; done
 [ ! -x "$chromium" ] || start_with_tokens
 for script in chromium chromium-tls chromium-tokens demo; do
   if [ -x "$chromium" ]; then
