@@ -39,6 +39,7 @@ mod forwards_requests;
 mod gives_everybody_their_own;
 mod guards_the_internal_port;
 mod keeps_browsers_safe;
+mod keeps_to_its_upstream;
 mod keeps_tokens_secret;
 mod knows_who_is_there;
 mod layers;
@@ -380,6 +381,23 @@ fn main() {
             forwards_requests::and_streams::bodies_of_any_size_in_little_memory,
             forwards_requests::as_websockets::in_both_directions,
             forwards_requests::as_websockets::unless_the_backend_refuses,
+            keeps_to_its_upstream::whatever_the_length_is::which_is_disputable,
+            keeps_to_its_upstream::whatever_the_length_is::which_hides_another_request,
+            keeps_to_its_upstream::whatever_the_length_is::which_is_never_told,
+            keeps_to_its_upstream::whatever_the_head_says::about_hosts,
+            keeps_to_its_upstream::whatever_the_head_says::about_connections,
+            keeps_to_its_upstream::whatever_the_head_says::in_names_that_look_like_others,
+            keeps_to_its_upstream::whatever_the_head_says::at_any_length,
+            keeps_to_its_upstream::as_long_as_paths_are_plain::and_name_no_host,
+            keeps_to_its_upstream::as_long_as_paths_are_plain::and_are_refused_otherwise,
+            keeps_to_its_upstream::as_long_as_paths_are_plain::and_lead_past_no_token,
+            keeps_to_its_upstream::as_long_as_paths_are_plain::and_stay_so_when_they_are_replaced,
+            keeps_to_its_upstream::whatever_it_answers::that_is_malformed,
+            keeps_to_its_upstream::whatever_it_answers::beyond_its_end,
+            keeps_to_its_upstream::whatever_it_answers::before_it_is_asked,
+            keeps_to_its_upstream::whatever_it_answers::without_end,
+            keeps_to_its_upstream::with_http_2::whatever_its_fields_are,
+            keeps_to_its_upstream::with_http_2::whatever_its_body_is,
             defines_apis::whose_paths_lead_nowhere_else,
             opens_to_tokens::at_each_place_of_every_transport,
             opens_to_tokens::but_not_at_two_places_at_once,
