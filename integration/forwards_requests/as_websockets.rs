@@ -32,7 +32,6 @@ fn describe(frame: Option<&CloseFrame>) -> String {
 }
 
 /// Takes the second of the sub-protocols that are offered, greets, and echoes until it is told to close.
-#[expect(clippy::result_large_err, reason = "so the library has it")]
 async fn chat(caller: Caller, seen: Seen) {
     let noted = seen.clone();
     #[expect(clippy::result_large_err, reason = "what the library asks for")]
