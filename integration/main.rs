@@ -354,7 +354,7 @@ fn main() {
             answers_commands::of_backends_at_once_unless_they_accept,
             answers_commands::until_the_deadline,
             answers_commands::asked_for_later::but_not_too_late,
-            answers_commands::of_two_thousand_at_once,
+            answers_commands::of_a_thousand_at_once,
             answers_commands::but_forgets_those_whose_clients_leave,
             answers_commands::but_not_of_a_backend_that_is_not_there,
             defines_apis::but_not_with_what_cannot_be_honoured,

@@ -406,10 +406,10 @@ pub async fn but_none_of_an_earlier_life(kafka: &'static Kafka) {
 }
 
 /// How many wait at once, on connections of HTTP/2 with so many each.
-const CROWD: usize = 2_000;
-const ON_ONE_CONNECTION: usize = 200;
+const CROWD: usize = 1_000;
+const ON_ONE_CONNECTION: usize = 100;
 
-pub async fn of_two_thousand_at_once(kafka: &'static Kafka) {
+pub async fn of_a_thousand_at_once(kafka: &'static Kafka) {
     let mut pair = Pair::start(kafka).await;
     let connections = CROWD / ON_ONE_CONNECTION;
     let mut clients = Vec::new();

@@ -147,7 +147,8 @@ impl Proxy {
     /// Answers a client that asks for the answer to a command that it did not wait for.
     ///
     /// # Errors
-    /// 401 for a token that is of no use; 404, 410 and 503 as [`Answers::ask`].
+    /// 401 for a token that is of no use; 404 for an id that is none or another one's, 410 for an answer that is not kept any more, and 503 when the
+    /// instance that has it cannot be reached.
     ///
     /// # Cancel safety
     /// Dropping the future, or the reply, ends the wait; the answer is kept.
