@@ -3,6 +3,9 @@
 /// A form as browsers send it: ASCII by its definition.
 const FORM: &str = "application/x-www-form-urlencoded";
 
+/// The content type of an event in JSON, as it is written.
+pub const JSON_EVENT: &str = "application/cloudevents+json; charset=UTF-8";
+
 /// Where a content type says that the event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {

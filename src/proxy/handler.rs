@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, StatusCode};
 
-use super::answers::{Answers, preferred_wait};
+use super::answers::{Answer, Answers, preferred_wait};
 use super::apis::Apis;
 use super::call::{Call, Caller};
 use super::command_event::CommandConfig;
@@ -147,8 +147,8 @@ impl Proxy {
     /// Answers a client that asks for the answer to a command that it did not wait for.
     ///
     /// # Errors
-    /// 401 for a token that is of no use; 404 for an id that is none or another one's, 410 for an answer that is not kept any more, and 503 when the
-    /// instance that has it cannot be reached.
+    /// 401 for a token that is of no use; 404 for an id that is none or another one's, 410 for an answer that is not
+    /// kept any more, and 503 when the instance that has it cannot be reached.
     ///
     /// # Cancel safety
     /// Dropping the future, or the reply, ends the wait; the answer is kept.
@@ -231,13 +231,8 @@ impl Proxy {
         };
         ongoing.belongs_to(&caller);
         self.limit(&caller, &request)?;
-        let query = request
-            .uri
-            .query()
-            .map(|query| secured::without_token(query, places));
-        // A query that was empty stays so; one that only had the token is gone with it.
-        let was_empty = request.uri.query() == Some("");
-        let target = match query.filter(|query| was_empty || !query.is_empty()) {
+        let query = request.uri.query();
+        let target = match query.and_then(|query| secured::without_token(query, places)) {
             Some(query) => format!("{path}?{query}"),
             None => path,
         };
@@ -251,6 +246,10 @@ impl Proxy {
         };
         match route.target {
             Target::Http { .. } => self.http.call(call).await,
+            // Nothing is written for a page that asks what it may; the CORS headers tell it.
+            _ if call.request.method == Method::OPTIONS => {
+                Ok(Answer::new(StatusCode::NO_CONTENT, "").into())
+            }
             Target::Kafka { .. } => self.kafka.call(call).await,
             Target::Nats { .. } => self.nats.call(call).await,
         }

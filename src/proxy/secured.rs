@@ -79,15 +79,15 @@ fn in_header<'a>(name: &'a HeaderName, line: &'a str) -> impl Iterator<Item = St
     })
 }
 
-/// Returns the query without the parameter that has the token; everything else stays as it came.
-pub(super) fn without_token(query: &str, places: Option<&TokenPlaces>) -> String {
-    match places.and_then(|places| places.query.as_deref()) {
-        None => query.to_owned(),
-        Some(name) => {
-            let others = query.split('&').filter(|pair| !is_named(pair, name));
-            others.collect::<Vec<_>>().join("&")
-        }
-    }
+/// Returns the query without the parameter that has the token; everything else stays as it came. `None` for one that
+/// had nothing else: an empty query stays one.
+pub(super) fn without_token(query: &str, places: Option<&TokenPlaces>) -> Option<String> {
+    let Some(name) = places.and_then(|places| places.query.as_deref()) else {
+        return Some(query.to_owned());
+    };
+    let others = query.split('&').filter(|pair| !is_named(pair, name));
+    let rest = others.collect::<Vec<_>>().join("&");
+    (query.is_empty() || !rest.is_empty()).then_some(rest)
 }
 
 /// Returns whether a part of a query is for the parameter `name`, however that is written.
@@ -175,18 +175,20 @@ mod tests {
     fn the_rest_of_a_query_stays_as_it_came() {
         let own = places(None, Some("token"));
         for (query, expected) in [
-            ("", ""),
-            ("a=1&a=2&b=%20+%2B", "a=1&a=2&b=%20+%2B"),
-            ("a=1&token=x&a=2", "a=1&a=2"),
-            ("tok%65n=x", ""),
-            ("token", ""),
-            ("token=x&&a", "&a"),
-            ("tokens=x", "tokens=x"),
+            ("", Some("")),
+            ("a=1&a=2&b=%20+%2B", Some("a=1&a=2&b=%20+%2B")),
+            ("a=1&token=x&a=2", Some("a=1&a=2")),
+            ("tok%65n=x", None),
+            ("token", None),
+            ("token=x&&a", Some("&a")),
+            ("tokens=x", Some("tokens=x")),
         ] {
-            assert_eq!(without_token(query, Some(&own)), expected, "{query}");
+            let rest = without_token(query, Some(&own));
+            assert_eq!(rest.as_deref(), expected, "{query}");
         }
-        assert_eq!(without_token("token=x", None), "token=x");
+        assert_eq!(without_token("token=x", None).as_deref(), Some("token=x"));
         let header = places(Some("authorization"), None);
-        assert_eq!(without_token("token=x", Some(&header)), "token=x");
+        let rest = without_token("token=x", Some(&header));
+        assert_eq!(rest.as_deref(), Some("token=x"));
     }
 }

@@ -3,24 +3,21 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::StatusCode;
 use serde_json::Value;
 
-use super::answers::{Answer, AnswerFrom, Answers, Command, Sending, Sent};
+use super::answers::{Answer, AnswerFrom, Answers, CORRELATION_HEADER, Sending, Sent};
 use super::call::Call;
 use super::command_event::{CommandConfig, CommandEvent};
 use super::event_data::EventData;
 use super::route::Target;
 use crate::avro::{AvroSchema, Mismatch, Registry, RegistryError, Serializer};
-use crate::event::{Members, string_value};
-use crate::http::{Body, HttpError, Reply};
+use crate::event::{JSON_EVENT, Members, string_value};
+use crate::http::{HttpError, Reply};
 use crate::kafka::{OutgoingRecord, ProduceError, Producer};
 use crate::telemetry::Metrics;
 
-const STRUCTURED: &[u8] = b"application/cloudevents+json; charset=UTF-8";
 const AVRO: &[u8] = b"avro/binary";
-/// The header with the id under which the answer comes back.
-const CORRELATION: &str = "rig-correlation";
 /// Members that are no attributes, or are not true any more once the data is Avro.
 const NOT_IN_HEADERS: [&str; 6] = [
     "data",
@@ -70,9 +67,6 @@ impl ToKafka {
     /// # Cancel safety
     /// Dropping the future or the reply ends the wait for the answer; the record may be written.
     pub(super) async fn call(&self, mut call: Call) -> Result<Reply, HttpError> {
-        if call.request.method == Method::OPTIONS {
-            return Ok(no_content().into());
-        }
         let event = CommandEvent::read(&mut call, &self.config).await?;
         let Target::Kafka {
             topic,
@@ -83,17 +77,7 @@ impl ToKafka {
         else {
             return Err(HttpError::internal("the route is not for kafka"));
         };
-        let from = if *waits {
-            AnswerFrom::Kafka
-        } else {
-            AnswerFrom::Target
-        };
-        let fingerprint = [
-            call.request.method.as_str().as_bytes(),
-            call.target.as_bytes(),
-            event.body(),
-        ];
-        let command = Command::new(&call, from).with_key(&call, &fingerprint)?;
+        let command = event.command(&call, waits.then_some(AnswerFrom::Kafka))?;
         let outgoing = Outgoing {
             topic: topic.clone(),
             key: event.key(&call, key),
@@ -139,10 +123,10 @@ impl Outgoing {
         let content_type = if self.avro.is_some() {
             AVRO
         } else {
-            STRUCTURED
+            JSON_EVENT.as_bytes()
         };
         let mut headers = vec![("content-type", content_type)];
-        headers.extend(correlation.map(|id| (CORRELATION, id.as_bytes())));
+        headers.extend(correlation.map(|id| (CORRELATION_HEADER, id.as_bytes())));
         headers.extend(
             attributes
                 .iter()
@@ -214,12 +198,6 @@ fn unavailable() -> HttpError {
         "The schema of this route cannot be had now; nothing was written.",
         std::time::Duration::from_secs(5),
     )
-}
-
-fn no_content() -> Response<Body> {
-    let mut response = Response::new(Body::default());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
 }
 
 #[cfg(test)]

@@ -3,21 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::answers::{Answer, AnswerFrom, Answers, Command, Sending, Sent};
+use super::answers::{Answer, AnswerFrom, Answers, CORRELATION_HEADER, Command, Sending, Sent};
 use super::call::Call;
 use super::command_event::{CommandConfig, CommandEvent};
 use super::route::Target;
+use crate::event::JSON_EVENT;
 use crate::http::{HttpError, Reply};
 use crate::nats::{AwaitedReply, NatsClient, NatsError, NatsMessage, OutgoingMessage};
 use crate::telemetry::{Tasks, TraceContext};
 
-const STRUCTURED: &str = "application/cloudevents+json; charset=UTF-8";
-/// The header with the id under which the answer comes back, should it come over another way.
-const CORRELATION: &str = "rig-correlation";
 /// How long the server may take to confirm that it has a message.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 /// How long a caller should wait before it tries again.
@@ -84,25 +82,12 @@ impl ToNats {
     /// # Cancel safety
     /// Dropping the future or the reply ends the wait for the answer; the message may be sent.
     pub(super) async fn call(&self, mut call: Call) -> Result<Reply, HttpError> {
-        if call.request.method == Method::OPTIONS {
-            return Ok(Answer::new(StatusCode::NO_CONTENT, "").into());
-        }
         let client = self.client.clone().ok_or_else(not_configured)?;
         let event = CommandEvent::read(&mut call, &self.config).await?;
         let Target::Nats { subject, waits } = &call.route.target else {
             return Err(HttpError::internal("the route is not for nats"));
         };
-        let from = if *waits {
-            AnswerFrom::Nats
-        } else {
-            AnswerFrom::Target
-        };
-        let fingerprint = [
-            call.request.method.as_str().as_bytes(),
-            call.target.as_bytes(),
-            event.body(),
-        ];
-        let command = Command::new(&call, from).with_key(&call, &fingerprint)?;
+        let command = event.command(&call, waits.then_some(AnswerFrom::Nats))?;
         let wait = waits.then(|| self.wait(&command)).transpose()?;
         let outgoing = Outgoing {
             client,
@@ -131,11 +116,11 @@ impl Outgoing {
         let correlation = self.wait.as_ref().map(|_| sending.correlation.as_str());
         let trace = self.trace.to_string();
         let mut headers = vec![
-            ("content-type", STRUCTURED),
+            ("content-type", JSON_EVENT),
             ("traceparent", trace.as_str()),
         ];
         headers.extend(self.trace.state().map(|state| ("tracestate", state)));
-        headers.extend(correlation.map(|id| (CORRELATION, id)));
+        headers.extend(correlation.map(|id| (CORRELATION_HEADER, id)));
         let message = OutgoingMessage {
             subject: &self.subject,
             headers: &headers,

@@ -3,14 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::event::CloudEvent;
+use crate::event::{CloudEvent, JSON_EVENT};
 use crate::kafka::{OutgoingRecord, ProduceError, Producer};
 use crate::telemetry::Metrics;
-
-const JSON_EVENT: (&str, &[u8]) = (
-    "content-type",
-    b"application/cloudevents+json; charset=UTF-8",
-);
 
 /// Writes events to one topic. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -64,7 +59,7 @@ impl EventWriter {
         let record = OutgoingRecord {
             topic: &self.topic,
             key: key.as_ref().map(|key| key.as_bytes()),
-            headers: &[JSON_EVENT],
+            headers: &[("content-type", JSON_EVENT.as_bytes())],
             payload: Some(event.json()),
         };
         let began = Instant::now();

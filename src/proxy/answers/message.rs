@@ -76,7 +76,10 @@ struct RigMember<'a> {
     response_code: Option<Value>,
 }
 
-const CORRELATION: [&str; 3] = ["rig-correlation", "ce_rigcorrelation", "ce-rigcorrelation"];
+/// The header with the id under which an answer comes back: of commands, and of the answers themselves.
+pub(in crate::proxy) const CORRELATION_HEADER: &str = "rig-correlation";
+
+const CORRELATION: [&str; 3] = [CORRELATION_HEADER, "ce_rigcorrelation", "ce-rigcorrelation"];
 pub(super) const CODE: [&str; 3] = [
     "rig-response-code",
     "ce_rigresponsecode",

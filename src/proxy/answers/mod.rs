@@ -46,6 +46,7 @@ pub use config::AnswersConfig;
 pub use delivered::Delivered;
 pub use elsewhere::MAX_ANSWER_BYTES;
 pub use exchange::{Answers, AnswersParts};
+pub(in crate::proxy) use message::CORRELATION_HEADER;
 pub use message::MessageFault;
 
 pub(in crate::proxy) use command::{AnswerFrom, Command, Sending, Sent, preferred_wait};

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::config::RequestLogConfig;
 use super::{Noted, RequestLogParts};
 use crate::avro::{Mismatch, Registry, RegistryError};
+use crate::event::JSON_EVENT;
 use crate::kafka::{KafkaConfig, OutgoingRecord, ProduceError, Producer, TopicSpec, ensure_topics};
 use crate::telemetry::{Limited, ProxyMetrics, rfc3339};
 
@@ -139,8 +140,7 @@ impl Writer {
             ]);
             schema.encode_known(&data)?
         } else {
-            let structured = &b"application/cloudevents+json; charset=UTF-8"[..];
-            headers.push(("content-type", structured));
+            headers.push(("content-type", JSON_EVENT.as_bytes()));
             event(&id, &time, &data).to_string().into_bytes()
         };
         let record = OutgoingRecord {

@@ -10,12 +10,12 @@ use super::forward::Forwarder;
 use super::target;
 use super::upstreams::Upstreams;
 use crate::http::{HttpError, Reply};
-use crate::proxy::answers::{AnswerFrom, Answers, Command, Sending, Sent};
+use crate::proxy::answers::{AnswerFrom, Answers, CORRELATION_HEADER, Command, Sending, Sent};
 use crate::proxy::call::Call;
 use crate::proxy::route::{HttpAnswer, Target};
 
 /// Tells a backend under which id it may answer later.
-const RIG_CORRELATION: HeaderName = HeaderName::from_static("rig-correlation");
+const RIG_CORRELATION: HeaderName = HeaderName::from_static(CORRELATION_HEADER);
 /// How much of a body that nobody wants is read, so that its connection can be used again, and for how long.
 const UNWANTED_BYTES: usize = 64 * 1024;
 const UNWANTED_TIME: Duration = Duration::from_secs(1);
@@ -50,8 +50,6 @@ impl HttpTarget {
         let from = match &call.route.target {
             Target::Http { answer, .. } => match answer {
                 HttpAnswer::Direct => {
-                    // The answer is for nobody else.
-                    call.request.cancel_when_client_leaves();
                     let body = call.request.take_body();
                     let begun = self.forwarder.send(&call, &call.target, body).await?;
                     return Ok(self.forwarder.reply(begun));

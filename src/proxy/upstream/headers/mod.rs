@@ -14,6 +14,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use hyper::body::Frame;
 
+use crate::proxy::answers::CORRELATION_HEADER;
+
 /// Our name in `Via`.
 const PSEUDONYM: &str = "sluicegate";
 /// How often a request may have come through us before it is taken to go round in circles.
@@ -54,7 +56,7 @@ const END_TO_END: [HeaderName; 17] = [
     VIA,
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("traceparent"),
-    HeaderName::from_static("rig-correlation"),
+    HeaderName::from_static(CORRELATION_HEADER),
 ];
 /// The same, by how their names begin.
 const END_TO_END_PREFIXES: [&str; 2] = ["x-forwarded-", "sec-"];
