@@ -336,8 +336,10 @@ pub async fn of_which_some_come_back_as_events(kafka: &'static Kafka) {
         .await;
     let sent = event("t", "1", json!(1)).to_string();
     accepted(&gateway, "/told", &[EVENT], sent.as_bytes()).await;
+    // Each before the next is sent: they may lie in two partitions, which have no common order.
+    let first = stream.next().await;
     accepted(&gateway, "/told", &[JSON], b"[2]").await;
-    let (first, second) = (stream.next().await, stream.next().await);
+    let second = stream.next().await;
     assert_eq!(
         (&first["id"], &first["rig"]["path"]),
         (&json!("1"), &json!("/told"))

@@ -207,6 +207,7 @@ fn main() {
                 tells_the_operator::how_it_is,
                 tells_the_operator::what_it_did_in_numbers,
                 tells_the_operator::a_shutdown_tells_every_client_to_go,
+                tells_the_operator::a_shutdown_leaves_no_connection_to_kafka,
                 tells_the_operator::that_kafka_is_away_and_heals_by_itself,
                 finds_answers::after_an_outage_of_kafka,
                 finds_topics::a_restart_loses_nothing,

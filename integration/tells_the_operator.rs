@@ -87,6 +87,22 @@ pub async fn a_shutdown_tells_every_client_to_go(kafka: &Kafka) {
     );
 }
 
+/// Whatever an instance started has ended with it: threads that are left would go on asking Kafka.
+pub async fn a_shutdown_leaves_no_connection_to_kafka(kafka: &Kafka) {
+    if !cfg!(target_os = "linux") {
+        eprintln!("skipped: only Linux has a list of the connections");
+        return;
+    }
+    let own = kafka.own_stopped().await;
+    own.start().await;
+    let settings = Settings::new(kafka).with("KAFKA_BROKERS", own.brokers());
+    let gateway = Gateway::with(settings).await;
+    assert_ne!(own.connections(), 0);
+    gateway.stop().await;
+    let what = "nobody is connected to kafka any more";
+    eventually(what, async || own.connections() == 0).await;
+}
+
 pub async fn that_kafka_is_away_and_heals_by_itself(kafka: &Kafka) {
     let own = kafka.own_stopped().await;
     let settings = Settings::new(kafka)

@@ -321,6 +321,18 @@ impl OwnKafka {
         told.await.expect("the broker obeys");
     }
 
+    /// Returns how many connections there are to it, from whatever process; on Linux only.
+    pub fn connections(&self) -> usize {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").expect("a list of sockets");
+        // Each line: number, own address, the peer's address, state; all in hexadecimal. 01 is "established".
+        let port = format!(":{:04X}", self.address.port());
+        let lines = sockets.lines().map(|line| line.split_whitespace());
+        lines
+            .filter_map(|mut fields| Some((fields.nth(2)?, fields.next()?)))
+            .filter(|(peer, state)| peer.ends_with(&port) && *state == "01")
+            .count()
+    }
+
     /// Calls a function that blocks and makes runtimes of its own.
     async fn with(
         &self,

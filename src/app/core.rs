@@ -15,7 +15,7 @@ use crate::api::{SessionAdmin, Submissions};
 use crate::config::Config;
 use crate::dispatch::{ClientText, Dispatcher, Incarnation, Surroundings};
 use crate::kafka::Producer;
-use crate::proxy::{Answers, AnswersParts, Proxy};
+use crate::proxy::{Answers, AnswersInbox, AnswersParts, Proxy};
 use crate::replay::{History, HistoryParts, RecordDecoder, ReplayLog};
 use crate::session::{Blacklist, Directory, LIST_COMMAND};
 use crate::shared::{CommandHandler, CommandLog, StateLog};
@@ -113,7 +113,7 @@ impl Core {
         config: &Config,
         producer: &Producer,
     ) -> Result<CommandLog, AppError> {
-        let (streams, answers) = (self.streams.clone(), self.answers.clone());
+        let (streams, answers) = (self.streams.clone(), self.answers.inbox());
         let handler: Arc<CommandHandler> = Arc::new(move |command| {
             let (streams, answers) = (streams.clone(), answers.clone());
             Box::pin(async move { answer_command(&streams, &answers, &command).await })
@@ -254,7 +254,7 @@ fn start_answers(config: &Config, door: &Door, ground: &Ground<'_>) -> Answers {
 }
 
 /// Does what another instance asks for, and returns the answer.
-async fn answer_command(streams: &Streams, answers: &Answers, command: &Value) -> Value {
+async fn answer_command(streams: &Streams, answers: &AnswersInbox, command: &Value) -> Value {
     if let Some(reply) = answers.on_command(command) {
         return reply;
     }

@@ -38,7 +38,8 @@ mod topics;
 mod upstream;
 
 pub use answers::{
-    Answer, Answers, AnswersConfig, AnswersParts, Delivered, MAX_ANSWER_BYTES, MessageFault,
+    Answer, Answers, AnswersConfig, AnswersInbox, AnswersParts, Delivered, MAX_ANSWER_BYTES,
+    MessageFault,
 };
 pub use apis::{ApiError, Apis, ApisConfig, ApisConfigError, ConfiguredApis, MAX_API_BYTES};
 pub use call::Caller;

@@ -1,7 +1,7 @@
 //! Runs commands whose answers come later.
 
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
@@ -50,6 +50,20 @@ pub struct AnswersParts {
     pub metrics: Metrics,
     /// Has the tasks of the process.
     pub tasks: Tasks,
+}
+
+/// Where the commands of other instances about answers come in. What reads those commands holds this, and the answers
+/// hold what reads them: so this keeps nothing alive.
+#[derive(Debug, Clone)]
+pub struct AnswersInbox(Weak<Desk>);
+
+impl AnswersInbox {
+    /// Does what another instance asks for, and returns the reply; `None` for a command that is not for here, or once
+    /// the answers are gone.
+    #[must_use]
+    pub fn on_command(&self, command: &Value) -> Option<Value> {
+        self.0.upgrade()?.on_command(command)
+    }
 }
 
 /// Commands that wait for their answers, here and at the other instances. Cheap to clone.
@@ -123,10 +137,10 @@ impl Answers {
         self.desk.connect(commands);
     }
 
-    /// Does what another instance asks for, and returns the reply; `None` for a command that is not for here.
+    /// Returns where the commands of other instances about answers come in.
     #[must_use]
-    pub fn on_command(&self, command: &Value) -> Option<Value> {
-        self.desk.on_command(command)
+    pub fn inbox(&self) -> AnswersInbox {
+        AnswersInbox(Arc::downgrade(&self.desk))
     }
 
     /// Hands an answer in, from wherever it came; to this or, over the command topic, another instance.

@@ -45,7 +45,7 @@ pub use answer::Answer;
 pub use config::AnswersConfig;
 pub use delivered::Delivered;
 pub use elsewhere::MAX_ANSWER_BYTES;
-pub use exchange::{Answers, AnswersParts};
+pub use exchange::{Answers, AnswersInbox, AnswersParts};
 pub(in crate::proxy) use message::CORRELATION_HEADER;
 pub use message::MessageFault;
 

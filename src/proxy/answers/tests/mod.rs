@@ -118,7 +118,7 @@ impl Instance {
             tasks: tasks.clone(),
         };
         let answers = Answers::new(&settings.answers, parts);
-        let handling = answers.clone();
+        let handling = answers.inbox();
         let handler = move |command: Value| {
             let reply = handling.on_command(&command).unwrap_or_default();
             Box::pin(async move { reply }) as CommandReply
