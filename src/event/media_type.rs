@@ -58,6 +58,12 @@ pub(super) fn data_kind(content_type: &str) -> DataKind {
     }
 }
 
+/// Returns whether a body with this content type is JSON, of whatever format.
+#[must_use]
+pub fn is_json(content_type: &str) -> bool {
+    data_kind(content_type) == DataKind::Json
+}
+
 /// Returns whether the content type is `application/json`, whatever its parameters are.
 pub(super) fn is_plain_json(content_type: &str) -> bool {
     essence(content_type) == "application/json"
@@ -145,6 +151,7 @@ mod tests {
             ("json", DataKind::Bytes),
         ] {
             assert_eq!(data_kind(content_type), expected, "{content_type}");
+            assert_eq!(is_json(content_type), expected == DataKind::Json);
         }
         assert!(is_plain_json("Application/JSON; charset=utf-8"));
         assert!(!is_plain_json("application/x+json"));

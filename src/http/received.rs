@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep};
 
 use super::error::HttpError;
+use super::idle::IdleTimer;
 use super::unread::Http2Body;
 use super::wire::Wire;
 
@@ -85,36 +85,15 @@ pub(super) fn io_error(error: hyper::Error) -> io::Error {
 /// A [`Source`] that fails when nothing comes for too long while somebody waits for it.
 pub(super) struct Received {
     source: Source,
-    patience: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// The timer runs.
-    is_waiting: bool,
+    idle: IdleTimer,
 }
 
 impl Received {
     pub(super) const fn new(source: Source, patience: Duration) -> Self {
         Self {
             source,
-            patience,
-            timer: None,
-            is_waiting: false,
+            idle: IdleTimer::new(patience),
         }
-    }
-
-    /// Waits for the timer, which runs since the first look at an empty body.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let until = Instant::now() + self.patience;
-        let timer = match &mut self.timer {
-            Some(timer) => {
-                if !self.is_waiting {
-                    timer.as_mut().reset(until);
-                }
-                timer
-            }
-            None => self.timer.insert(Box::pin(tokio::time::sleep_until(until))),
-        };
-        self.is_waiting = true;
-        timer.as_mut().poll(cx)
     }
 }
 
@@ -128,11 +107,11 @@ impl HttpBody for Received {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let frame = match Pin::new(&mut self.source).poll_frame(cx) {
             Poll::Ready(frame) => {
-                self.is_waiting = false;
+                self.idle.stop();
                 frame
             }
             Poll::Pending => {
-                ready!(self.poll_timer(cx));
+                ready!(self.idle.poll(cx));
                 Some(Err(io::ErrorKind::TimedOut.into()))
             }
         };

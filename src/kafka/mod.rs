@@ -4,6 +4,7 @@
 //! KafkaConfig ── client() ──▶ consumers of source, shared and replay
 //!      │
 //!      ├── Producer ──▶ Kafka's acknowledgement, or an error that says whether to try again
+//!      ├── Outbox: what is written in the background
 //!      ├── ensure_topics
 //!      └── EmbeddedBroker, when no brokers are configured; then a broker like any other
 //! ```
@@ -23,6 +24,7 @@ mod embedded;
 mod headers;
 mod identities;
 mod log;
+mod outbox;
 mod producer;
 mod reports;
 mod topics;
@@ -35,6 +37,7 @@ pub use embedded::{EmbeddedBroker, EmbeddedBrokerError};
 pub use headers::readable_headers;
 pub use identities::{Identities, partition_count};
 pub use log::{ClientLog, QuietContext};
+pub use outbox::Outbox;
 pub use producer::{Delivered, OutgoingRecord, ProduceError, Producer};
 pub use topics::{TopicError, TopicSpec, ensure_topics};
 pub use values::{BrokerList, Properties, Sasl, TopicList, ValueError, parse_name, parse_timeout};

@@ -56,29 +56,34 @@ impl TopicMaker {
 
     /// Creates what is missing; returns false when Kafka could not be asked.
     async fn create(&self, routes: &Routes, known: &mut BTreeSet<String>) -> bool {
-        let wanted: BTreeSet<&str> = routes.topics().collect();
-        for topic in wanted {
-            if known.contains(topic) {
-                continue;
-            }
-            let spec = TopicSpec {
-                name: topic.to_owned(),
-                partitions: self.partitions,
-                // Kafka's default, but the embedded broker would keep records for ever without it.
-                config: vec![("cleanup.policy", "delete".to_owned())],
-            };
-            match ensure_topics(&self.kafka, &[spec]).await {
-                Ok(()) => {}
-                Err(error @ TopicError::Unavailable(_)) => {
+        loop {
+            let wanted: BTreeSet<&str> = routes.topics().collect();
+            let missing = wanted.into_iter().filter(|topic| !known.contains(*topic));
+            let specs: Vec<_> = missing.map(|topic| self.spec(topic)).collect();
+            match ensure_topics(&self.kafka, &specs).await {
+                Ok(()) => {
+                    known.extend(specs.into_iter().map(|spec| spec.name));
+                    return true;
+                }
+                // The others are looked at again.
+                Err(TopicError::Refused { topic, code }) => {
+                    tracing::warn!(%code, topic, "a route has a topic that is not there");
+                    known.insert(topic);
+                }
+                Err(error) => {
                     self.kafka.log.warn(format_args!("{error}"));
                     return false;
                 }
-                Err(error) => {
-                    tracing::warn!(%error, topic, "a route has a topic that is not there")
-                }
             }
-            known.insert(topic.to_owned());
         }
-        true
+    }
+
+    fn spec(&self, topic: &str) -> TopicSpec {
+        TopicSpec {
+            name: topic.to_owned(),
+            partitions: self.partitions,
+            // Kafka's default, but the embedded broker would keep records for ever without it.
+            config: vec![("cleanup.policy", "delete".to_owned())],
+        }
     }
 }

@@ -3,22 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::config::SessionConfig;
 use super::guest::Guest;
-use crate::kafka::{KafkaConfig, OutgoingRecord, Producer, TopicSpec, ensure_topics};
+use crate::kafka::{KafkaConfig, Outbox, OutgoingRecord, Producer, TopicError, TopicSpec};
 use crate::telemetry::{Limited, Tasks, Transport, now_ms, rfc3339};
 
 /// How many events may wait for Kafka; one too many is dropped, and the log says so.
 const QUEUE_LIMIT: usize = 10_000;
-/// How many events are written at a time.
-const IN_FLIGHT: usize = 256;
-/// How long to wait before the topic is created again.
-const RETRY: Duration = Duration::from_secs(1);
 /// How often the log says that Kafka does not take the events.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -71,7 +66,11 @@ impl PresenceEvents {
             complaints: Limited::new(COMPLAINT_INTERVAL),
         };
         let end = CancellationToken::new();
-        tasks.spawn("presence", writer.run(queue, end.clone()));
+        let outbox = Outbox {
+            queue,
+            end: end.clone(),
+        };
+        tasks.spawn("presence", writer.run(outbox));
         Self(Some(Queue { sender, end }))
     }
 
@@ -107,40 +106,17 @@ struct Writer {
 
 impl Writer {
     /// Writes what comes, in order, some at a time, until the end is told.
-    async fn run(self, queue: mpsc::Receiver<Told>, end: CancellationToken) {
-        if end.run_until_cancelled(self.create_topic()).await.is_none() {
-            return;
-        }
-        let instance = self.kafka.instance();
-        let (writer, instance) = (&self, &*instance);
-        let told = stream::unfold((queue, end), |(mut queue, end)| async move {
-            let next = end.run_until_cancelled(queue.recv()).await;
-            let told = match next {
-                Some(told) => told,
-                None => {
-                    queue.close();
-                    queue.recv().await
-                }
-            };
-            Some((told?, (queue, end)))
-        });
-        told.map(|told| writer.write(told, instance))
-            .buffered(IN_FLIGHT)
-            .for_each(std::future::ready)
-            .await;
-    }
-
-    /// Creates the topic where it is missing; Kafka may be away for a while.
-    async fn create_topic(&self) {
-        let spec = [TopicSpec {
+    async fn run(self, outbox: Outbox<Told>) {
+        let topic = TopicSpec {
             name: self.topic.clone(),
             partitions: 1,
             config: Vec::new(),
-        }];
-        while let Err(error) = ensure_topics(&self.kafka, &spec).await {
-            self.complain(&error);
-            tokio::time::sleep(RETRY).await;
-        }
+        };
+        let instance = self.kafka.instance();
+        let (writer, instance) = (&self, &*instance);
+        let complain = |error: &TopicError| writer.complain(error);
+        let write = |told| writer.write(told, instance);
+        outbox.write(&self.kafka, topic, complain, write).await;
     }
 
     async fn write(&self, told: Told, instance: &str) {

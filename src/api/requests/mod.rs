@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use super::OWN_PATHS;
 use crate::dispatch::Client;
+use crate::event::is_json;
 use crate::http::{HttpError, Reply, Request};
 use crate::transport::ClientMessage;
 
@@ -132,7 +133,7 @@ impl<'a> RequestFrame<'a> {
                 .map(Bytes::from)
                 .map_err(|_| bad("body_base64 is not Base64.".to_owned())),
             (Some(json), None) => {
-                if headers.contains_key(CONTENT_TYPE) && !is_json(headers) {
+                if headers.contains_key(CONTENT_TYPE) && !says_json(headers) {
                     let text: String = serde_json::from_str(json.get()).map_err(|_| {
                         bad(
                             "A body that is not JSON has to be a string, or body_base64."
@@ -209,13 +210,13 @@ where
 
 /// Returns the member that has the body: JSON as it is, other text as a string, the rest in Base64.
 fn written(headers: &HeaderMap, body: &[u8]) -> (&'static str, Value) {
-    if is_json(headers)
+    if says_json(headers)
         && let Ok(json) = serde_json::from_slice(body)
     {
         return ("body", json);
     }
     match std::str::from_utf8(body) {
-        Ok(text) if !is_json(headers) => ("body", text.into()),
+        Ok(text) if !says_json(headers) => ("body", text.into()),
         _ => ("body_base64", STANDARD.encode(body).into()),
     }
 }
@@ -239,17 +240,11 @@ fn listed(headers: &HeaderMap) -> Value {
     Value::Object(listed)
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = content_type
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
-    let essence = essence.trim().to_ascii_lowercase();
-    essence == "application/json" || essence.ends_with("+json")
+fn says_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE);
+    content_type
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(is_json)
 }
 
 fn bad(problem: String) -> HttpError {

@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use super::answer::Answer;
 use super::passed::{HeaderLog, Poster, passed_on};
+use crate::event::is_json;
 
 /// Why a message is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -178,13 +179,8 @@ impl Structured<'_> {
 /// Returns data of an event as they are outside of JSON: a text, where the type is another one and they are a string.
 fn data_outside_json(data: &RawValue, kind: Option<&str>) -> Bytes {
     let json = data.get();
-    let is_json = kind.is_none_or(|kind| {
-        let essence = kind.split(';').next().unwrap_or_default().trim();
-        let essence = essence.to_ascii_lowercase();
-        essence.ends_with("/json") || essence.ends_with("+json")
-    });
     match serde_json::from_str::<String>(json) {
-        Ok(text) if !is_json => text.into(),
+        Ok(text) if !kind.is_none_or(is_json) => text.into(),
         _ => Bytes::copy_from_slice(json.as_bytes()),
     }
 }

@@ -28,7 +28,7 @@ pub use config::{RequestLogConfig, RequestLogError};
 use self::writer::Writer;
 use super::route::{Route, Target};
 use crate::avro::Registry;
-use crate::kafka::{KafkaConfig, Producer};
+use crate::kafka::{KafkaConfig, Outbox, Producer};
 use crate::telemetry::{ProxyMetrics, Tasks, as_ms, now_ms};
 
 /// How many entries wait for Kafka.
@@ -93,11 +93,15 @@ impl RequestLog {
     #[must_use]
     pub fn start(config: &RequestLogConfig, parts: RequestLogParts, tasks: &Tasks) -> Self {
         let kafka = config.request_log.kafka.then(|| {
-            let (queue, entries) = mpsc::channel(QUEUE);
+            let (sender, queue) = mpsc::channel(QUEUE);
             let metrics = parts.metrics.clone();
+            let end = tasks.stopping();
             let writer = Writer::new(config, parts);
-            tasks.spawn("request-log", writer.run(entries, tasks.stopping()));
-            ToWriter { queue, metrics }
+            tasks.spawn("request-log", writer.run(Outbox { queue, end }));
+            ToWriter {
+                queue: sender,
+                metrics,
+            }
         });
         Self {
             has_console: config.request_log.console,

@@ -2,23 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::config::RequestLogConfig;
 use super::{Noted, RequestLogParts};
 use crate::avro::{Mismatch, Registry, RegistryError};
 use crate::event::JSON_EVENT;
-use crate::kafka::{KafkaConfig, OutgoingRecord, ProduceError, Producer, TopicSpec, ensure_topics};
+use crate::kafka::{
+    KafkaConfig, Outbox, OutgoingRecord, ProduceError, Producer, TopicError, TopicSpec,
+};
 use crate::telemetry::{Limited, ProxyMetrics, rfc3339};
 
-/// How many records are on their way at the same time.
-const IN_FLIGHT: usize = 256;
-/// How long to wait before the topic is created again.
-const RETRY: Duration = Duration::from_secs(5);
 /// How long entries are still written after the process was told to end.
 const PARTING: Duration = Duration::from_secs(2);
 /// One complaint in this time.
@@ -64,49 +59,23 @@ impl Writer {
         }
     }
 
-    /// Writes what comes, some at a time, until `end` is told, and then, for a short time, what has come.
-    pub(super) async fn run(self, entries: mpsc::Receiver<Noted>, end: CancellationToken) {
+    /// Writes what comes, some at a time, until the end is told, and then, for a short time, what has come.
+    pub(super) async fn run(self, outbox: Outbox<Noted>) {
+        let topic = TopicSpec {
+            name: self.topic.clone(),
+            partitions: PARTITIONS,
+            config: Vec::new(),
+        };
+        let end = outbox.end.clone();
         let parting = async {
             end.cancelled().await;
             tokio::time::sleep(PARTING).await;
         };
+        let complain = |error: &TopicError| self.complain(error);
+        let write = |noted| self.write(noted);
         tokio::select! {
-            () = self.write_all(entries, end.clone()) => {}
+            () = outbox.write(&self.kafka, topic, complain, write) => {}
             () = parting => self.complain(&"the process ends"),
-        }
-    }
-
-    async fn write_all(&self, entries: mpsc::Receiver<Noted>, end: CancellationToken) {
-        if end.run_until_cancelled(self.create_topic()).await.is_none() {
-            return;
-        }
-        let entries = stream::unfold((entries, end), |(mut entries, end)| async move {
-            let noted = match end.run_until_cancelled(entries.recv()).await {
-                Some(noted) => noted,
-                None => {
-                    entries.close();
-                    entries.recv().await
-                }
-            };
-            Some((noted?, (entries, end)))
-        });
-        entries
-            .map(|noted| self.write(noted))
-            .buffered(IN_FLIGHT)
-            .for_each(std::future::ready)
-            .await;
-    }
-
-    /// Creates the topic where it is missing; Kafka may be away for a while.
-    async fn create_topic(&self) {
-        let spec = [TopicSpec {
-            name: self.topic.clone(),
-            partitions: PARTITIONS,
-            config: Vec::new(),
-        }];
-        while let Err(error) = ensure_topics(&self.kafka, &spec).await {
-            self.complain(&error);
-            tokio::time::sleep(RETRY).await;
         }
     }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep};
 
 use super::addresses::InFlight;
 use super::connection::Lease;
 use super::headers;
+use crate::http::IdleTimer;
 
 /// The body of an answer. At its end the connection goes back to those that have nothing to do; dropped before,
 /// the connection is closed, or the stream of HTTP/2 reset.
@@ -22,10 +22,7 @@ pub(super) struct AnswerBody {
     held: Option<(Lease, InFlight)>,
     is_http2: bool,
     /// How long the backend may take for a piece.
-    patience: Option<Duration>,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// The timer runs.
-    is_waiting: bool,
+    idle: Option<IdleTimer>,
     is_over: bool,
 }
 
@@ -41,9 +38,7 @@ impl AnswerBody {
             body,
             held: Some((lease, in_flight)),
             is_http2,
-            patience,
-            timer: None,
-            is_waiting: false,
+            idle: patience.map(IdleTimer::new),
             is_over: false,
         };
         if answer.body.is_end_stream() {
@@ -54,38 +49,26 @@ impl AnswerBody {
 
     fn end(&mut self) {
         self.is_over = true;
-        self.timer = None;
+        self.idle = None;
         if let Some((lease, _in_flight)) = self.held.take() {
             lease.give_back();
         }
     }
 
     /// Fails when nothing has come for too long while the client was ready for more.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let Some(patience) = self.patience else {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(idle) = &mut self.idle else {
             return Poll::Pending;
         };
-        let until = Instant::now() + patience;
-        let timer = match &mut self.timer {
-            Some(timer) => {
-                if !self.is_waiting {
-                    timer.as_mut().reset(until);
-                }
-                timer
-            }
-            None => self.timer.insert(Box::pin(tokio::time::sleep_until(until))),
-        };
-        self.is_waiting = true;
-        timer.as_mut().poll(cx).map(|()| {
-            let text = "the backend has sent nothing for too long";
-            io::Error::new(io::ErrorKind::TimedOut, text)
-        })
+        ready!(idle.poll(cx));
+        let text = "the backend has sent nothing for too long";
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, text))
     }
 
     /// Returns the next piece as it is, or why there is none.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending => self.poll_timer(cx).map(|error| Some(Err(error))),
+            Poll::Pending => self.poll_idle(cx).map(|error| Some(Err(error))),
             // A reset with NO_ERROR looks like an end to hyper, but END_STREAM has not come.
             Poll::Ready(None) if self.is_http2 && !self.body.is_end_stream() => {
                 let text = "the backend reset the stream before the end of its answer";
@@ -124,7 +107,9 @@ impl Body for AnswerBody {
             return Poll::Ready(None);
         }
         let piece = ready!(self.poll_piece(cx));
-        self.is_waiting = false;
+        if let Some(idle) = &mut self.idle {
+            idle.stop();
+        }
         match &piece {
             Some(Err(error)) => {
                 tracing::debug!(%error, "the answer of a backend broke off");
