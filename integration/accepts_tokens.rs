@@ -192,7 +192,7 @@ pub async fn with_the_last_good_keys_while_the_issuer_is_away_or_talks_nonsense(
     let token = issuer.mint(&json!({}));
     assert_eq!(side.check(&token).await, Ok(()));
     let unknown = issuer.mint_as(Some("unknown"), &json!({}));
-    issuer.stop();
+    issuer.stop().await;
     side.fail(&unknown, 1).await;
     assert_eq!(side.check(&token).await, Ok(()));
     assert_eq!(side.check(&unknown).await, Err(TokenError::KeysUnavailable));
@@ -232,7 +232,7 @@ pub async fn with_the_last_good_keys_while_the_issuer_is_away_or_talks_nonsense(
 
 pub async fn once_the_issuer_is_there() {
     let mut issuer = Issuer::start().await;
-    issuer.stop();
+    issuer.stop().await;
     let side = Side::with(&oidc(&issuer));
     let token = issuer.mint(&json!({}));
     assert_eq!(side.check(&token).await, Err(TokenError::KeysUnavailable));

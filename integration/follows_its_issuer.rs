@@ -84,7 +84,7 @@ pub async fn with_the_keys_it_knows_while_the_issuer_is_away(kafka: &Kafka) {
     let caller = Caller::new(gateway.public()).await;
     let shown = minted(&issuer);
     assert_open(&caller, &shown, "before").await;
-    issuer.stop();
+    issuer.stop().await;
     eventually("fetches fail", async || {
         let failed = gateway.metric("sluicegate_token_key_fetches_total", "failed");
         failed.await >= 2.0
@@ -118,7 +118,7 @@ pub async fn with_the_keys_it_knows_while_the_issuer_is_away(kafka: &Kafka) {
 
 pub async fn as_soon_as_the_issuer_is_there(kafka: &Kafka) {
     let mut issuer = Issuer::start().await;
-    issuer.stop();
+    issuer.stop().await;
     let gateway = Gateway::with(settings(kafka, &issuer)).await;
     let caller = Caller::over_http2(gateway.public()).await;
     let shown = minted(&issuer);

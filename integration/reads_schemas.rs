@@ -70,10 +70,10 @@ pub async fn once_for_all_who_ask_at_the_same_time() {
 }
 
 pub async fn that_are_known_while_the_registry_is_away() {
-    let registry = with_string().await;
+    let mut registry = with_string().await;
     let client = client(&registry);
     client.latest(SUBJECT).await.unwrap();
-    registry.stop();
+    registry.stop().await;
     assert_eq!(client.latest(SUBJECT).await.unwrap().id(), 1);
     assert_eq!(client.decode(&framed(1, b"\x02x")).await.unwrap(), "x");
     assert!(matches!(
@@ -180,8 +180,8 @@ pub async fn with_credentials_and_from_the_next_address() {
     assert!(known.latest(SUBJECT).await.is_ok());
     assert!(!format!("{config:?}{known:?}").contains("päss"));
     registry.be(Mood::Well);
-    let (gone, broken) = (Registry::start().await, Registry::start().await);
-    gone.stop();
+    let (mut gone, broken) = (Registry::start().await, Registry::start().await);
+    gone.stop().await;
     broken.be(Mood::With(500, ""));
     let hosts = format!("{},{},{}", gone.address, broken.address, registry.address);
     assert_eq!(client_of(&hosts).latest(SUBJECT).await.unwrap().id(), 1);

@@ -2,15 +2,15 @@
 
 pub mod asked_for_later;
 pub mod once_for_each_key;
+pub mod or_gives_up;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::support::commands::{Backend, Headers, NOBODY, Worker, api, post_answer, said};
-use crate::support::gateway::{Gateway, Settings, eventually, unique};
-use crate::support::h2::{Http2, request};
+use crate::support::commands::{Backend, Headers, Worker, api, post_answer, said};
+use crate::support::gateway::{Gateway, Settings, unique};
+use crate::support::h2::Http2;
 use crate::support::http::{self, Answer};
 use crate::support::kafka::Kafka;
 
@@ -313,98 +313,6 @@ pub async fn of_backends_at_once_unless_they_accept(kafka: &'static Kafka) {
     pair.stop().await;
 }
 
-pub async fn until_the_deadline(kafka: &'static Kafka) {
-    let short = |settings: Settings| {
-        settings
-            .with("PROXY_KAFKA_RESPONSE_TIMEOUT", "300")
-            .with("PROXY_HTTP_ASYNC_RESPONSE_TIMEOUT", "200ms")
-    };
-    let mut pair = Pair::with(kafka, short).await;
-    for path in ["/orders", "/jobs", "/tickets"] {
-        let answer = post(&pair.one, path, &[], "{}").await;
-        answer.problem(504);
-        assert_eq!(answer.json()["code"], "answer_timeout", "{path}");
-        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
-    }
-    let id = pair.worker.next().await.correlation().to_owned();
-    for poster in pair.both() {
-        let headers = [("rig-correlation", &*id), ("rig-response-code", "200")];
-        let late = post_answer(poster.internal(), &headers, b"late").await;
-        late.problem(410);
-        assert_eq!(late.json()["code"], "late_answer");
-    }
-    for _ in 0..2 {
-        let id = pair.backend.next().await.correlation();
-        pair.worker.answer(&id, "200", "late").await;
-    }
-    eventually("all four are counted as late", async || {
-        pair.answers("late").await == 4.0
-    })
-    .await;
-    assert_eq!(pair.answers("delivered").await, 0.0);
-    let timed_out = "status=\"response_timeout\"";
-    let counted = pair.one.metric("rig_proxy_requests_total", timed_out).await;
-    assert_eq!(counted, 3.0);
-    pair.stop().await;
-}
-
-/// What waits at an instance ends with it; what comes for it afterwards reaches nobody else.
-pub async fn but_none_of_an_earlier_life(kafka: &'static Kafka) {
-    let named = |settings: Settings| settings.with("PROXY_ANSWER_TTL", "10m");
-    let Pair {
-        one,
-        other,
-        mut worker,
-        backend,
-    } = Pair::with(kafka, named).await;
-    let address = one.public();
-    let mut waiting = TcpStream::connect(address).await.unwrap();
-    let request = http::written("POST", "/orders", &[], b"{}");
-    waiting.write_all(&request).await.unwrap();
-    let waited_for = worker.next().await.correlation().to_owned();
-    let key = [("idempotency-key", "0123456789abcdef")];
-    let later = [key[0], ("prefer", "respond-async")];
-    let told = post(&one, "/orders", &later, "{}").await;
-    let place = told.header("location").unwrap().to_owned();
-    let kept = worker.next().await.correlation().to_owned();
-    let settings = one.settings.clone();
-    one.stop().await;
-    let one = Gateway::with(settings).await;
-    // That an instance is gone is known for certain a while after it was heard last.
-    for poster in [&one, &other] {
-        eventually("it is known that the instance is gone", async || {
-            let headers = [("rig-correlation", &*kept), ("rig-response-code", "200")];
-            let answer = post_answer(poster.internal(), &headers, b"late").await;
-            assert!([410, 503].contains(&answer.status), "{}", answer.text());
-            answer.status == 410
-        })
-        .await;
-        let headers = [
-            ("rig-correlation", &*waited_for),
-            ("rig-response-code", "200"),
-        ];
-        let late = post_answer(poster.internal(), &headers, b"late").await;
-        late.problem(410);
-        get(poster, &place, &[]).await.problem(410);
-        let again = post(poster, "/orders", &key, "{}").await;
-        again.problem(410);
-        assert_eq!(again.json()["code"], "answer_gone");
-    }
-    worker.answer(&kept, "200", "late").await;
-    // The new life has the same name, and its own commands.
-    let work = async {
-        let id = worker.next().await.correlation().to_owned();
-        worker.answer(&waited_for, "200", "late").await;
-        worker.answer(&id, "200", "new").await;
-    };
-    let (answer, ()) = tokio::join!(post(&one, "/orders", &[], "{}"), work);
-    assert_says(&answer, 200, "new");
-    worker.got_no_more();
-    drop(backend);
-    one.stop().await;
-    other.stop().await;
-}
-
 /// How many wait at once, on connections of HTTP/2 with so many each.
 const CROWD: usize = 1_000;
 const ON_ONE_CONNECTION: usize = 100;
@@ -450,51 +358,4 @@ pub async fn of_a_thousand_at_once(kafka: &'static Kafka) {
         assert_eq!(waiting, 0.0);
     }
     pair.stop().await;
-}
-
-pub async fn but_forgets_those_whose_clients_leave(kafka: &'static Kafka) {
-    let mut pair = Pair::start(kafka).await;
-    let Pair { one, worker, .. } = &mut pair;
-    let mut socket = TcpStream::connect(one.public()).await.unwrap();
-    let bytes = b"POST /orders HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
-    socket.write_all(bytes).await.unwrap();
-    let mut ids = vec![worker.next().await.correlation().to_owned()];
-    let http2 = Http2::over(TcpStream::connect(one.public()).await.unwrap()).await;
-    let headers = [("content-type", "application/json")];
-    let (response, mut sender) = http2
-        .send(request("POST", "/orders", &headers), false)
-        .await
-        .unwrap();
-    sender.send_data("{}".into(), true).unwrap();
-    ids.push(worker.next().await.correlation().to_owned());
-    let in_flight = async || one.metric("sluicegate_proxy_requests_in_flight", "").await;
-    assert_eq!(in_flight().await, 2.0);
-    drop(socket);
-    sender.send_reset(h2::Reason::CANCEL);
-    drop(response);
-    eventually("nothing waits any more", async || in_flight().await == 0.0).await;
-    for id in &ids {
-        worker.answer(id, "200", "late").await;
-    }
-    eventually("both answers are late", async || {
-        pair.answers("late").await == 2.0
-    })
-    .await;
-    let cancelled = "status=\"cancelled\"";
-    let counted = pair.one.metric("rig_proxy_requests_total", cancelled).await;
-    assert_eq!(counted, 2.0);
-    assert_eq!(pair.answers("delivered").await, 0.0);
-    pair.stop().await;
-}
-
-/// A command that reaches no backend waits for nothing.
-pub async fn but_not_of_a_backend_that_is_not_there(kafka: &'static Kafka) {
-    let endpoint = json!([{ "id": "job", "method": "POST", "path_regex": "/jobs", "response_from": "http_async" }]);
-    let settings = Settings::new(kafka).with_apis(&[api("test", NOBODY, endpoint)]);
-    let gateway = Gateway::with(settings).await;
-    post(&gateway, "/jobs", &[], "{}").await.problem(502);
-    let later = post(&gateway, "/jobs", &[("prefer", "respond-async")], "{}").await;
-    later.problem(502);
-    assert_eq!(later.header("location"), None);
-    gateway.stop().await;
 }

@@ -13,16 +13,13 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use parking_lot::Mutex;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+
+use super::served::Served;
 
 /// How many keys stay published after a rotation, as tokens of theirs are still about.
 const KEPT: usize = 16;
@@ -104,7 +101,8 @@ struct Shared {
 /// An issuer on a port of 127.0.0.1.
 pub struct Issuer {
     shared: Arc<Shared>,
-    serving: Option<CancellationToken>,
+    /// Not while it is stopped.
+    served: Option<Served>,
 }
 
 impl Issuer {
@@ -126,7 +124,7 @@ impl Issuer {
         };
         let mut issuer = Self {
             shared: Arc::new(shared),
-            serving: None,
+            served: None,
         };
         issuer.rotate_to(algorithm);
         issuer.serve(listener);
@@ -210,9 +208,9 @@ impl Issuer {
     }
 
     /// Closes the port and all connections.
-    pub fn stop(&mut self) {
-        if let Some(serving) = self.serving.take() {
-            serving.cancel();
+    pub async fn stop(&mut self) {
+        if let Some(mut served) = self.served.take() {
+            served.stop().await;
         }
     }
 
@@ -220,50 +218,20 @@ impl Issuer {
     pub async fn start_again(&mut self) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
-        // The port is free once the task of before has seen that it is to stop.
-        let bound = async {
-            while socket.bind(self.shared.address).is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(super::http::PATIENCE, bound)
-            .await
-            .unwrap();
+        socket.bind(self.shared.address).unwrap();
         self.serve(socket.listen(128).unwrap());
     }
 
     fn serve(&mut self, listener: TcpListener) {
-        let stopping = CancellationToken::new();
-        self.serving = Some(stopping.clone());
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Some(accepted) = stopping.run_until_cancelled(listener.accept()).await {
-                let (socket, _) = accepted.unwrap();
-                let shared = Arc::clone(&shared);
-                let answering = service_fn(move |request| answer(Arc::clone(&shared), request));
-                let serving =
-                    http1::Builder::new().serve_connection(TokioIo::new(socket), answering);
-                connections.spawn(async move {
-                    // A client that goes away is no failure of the issuer.
-                    let _served = serving.await;
-                });
-            }
-            connections.shutdown().await;
+        let served = Served::start(listener, move |request| {
+            answer(Arc::clone(&shared), request)
         });
+        self.served = Some(served);
     }
 }
 
-impl Drop for Issuer {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-async fn answer(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let is_discovery = request.uri().path() == "/.well-known/openid-configuration";
     let counter = if is_discovery {
         &shared.discoveries
@@ -277,15 +245,15 @@ async fn answer(
     match mood {
         Mood::Well => {}
         Mood::Slowly(time) => tokio::time::sleep(time).await,
-        Mood::Status(status) => return Ok(bare(status, Vec::new())),
-        Mood::Garbage(body) => return Ok(bare(200, body)),
+        Mood::Status(status) => return bare(status, Vec::new()),
+        Mood::Garbage(body) => return bare(200, body),
         Mood::OtherIssuer(other) => issuer = other,
         Mood::KeysAt(other) => keys_url = other,
         Mood::Redirect(target) => {
             let mut response = bare(302, Vec::new());
             let headers = response.headers_mut();
             headers.insert(http::header::LOCATION, target.parse().unwrap());
-            return Ok(response);
+            return response;
         }
     }
     let body = match request.uri().path() {
@@ -300,9 +268,9 @@ async fn answer(
             let public: Vec<&Value> = keys.iter().map(|key| &key.public).collect();
             json!({ "keys": public })
         }
-        _ => return Ok(bare(404, Vec::new())),
+        _ => return bare(404, Vec::new()),
     };
-    Ok(bare(200, body.to_string().into_bytes()))
+    bare(200, body.to_string().into_bytes())
 }
 
 fn bare(status: u16, body: Vec<u8>) -> Response<Full<Bytes>> {

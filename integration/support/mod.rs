@@ -20,6 +20,7 @@ pub mod program;
 pub mod records;
 pub mod registry;
 pub mod routes;
+pub mod served;
 pub mod sessions;
 pub mod sse;
 pub mod tokens;

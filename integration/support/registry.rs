@@ -9,14 +9,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+
+use super::served::Served;
 
 /// How the server answers.
 #[derive(Debug, Clone)]
@@ -44,38 +41,25 @@ struct Shared {
 pub struct Registry {
     pub address: SocketAddr,
     shared: Arc<Shared>,
-    serving: CancellationToken,
+    served: Served,
 }
 
 impl Registry {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let registry = Self {
-            address: listener.local_addr().unwrap(),
-            shared: Arc::new(Shared {
-                schemas: Mutex::default(),
-                mood: Mutex::new(Mood::Well),
-                questions: Mutex::default(),
-            }),
-            serving: CancellationToken::new(),
-        };
-        let (shared, stopping) = (Arc::clone(&registry.shared), registry.serving.clone());
-        tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Some(accepted) = stopping.run_until_cancelled(listener.accept()).await {
-                let (socket, _) = accepted.unwrap();
-                let shared = Arc::clone(&shared);
-                let answering = service_fn(move |request| answer(Arc::clone(&shared), request));
-                let serving =
-                    http1::Builder::new().serve_connection(TokioIo::new(socket), answering);
-                connections.spawn(async move {
-                    // A client that goes away is no failure of the registry.
-                    let _served = serving.await;
-                });
-            }
-            connections.shutdown().await;
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            schemas: Mutex::default(),
+            mood: Mutex::new(Mood::Well),
+            questions: Mutex::default(),
         });
-        registry
+        let asked = Arc::clone(&shared);
+        let served = Served::start(listener, move |request| answer(Arc::clone(&asked), request));
+        Self {
+            address,
+            shared,
+            served,
+        }
     }
 
     /// Adds a version of a subject.
@@ -107,21 +91,12 @@ impl Registry {
     }
 
     /// Closes the port and all connections.
-    pub fn stop(&self) {
-        self.serving.cancel();
+    pub async fn stop(&mut self) {
+        self.served.stop().await;
     }
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-async fn answer(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     shared.questions.lock().push(path.clone());
     let mood = shared.mood.lock().clone();
@@ -129,11 +104,11 @@ async fn answer(
         Mood::Well => {}
         Mood::Silent => std::future::pending().await,
         Mood::Slowly(time) => tokio::time::sleep(time).await,
-        Mood::With(status, body) => return Ok(response(status, body.to_owned())),
+        Mood::With(status, body) => return response(status, body.to_owned()),
         Mood::To(credentials) => {
             let given = request.headers().get("authorization");
             if given.is_none_or(|given| given != credentials) {
-                return Ok(response(401, r#"{"error_code":40101}"#.to_owned()));
+                return response(401, r#"{"error_code":40101}"#.to_owned());
             }
         }
     }
@@ -159,13 +134,13 @@ async fn answer(
     let path = percent_encoding::percent_decode_str(&path)
         .decode_utf8()
         .unwrap();
-    Ok(match found.get(path.as_ref()) {
+    match found.get(path.as_ref()) {
         Some(answer) => response(200, answer.to_string()),
         None => response(
             404,
             r#"{"error_code":40401,"message":"not found"}"#.to_owned(),
         ),
-    })
+    }
 }
 
 fn response(status: u16, body: String) -> Response<Full<Bytes>> {

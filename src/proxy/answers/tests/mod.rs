@@ -13,7 +13,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::exchange::RESPONSES_PATH;
 use super::*;
@@ -34,19 +34,19 @@ struct Settings {
     answers: AnswersConfig,
 }
 
-/// A broker for each test is much for a small machine.
-static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// A broker for each test is much for a machine with many threads.
+static FEW_AT_A_TIME: Semaphore = Semaphore::const_new(3);
 
 /// The broker of the test, and its data.
 struct Cluster {
-    _turn: tokio::sync::MutexGuard<'static, ()>,
+    _turn: SemaphorePermit<'static>,
     broker: Option<EmbeddedBroker>,
     folder: std::path::PathBuf,
 }
 
 impl Cluster {
     async fn start() -> Self {
-        let turn = ONE_AT_A_TIME.lock().await;
+        let turn = FEW_AT_A_TIME.acquire().await.expect("never closed");
         let name = format!("sluicegate-answers-{}", uuid::Uuid::new_v4());
         let folder = std::env::temp_dir().join(name);
         let broker = EmbeddedBroker::start(&folder, ([127, 0, 0, 1], 0).into());
