@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sluicegate::dispatch::Incarnation;
 use sluicegate::kafka::{KafkaConfig, Producer};
-use sluicegate::shared::{ClusterKey, CommandError, CommandLog, SharedConfig, StateLog};
+use sluicegate::shared::{ClusterKey, CommandError, CommandLog, Records, SharedConfig, StateLog};
 use sluicegate::telemetry::{Condition, Readiness, Tasks};
 
 use crate::support::gateway::{Gateway, Settings as Variables, event, unique};
@@ -93,6 +96,60 @@ pub async fn what_one_instance_writes_all_read(kafka: &Kafka) {
         entries.push((key.to_owned(), value.clone()))
     });
     assert_eq!(entries, [("sky".to_owned(), "grey".into())]);
+}
+
+#[derive(Serialize, Deserialize)]
+struct Count {
+    count: u32,
+}
+
+/// Instances that change the same record at the same time know nothing of each other's change yet; the last one is the
+/// newest all the same.
+pub async fn no_change_is_behind_one_that_was_not_known_yet(kafka: &Kafka) {
+    let cluster = unique("cluster");
+    let states: Vec<_> = (0..3)
+        .map(|number| Arc::new(state(&config(kafka, &cluster, &format!("i{number}"))).0))
+        .collect();
+    join_all(states.iter().map(|state| state.loaded())).await;
+    let counts: Vec<_> = (states.iter().zip(0..))
+        .map(|(state, own)| {
+            let ttl = Duration::from_secs(600);
+            Records::<Count>::new(Arc::clone(state), "count", ttl, Incarnation(own))
+        })
+        .collect();
+    let one_more = async |counts: &Records<Count>| {
+        let mut count = 0;
+        let more = |counted: Count| {
+            (counted.count >= count).then(|| {
+                count = counted.count + 1;
+                Count { count }
+            })
+        };
+        counts.update("visitors", more).await.expect("written")
+    };
+    assert!(!one_more(&counts[0]).await, "there is none");
+    let none = Count { count: 0 };
+    counts[0].keep("visitors", none).await.expect("written");
+    for counts in &counts {
+        assert!(counts.find("visitors").await.is_some());
+    }
+    let mut changes = states[0].changes("count");
+    for _ in 0..10 {
+        let all = join_all(counts.iter().map(&one_more)).await;
+        assert_eq!(all, [true; 3]);
+        // Who has read this back has read all before it.
+        states[0].put("end", "", b"").await.expect("written");
+        let mut written = Vec::new();
+        while let Ok(change) = changes.try_recv() {
+            let record: Count = serde_json::from_slice(&change.value.unwrap()).unwrap();
+            written.push(record.count);
+        }
+        let last = written.pop().expect("changes");
+        assert!(
+            written.iter().all(|count| *count < last),
+            "{written:?} {last}"
+        );
+    }
 }
 
 /// Instances that start at the same time agree on one random key, and later ones find it.

@@ -39,7 +39,8 @@
 //!   `--stalled-sample` of the others wake up.
 //!
 //! - `proxy`: requests to a small backend, direct and through the proxy in turns, with
-//!   `--proxy-connections` connections that are kept, each with one request at a time.
+//!   `--proxy-connections` connections that are kept, each with one request at a time; with `--proxy-nginx nginx`
+//!   through nginx, too.
 //! - `round-trip`: commands that a worker answers over Kafka, with `--round-trip-waiting` clients that
 //!   wait for theirs at any time.
 //!
@@ -81,6 +82,7 @@ mod idle;
 mod live;
 mod load;
 mod median;
+mod nginx;
 mod producer;
 mod production;
 mod proxied;
@@ -204,8 +206,8 @@ impl Options {
             Scenario::Stalled => {
                 (self.stalled.stalled_clients + self.stalled.stalled_readers) as usize
             }
-            // Each takes a file of the backend, too.
-            Scenario::Proxy => 2 * most(&self.proxy.proxy_connections),
+            // Each takes a file of the backend, too, and proxies keep theirs.
+            Scenario::Proxy => 4 * most(&self.proxy.proxy_connections),
             Scenario::RoundTrip => most(&self.round_trip.round_trip_waiting),
         };
         self.scenarios.iter().map(of).max().unwrap_or(0)

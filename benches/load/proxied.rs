@@ -1,5 +1,7 @@
-//! Requests through the proxy beside the same requests to the backend itself, in turns.
+//! Requests through the proxy beside the same requests to the backend itself, and through nginx, in turns.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +12,7 @@ use crate::asking::{Asked, Askers, Question};
 use crate::backend::{ANSWER, Backend};
 use crate::gateway::{Gateway, Setup};
 use crate::median::{Figures, per_million};
+use crate::nginx::Nginx;
 use crate::sheet::{Faults, Sheet};
 use crate::usage;
 
@@ -25,6 +28,9 @@ pub(crate) struct ProxyOptions {
     /// For how long, each way and round
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=300))]
     proxy_seconds: u64,
+    /// The program nginx, to be measured beside
+    #[arg(long)]
+    proxy_nginx: Option<PathBuf>,
 }
 
 /// Returns the empty table.
@@ -40,9 +46,13 @@ const fn sheet() -> Sheet {
     ])
 }
 
-/// What the rounds have shown of one way.
-#[derive(Debug, Default)]
+/// A way to the backend, and what the rounds have shown of it.
+#[derive(Debug)]
 struct Way {
+    name: &'static str,
+    address: SocketAddr,
+    /// The processes between client and backend.
+    between: Vec<u32>,
     rate: Figures,
     rate_of_direct: Figures,
     p50: Figures,
@@ -70,60 +80,82 @@ pub(crate) async fn measure(
         }]);
         let settings = [("PROXY_CONFIG_FILE", &*apis.to_string())];
         let gateway = Gateway::start_with(setup, &settings).await?;
+        let nginx = options.proxy_nginx.as_deref();
+        let nginx = nginx.map(|program| Nginx::start(program, setup.dir(), backend.address()));
+        let nginx = nginx.transpose()?;
+        let duration = Duration::from_secs(options.proxy_seconds);
         for connections in &options.proxy_connections {
-            let (mut direct, mut proxied) = (Way::default(), Way::default());
-            for _ in 0..rounds {
-                let duration = Duration::from_secs(options.proxy_seconds);
-                let ways = (&mut direct, &mut proxied);
-                round(*connections, duration, &backend, &gateway, ways).await?;
+            let mut ways = vec![
+                Way::new("direct", backend.address(), Vec::new()),
+                Way::new("through the proxy", gateway.public(), vec![gateway.id()]),
+            ];
+            if let Some(nginx) = &nginx {
+                let workers = nginx.workers()?;
+                ways.push(Way::new("through nginx", nginx.address(), workers));
             }
-            sheet.add(
-                direct.cells(&format!("{connections} connections, direct")),
-                direct.faults,
-            );
-            let name = format!("{connections} connections, through the proxy");
-            sheet.add(proxied.cells(&name), proxied.faults);
+            for _ in 0..rounds {
+                round(*connections, duration, &mut ways).await?;
+            }
+            for way in ways {
+                sheet.add(way.cells(*connections), way.faults);
+            }
         }
         Ok(sheet)
     })
     .await
 }
 
-/// Asks the backend, then the proxy.
-async fn round(
-    connections: u32,
-    duration: Duration,
-    backend: &Backend,
-    gateway: &Gateway,
-    (direct, proxied): (&mut Way, &mut Way),
-) -> anyhow::Result<()> {
+/// Goes each way; the first is the one without anybody between.
+async fn round(connections: u32, duration: Duration, ways: &mut [Way]) -> anyhow::Result<()> {
     let question = Question {
         method: Method::GET,
         path: "/bench",
         body: |_| Bytes::new(),
         is_answer: |_, body| body == ANSWER,
     };
-    let mut askers = Askers::open(backend.address(), connections).await?;
-    direct.faults += askers.ask(&question, WARM_UP).await.faults;
-    let mut of_direct = askers.ask(&question, duration).await;
-    drop(askers);
-    let mut askers = Askers::open(gateway.public(), connections).await?;
-    proxied.faults += askers.ask(&question, WARM_UP).await.faults;
-    let cpu = usage::cpu(gateway.id())?;
-    let mut of_proxy = askers.ask(&question, duration).await;
-    let cpu = usage::cpu(gateway.id())? - cpu;
-    proxied.cpu.add(per_million(cpu.all, of_proxy.count()));
-    let slower = |one: Duration, other: Duration| one.as_secs_f64() / other.as_secs_f64();
-    let p99 = slower(of_proxy.latency(0.99), of_direct.latency(0.99));
-    proxied.p99_of_direct.add(p99);
-    let rate = of_proxy.per_second() / of_direct.per_second();
-    proxied.rate_of_direct.add(rate);
-    direct.add(&mut of_direct);
-    proxied.add(&mut of_proxy);
+    let mut direct = None;
+    for way in ways {
+        let mut askers = Askers::open(way.address, connections).await?;
+        way.faults += askers.ask(&question, WARM_UP).await.faults;
+        let cpu = cpu(&way.between)?;
+        let mut asked = askers.ask(&question, duration).await;
+        let cpu = self::cpu(&way.between)? - cpu;
+        way.add(&mut asked);
+        let (rate, p99) = (asked.per_second(), asked.latency(0.99).as_secs_f64());
+        match direct {
+            None => direct = Some((rate, p99)),
+            Some((direct_rate, direct_p99)) => {
+                way.rate_of_direct.add(rate / direct_rate);
+                way.p99_of_direct.add(p99 / direct_p99);
+                way.cpu.add(per_million(cpu, asked.count()));
+            }
+        }
+    }
     Ok(())
 }
 
+/// Returns the processor time of some processes, in seconds.
+fn cpu(processes: &[u32]) -> anyhow::Result<f64> {
+    let times = processes.iter().map(|id| Ok(usage::cpu(*id)?.all));
+    times.sum()
+}
+
 impl Way {
+    fn new(name: &'static str, address: SocketAddr, between: Vec<u32>) -> Self {
+        Self {
+            name,
+            address,
+            between,
+            rate: Figures::default(),
+            rate_of_direct: Figures::default(),
+            p50: Figures::default(),
+            p99: Figures::default(),
+            p99_of_direct: Figures::default(),
+            cpu: Figures::default(),
+            faults: Faults::default(),
+        }
+    }
+
     fn add(&mut self, asked: &mut Asked) {
         self.rate.add(asked.per_second());
         self.p50.add_milliseconds(asked.latency(0.5));
@@ -131,9 +163,9 @@ impl Way {
         self.faults += asked.faults;
     }
 
-    fn cells(&self, name: &str) -> Vec<String> {
+    fn cells(&self, connections: u32) -> Vec<String> {
         vec![
-            name.to_owned(),
+            format!("{connections} connections, {}", self.name),
             self.rate.whole(),
             self.rate_of_direct.fine(),
             self.p50.fine(),

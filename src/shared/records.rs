@@ -130,6 +130,48 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         Ok(self.state.put(self.kind, key, &value).await?)
     }
 
+    /// Changes a record that lives, and keeps it from now on. `change` gets the record as it is known here, and returns
+    /// what it is to become; and again, whenever that replaced what another instance had written of which this one did
+    /// not know yet: then it gets that, and returns `None` if its own is to stand. Returns false for a record that has
+    /// ended.
+    ///
+    /// Two who each want to have the last word would go on for ever: `change` has to say `None` for all but what is
+    /// newer in an order that both know.
+    ///
+    /// # Errors
+    /// As [`keep`](Self::keep).
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the change made, and another instance's lost.
+    pub async fn update(
+        &self,
+        key: &str,
+        mut change: impl FnMut(T) -> Option<T>,
+    ) -> Result<bool, RecordError> {
+        let Some(mut found) = self.state.get(self.kind, key) else {
+            return Ok(false);
+        };
+        let mut expected = found.clone();
+        loop {
+            let Some(record) = Lasting::living(&found) else {
+                return Ok(false);
+            };
+            let Some(changed) = change(record.content) else {
+                return Ok(true);
+            };
+            let value = self.lasting(changed, self.expiry_ms())?;
+            match self.state.replace(self.kind, key, &value).await? {
+                Some(replaced) if replaced == expected => return Ok(true),
+                Some(unknown) => (found, expected) = (unknown, value.into()),
+                // It was removed meanwhile, and so it is to be.
+                None => {
+                    self.remove(key).await?;
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
     /// Keeps a record where none was kept under this key, and returns the one that all instances agree
     /// on: this one, or the one that was faster.
     ///

@@ -156,7 +156,11 @@ impl LongPolling {
         let guest = renewal.or(current.as_deref());
         let wanted = self.streams.access.narrow(guest, wanted)?;
         let renewal = renewal.map(|guest| guest.to_json(&self.streams.extractors));
-        self.sessions.change(id, session, &wanted, renewal).await
+        if self.sessions.change(id, &wanted, renewal).await? {
+            Ok(())
+        } else {
+            Err(gone())
+        }
     }
 
     /// Returns who a session belongs to.

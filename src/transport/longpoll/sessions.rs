@@ -84,9 +84,15 @@ impl Sessions {
     pub(super) async fn find(&self, id: SessionId) -> Option<Session> {
         let (session, is_half_over) = self.records.find(&key(id)).await?;
         if is_half_over {
-            let (records, prolonged) = (self.records.clone(), session.clone());
+            let records = self.records.clone();
             self.tasks.spawn("longpoll.prolong", async move {
-                if let Err(error) = records.keep(&key(id), prolonged).await {
+                let mut written = None;
+                let unchanged = |session: Session| {
+                    let is_newer = written.is_none_or(|written| session.revision > written);
+                    written = Some(session.revision);
+                    is_newer.then_some(session)
+                };
+                if let Err(error) = records.update(&key(id), unchanged).await {
                     tracing::debug!(
                         %error,
                         "could not prolong a long-poll session"
@@ -103,23 +109,32 @@ impl Sessions {
         self.records.known(&key(id)).map(|session| session.revision)
     }
 
-    /// Replaces what a session wants, and who it belongs to where somebody is given.
+    /// Replaces what a session wants, and who it belongs to where somebody is given. Returns false when it has ended.
+    ///
+    /// Its revision is higher than any before, also where another instance changed the session just now: else clients
+    /// would not be told.
     pub(super) async fn change(
         &self,
         id: SessionId,
-        mut session: Session,
         wanted: &Subscriptions,
         guest: Option<serde_json::Value>,
-    ) -> Result<(), HttpError> {
-        session.subscriptions = as_json(wanted);
-        session.revision += 1;
-        if let Some(guest) = guest {
-            session.guest = guest;
-        }
-        self.records
-            .keep(&key(id), session)
-            .await
-            .map_err(HttpError::kafka_unavailable)
+    ) -> Result<bool, HttpError> {
+        let wanted = as_json(wanted);
+        let mut revision = 0;
+        let change = |session: Session| {
+            if session.revision < revision {
+                return None;
+            }
+            revision = session.revision + 1;
+            Some(Session {
+                subscriptions: wanted.clone(),
+                revision,
+                start: session.start,
+                guest: guest.clone().unwrap_or(session.guest),
+            })
+        };
+        let changed = self.records.update(&key(id), change).await;
+        changed.map_err(HttpError::kafka_unavailable)
     }
 
     /// Ends a session.

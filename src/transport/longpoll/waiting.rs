@@ -90,6 +90,10 @@ impl WaitingPoll {
         let attached = Box::pin(streams.seat(attach, member)).await;
         let connection = attached.map_err(|_| not_now())?;
         let _registered = Registered::new(self, connection);
+        // What changed before was told to nobody.
+        if self.polling.sessions.revision(self.id) > Some(self.seen.revision) {
+            dispatcher.end_poll(connection).await;
+        }
         let result = match tokio::time::timeout(self.polling.timeout, &mut polled).await {
             Ok(result) => result,
             Err(_) => {

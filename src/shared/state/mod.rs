@@ -1,5 +1,7 @@
 //! The state that all instances share: a compacted topic, held in memory.
 
+mod watched;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{broadcast, watch};
 
+use self::watched::{Watch, Watched};
 use super::follower::{Follow, FollowError, Follower, From};
 use crate::kafka::{KafkaConfig, OutgoingRecord, ProduceError, Producer, TopicSpec};
 use crate::telemetry::{Condition, Readiness};
@@ -63,6 +66,7 @@ struct Read {
 #[derive(Debug)]
 struct Held {
     entries: Mutex<Entries>,
+    watched: Watched,
     read: watch::Sender<Read>,
     readiness: Readiness,
 }
@@ -97,6 +101,7 @@ impl StateLog {
         };
         let held = Arc::new(Held {
             entries: Mutex::new(entries),
+            watched: Watched::default(),
             read: watch::Sender::new(Read::default()),
             readiness,
         });
@@ -183,7 +188,26 @@ impl StateLog {
     /// # Cancel safety
     /// Once polled, the record is on its way: dropping the future gives up the answer only.
     pub async fn put(&self, kind: &str, key: &str, value: &[u8]) -> Result<(), StateError> {
-        self.write(kind, key, Some(value)).await
+        self.write(kind, key, Some(value)).await.map(|_offset| ())
+    }
+
+    /// Sets an entry as [`put`](Self::put) does, and returns the value that it replaced in the order of the log: what an
+    /// instance wrote of which this one did not know yet, too.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    ///
+    /// # Cancel safety
+    /// As [`put`](Self::put).
+    pub async fn replace(
+        &self,
+        kind: &str,
+        key: &str,
+        value: &[u8],
+    ) -> Result<Option<Bytes>, StateError> {
+        let watch = Watch::begin(&self.held.watched, kind, key);
+        let offset = self.write(kind, key, Some(value)).await?;
+        watch.replaced_at(offset).ok_or(StateError::NotSeen)
     }
 
     /// Removes an entry, as [`put`](Self::put) sets one. It is no error when there is none.
@@ -194,7 +218,7 @@ impl StateLog {
     /// # Cancel safety
     /// As [`put`](Self::put).
     pub async fn remove(&self, kind: &str, key: &str) -> Result<(), StateError> {
-        self.write(kind, key, None).await
+        self.write(kind, key, None).await.map(|_offset| ())
     }
 
     /// Returns the value that all instances agree on: the one first written, `proposal` if none was.
@@ -234,7 +258,8 @@ impl StateLog {
             .cloned()
     }
 
-    async fn write(&self, kind: &str, key: &str, value: Option<&[u8]>) -> Result<(), StateError> {
+    /// Returns the offset of the record, once it was read back.
+    async fn write(&self, kind: &str, key: &str, value: Option<&[u8]>) -> Result<i64, StateError> {
         debug_assert!(!kind.contains('/'), "a kind is a plain word");
         let key = format!("{kind}/{key}");
         let record = OutgoingRecord {
@@ -247,7 +272,7 @@ impl StateLog {
         let mut read = self.held.read.subscribe();
         let seen = read.wait_for(|read| read.next_offset > delivered.offset);
         match tokio::time::timeout(SEEN_LIMIT, seen).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(_)) => Ok(delivered.offset),
             Ok(Err(_)) | Err(_) => Err(StateError::NotSeen),
         }
     }
@@ -278,10 +303,9 @@ impl Follow for Reader {
         let name = key.and_then(|key| std::str::from_utf8(key).ok());
         match name.and_then(|name| name.split_once('/')) {
             Some((kind, key)) => {
-                self.0
-                    .entries
-                    .lock()
-                    .apply(kind, key, value.map(Bytes::copy_from_slice));
+                let value = value.map(Bytes::copy_from_slice);
+                let replaced = self.0.entries.lock().apply(kind, key, value);
+                self.0.watched.tell(kind, key, offset, replaced);
             }
             None => tracing::warn!(
                 offset,
@@ -305,25 +329,26 @@ impl Follow for Reader {
 }
 
 impl Entries {
-    fn apply(&mut self, kind: &str, key: &str, value: Option<Bytes>) {
+    /// Returns the value that was there before.
+    fn apply(&mut self, kind: &str, key: &str, value: Option<Bytes>) -> Option<Bytes> {
         let key: Arc<str> = key.into();
         let entries = self.by_kind.entry(kind.into()).or_default();
-        match &value {
-            Some(value) => {
-                let new = Entry {
-                    last: value.clone(),
-                    first: value.clone(),
-                };
-                entries
-                    .entry(Arc::clone(&key))
-                    .and_modify(|entry| entry.last = value.clone())
-                    .or_insert(new);
-            }
-            None => {
-                entries.remove(&key);
-            }
-        }
+        let replaced = match &value {
+            Some(value) => match entries.get_mut(&key) {
+                Some(entry) => Some(std::mem::replace(&mut entry.last, value.clone())),
+                None => {
+                    let new = Entry {
+                        last: value.clone(),
+                        first: value.clone(),
+                    };
+                    entries.insert(Arc::clone(&key), new);
+                    None
+                }
+            },
+            None => entries.remove(&key).map(|entry| entry.last),
+        };
         self.announce(kind, Change { key, value });
+        replaced
     }
 
     fn announce(&self, kind: &str, change: Change) {
@@ -335,102 +360,4 @@ impl Entries {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reader() -> (Reader, Arc<Held>) {
-        let entries = Entries {
-            by_kind: HashMap::new(),
-            changes: HashMap::new(),
-        };
-        let held = Arc::new(Held {
-            entries: Mutex::new(entries),
-            read: watch::Sender::new(Read::default()),
-            readiness: Readiness::new(),
-        });
-        (Reader(Arc::clone(&held)), held)
-    }
-
-    fn value(held: &Held, kind: &str, key: &str) -> Option<(Bytes, Bytes)> {
-        let entries = held.entries.lock();
-        let entry = entries.by_kind.get(kind)?.get(key)?;
-        Some((entry.first.clone(), entry.last.clone()))
-    }
-
-    #[test]
-    fn the_last_record_is_the_value_and_the_first_is_remembered() {
-        let (mut reader, held) = reader();
-        for (offset, text) in [(0, "a"), (1, "b"), (5, "c")] {
-            reader.record(offset, Some(b"kind/a/key"), Some(text.as_bytes()));
-        }
-        assert_eq!(
-            value(&held, "kind", "a/key"),
-            Some(("a".into(), "c".into()))
-        );
-        assert_eq!(held.read.borrow().next_offset, 6);
-        reader.record(6, Some(b"kind/a/key"), None);
-        assert_eq!(value(&held, "kind", "a/key"), None);
-        reader.record(7, Some(b"kind/a/key"), Some(b"d"));
-        assert_eq!(
-            value(&held, "kind", "a/key"),
-            Some(("d".into(), "d".into()))
-        );
-    }
-
-    #[test]
-    fn foreign_records_are_passed_over() {
-        let (mut reader, held) = reader();
-        for (offset, key) in [(0, None), (1, Some(&b"no-slash"[..])), (2, Some(b"\xff/x"))] {
-            reader.record(offset, key, Some(b"x"));
-        }
-        assert!(held.entries.lock().by_kind.is_empty());
-        assert_eq!(held.read.borrow().next_offset, 3);
-    }
-
-    #[test]
-    fn changes_are_announced_to_the_subscribers_of_their_kind() {
-        let (mut reader, held) = reader();
-        let sender = broadcast::Sender::new(4);
-        let mut changes = sender.subscribe();
-        held.entries.lock().changes.insert("kind".into(), sender);
-        reader.record(0, Some(b"kind/x"), Some(b"1"));
-        reader.record(1, Some(b"other/x"), Some(b"1"));
-        reader.record(2, Some(b"kind/x"), None);
-        let change = |value: Option<&'static str>| Change {
-            key: "x".into(),
-            value: value.map(Bytes::from),
-        };
-        assert_eq!(changes.try_recv().unwrap(), change(Some("1")));
-        assert_eq!(changes.try_recv().unwrap(), change(None));
-        assert!(changes.try_recv().is_err());
-    }
-
-    #[test]
-    fn a_topic_made_anew_removes_what_it_does_not_have() {
-        let (mut reader, held) = reader();
-        reader.record(8, Some(b"kind/x"), Some(b"1"));
-        let sender = broadcast::Sender::new(4);
-        let mut changes = sender.subscribe();
-        held.entries.lock().changes.insert("kind".into(), sender);
-        reader.restarted();
-        assert_eq!(value(&held, "kind", "x"), None);
-        assert_eq!(
-            changes.try_recv().unwrap(),
-            Change {
-                key: "x".into(),
-                value: None
-            }
-        );
-        assert_eq!(held.read.borrow().next_offset, 0);
-    }
-
-    #[test]
-    fn being_caught_up_is_the_condition_for_readiness() {
-        let (mut reader, held) = reader();
-        assert!(!held.readiness.holds(Condition::StateLoaded));
-        reader.caught_up();
-        reader.caught_up();
-        assert!(held.readiness.holds(Condition::StateLoaded));
-        assert!(held.read.borrow().is_loaded);
-    }
-}
+mod tests;
