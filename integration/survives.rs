@@ -13,7 +13,7 @@ use crate::support::sse::Sse;
 /// How long an instance is frozen.
 const FROST: Duration = Duration::from_secs(15);
 /// How long it may take until everything flows again.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How many events show that the load flows.
 const FLOWING: usize = 50;
 

@@ -105,11 +105,13 @@ impl Inbox {
         let ids: Arc<Mutex<Vec<String>>> = Arc::default();
         let known = Arc::clone(&ids);
         let reader = tokio::spawn(async move {
-            loop {
-                let id = stream.next().await["id"]
-                    .as_str()
-                    .expect("an id")
-                    .to_owned();
+            // Heartbeats come all the time, and events only as long as Kafka is well.
+            while let Some(block) = stream.block().await {
+                let is_ours = |name: &str| name.starts_with("rig.");
+                if block.data.is_none() || block.event.as_deref().is_some_and(is_ours) {
+                    continue;
+                }
+                let id = block.json()["id"].as_str().expect("an id").to_owned();
                 known.lock().push(id);
             }
         });
