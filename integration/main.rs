@@ -69,12 +69,18 @@ mod tells_the_operator;
 mod tells_topics_apart;
 
 use std::future::Future;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 use support::kafka::{Backend, Kafka, Unavailable, of_run, serve_if_asked};
 
 /// How many behaviours run at a time.
 const AT_ONCE: usize = 6;
+/// How long one of them may take: several times the longest on a busy machine. One that hangs is named, and the others
+/// are not held up.
+const LONGEST: Duration = Duration::from_mins(10);
 
 /// Makes a trial of each behaviour, for one broker.
 macro_rules! behaviours {
@@ -95,7 +101,7 @@ macro_rules! without_kafka {
         [$(
             Trial::test(
                 format!("{}::{}", stringify!($room), stringify!($name)),
-                || run($room::$name()),
+                || run($room::$name),
             ),
         )*]
     };
@@ -489,25 +495,38 @@ impl Backend {
 }
 
 /// Runs one behaviour on the broker of the run.
-fn on<'a, F>(
+fn on<F>(
     backend: Backend,
-    behaviour: impl FnOnce(&'a Kafka) -> F,
-) -> Result<(), libtest_mimic::Failed>
+    behaviour: impl FnOnce(&'static Kafka) -> F + Send + 'static,
+) -> Result<(), Failed>
 where
     F: Future<Output = ()>,
 {
     let kafka = of_run(backend).map_err(|why| why.to_string())?;
-    run(behaviour(kafka))
+    run(move || behaviour(kafka))
 }
 
-/// Runs a behaviour on a runtime of its own.
-fn run(behaviour: impl Future<Output = ()>) -> Result<(), libtest_mimic::Failed> {
+/// Runs a behaviour on a runtime and a thread of its own, and gives it up if it does not end.
+fn run<F>(behaviour: impl FnOnce() -> F + Send + 'static) -> Result<(), Failed>
+where
+    F: Future<Output = ()>,
+{
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    runtime.block_on(behaviour);
-    runtime.shutdown_background();
+    let (running, end) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || {
+        let _running = running;
+        runtime.block_on(behaviour());
+        runtime.shutdown_background();
+    });
+    if end.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
+        return Err(format!("it has not ended after {LONGEST:?}").into());
+    }
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     Ok(())
 }

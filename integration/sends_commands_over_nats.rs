@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::gateway::{Gateway, Settings, eventually};
 use crate::support::http::{self, Answer};
 use crate::support::kafka::Kafka;
-use crate::support::nats::NatsServer;
+use crate::support::nats::{NatsServer, next, subscribe};
 
 /// How many commands are sent at once.
 const AT_ONCE: usize = 300;
@@ -69,8 +69,7 @@ async fn serve(
     subject: &str,
     reply: impl Fn(&Value) -> (HeaderMap, String) + Send + 'static,
 ) {
-    let mut requests = client.subscribe(subject.to_owned()).await.unwrap();
-    client.flush().await.unwrap();
+    let mut requests = subscribe(client, subject).await;
     let client = client.clone();
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {
@@ -89,15 +88,14 @@ pub async fn and_says_when_the_server_has_them(kafka: &Kafka) {
     let mut server = NatsServer::start().await;
     let gateway = connected(&server, kafka, &["place"]).await;
     let client = server.client().await;
-    let mut messages = client.subscribe("place").await.unwrap();
-    client.flush().await.unwrap();
+    let mut messages = subscribe(&client, "place").await;
     let traced = (
         "traceparent",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     );
     let answer = post(&gateway, "/place?a=1", &[traced], r#"{"item": 7}"#).await;
     assert_eq!((answer.status, answer.text()), (202, "Accepted."));
-    let message = messages.next().await.unwrap();
+    let message = next(&mut messages).await;
     let event: Value = serde_json::from_slice(&message.payload).unwrap();
     assert_eq!(
         (&event["data"]["item"], &event["rig"]["query"]),
@@ -112,7 +110,7 @@ pub async fn and_says_when_the_server_has_them(kafka: &Kafka) {
         assert_eq!(answer.status, 202);
     }
     for number in 0..50 {
-        let message = messages.next().await.unwrap();
+        let message = next(&mut messages).await;
         let event: Value = serde_json::from_slice(&message.payload).unwrap();
         assert_eq!(event["data"], number);
     }
@@ -192,20 +190,14 @@ pub async fn of_which_the_reply_is_asked_for_later(kafka: &Kafka) {
     let server = NatsServer::start().await;
     let gateway = connected(&server, kafka, &["echo?"]).await;
     let client = server.client().await;
-    let mut requests = client.subscribe("echo").await.unwrap();
-    client.flush().await.unwrap();
+    let mut requests = subscribe(&client, "echo").await;
     let prefers = [("prefer", "respond-async")];
     let answer = post(&gateway, "/echo", &prefers, "1").await;
     assert_eq!(answer.status, 202, "{}", answer.text());
     let place = answer.header("location").expect("a place").to_owned();
     let ask = async || http::request(gateway.public(), "GET", &place, &[], b"").await;
     assert_eq!(ask().await.status, 202);
-    let to = requests
-        .next()
-        .await
-        .unwrap()
-        .reply
-        .expect("a reply subject");
+    let to = next(&mut requests).await.reply.expect("a reply subject");
     client.publish(to, "\"done\"".into()).await.unwrap();
     eventually("the answer is there", async || {
         let answer = ask().await;
@@ -234,8 +226,7 @@ pub async fn once_for_each_idempotency_key(kafka: &Kafka) {
         let answer = post(&gateway, "/count", &keyed, "1").await;
         assert_eq!((answer.status, answer.text()), (200, "0"));
     }
-    let mut messages = client.subscribe("place").await.unwrap();
-    client.flush().await.unwrap();
+    let mut messages = subscribe(&client, "place").await;
     let keyed = [("idempotency-key", "\"another-key-of-its-own\"")];
     for body in ["1", "1", "2"] {
         let answer = post(&gateway, "/place", &keyed, body).await;
@@ -244,7 +235,7 @@ pub async fn once_for_each_idempotency_key(kafka: &Kafka) {
     }
     assert_eq!(post(&gateway, "/place", &[], "3").await.status, 202);
     for expected in [1, 3] {
-        let message = messages.next().await.unwrap();
+        let message = next(&mut messages).await;
         let event: Value = serde_json::from_slice(&message.payload).unwrap();
         assert_eq!(event["data"], expected);
     }
@@ -291,8 +282,7 @@ pub async fn and_says_what_is_in_the_way(kafka: &Kafka) {
     let options = async_nats::ConnectOptions::new();
     let options = options.user_and_password("service".to_owned(), "hush".to_owned());
     let service = server.client_with(options).await;
-    let _silent = service.subscribe("quote").await.unwrap();
-    service.flush().await.unwrap();
+    let _silent = subscribe(&service, "quote").await;
     let (path, body, status, code) = no_reply;
     eventually("somebody listens and says nothing", async || {
         let answer = post(&gateway, path, &[], body).await;

@@ -8,8 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, HeaderMap, Message};
+use async_nats::{Client, ConnectOptions, HeaderMap, Message, Subscriber};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -185,6 +186,25 @@ impl Drop for NatsServer {
         self.kill();
         drop(std::fs::remove_dir_all(&self.folder));
     }
+}
+
+/// Subscribes, and returns once the server has the subscription: what is published from then on comes.
+///
+/// A flush would not do, since it tells only that the request was written. The server takes what comes over one
+/// connection in its order: whoever gets a message to itself is subscribed to all that it asked for before.
+pub async fn subscribe(client: &Client, subject: &str) -> Subscriber {
+    let messages = client.subscribe(subject.to_owned()).await.unwrap();
+    let inbox = client.new_inbox();
+    let mut to_itself = client.subscribe(inbox.clone()).await.unwrap();
+    client.publish(inbox, Bytes::new()).await.unwrap();
+    next(&mut to_itself).await;
+    messages
+}
+
+/// Returns the next message of a subscription.
+pub async fn next(messages: &mut Subscriber) -> Message {
+    let next = tokio::time::timeout(PATIENCE, messages.next()).await;
+    next.expect("a message in time").expect("a subscription")
 }
 
 /// Publishes a message and returns the JSON of the reply; none where nobody listens or replies.
