@@ -3,17 +3,16 @@
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::HeaderValue;
 use tokio::sync::mpsc;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 
 use super::{told, with_tls};
 use crate::support::certificates::Certificate;
 use crate::support::fetch::in_time;
 use crate::support::gateway::Settings;
-use crate::support::h2::{Both, Http2, request};
+use crate::support::h2::request;
 use crate::support::kafka::Kafka;
 use crate::support::routes::{all, all_below};
 use crate::support::sse::Link;
@@ -67,15 +66,6 @@ async fn chat(caller: Caller, seen: Seen) {
     }
 }
 
-/// Connects, and waits until the instance has said that it takes WebSockets (RFC 8441).
-async fn http2_with_websockets(client: &Client<'_>) -> Http2 {
-    let mut http2 = client.http2().await;
-    let answer = http2.request("GET", "/_rig/health", &[], b"").await;
-    assert_eq!(answer.status, 200);
-    assert!(http2.takes_websockets().await);
-    http2
-}
-
 /// Opens a WebSocket the way that the client goes.
 async fn open(client: &Client<'_>, target: &str) -> Ws {
     let protocols = "chat.v1, chat.v2";
@@ -94,22 +84,8 @@ async fn open(client: &Client<'_>, target: &str) -> Ws {
         let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
         return Ws { socket, protocol };
     }
-    let http2 = http2_with_websockets(client).await;
-    let headers = [
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-protocol", protocols),
-    ];
-    let mut request = request("CONNECT", target, &headers);
-    let protocol = h2::ext::Protocol::from_static("websocket");
-    request.extensions_mut().insert(protocol);
-    let (response, sender) = http2.send(request, false).await.unwrap();
-    let response = response.await.unwrap();
-    assert_eq!(response.status(), 200);
-    let protocol = response.headers().get("sec-websocket-protocol");
-    let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
-    let link: Box<dyn Link> = Box::new(Both::new(sender, response));
-    let socket = WebSocketStream::from_raw_socket(link, Role::Client, None).await;
-    Ws { socket, protocol }
+    let http2 = client.http2_with_websockets().await;
+    Ws::over_http2(&http2, target, protocols).await
 }
 
 pub async fn in_both_directions(kafka: &Kafka) {
@@ -192,7 +168,7 @@ pub async fn unless_the_backend_refuses(kafka: &Kafka) {
         Some("dGhlIHNhbXBsZSBub25jZQ==")
     );
     let client = Client::new(Way::Http2, &certificate, &gateway);
-    let http2 = http2_with_websockets(&client).await;
+    let http2 = client.http2_with_websockets().await;
     let mut request = request("CONNECT", "/chat", &[("sec-websocket-version", "13")]);
     let protocol = h2::ext::Protocol::from_static("websocket");
     request.extensions_mut().insert(protocol);

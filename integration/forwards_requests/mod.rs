@@ -12,7 +12,7 @@ use crate::support::fetch::{Fetched, in_time};
 use crate::support::gateway::{Gateway, Settings};
 use crate::support::http;
 use crate::support::kafka::Kafka;
-use crate::support::routes::{METHODS, all, api, endpoint};
+use crate::support::routes::{METHODS, all, api, endpoint, replacing};
 use crate::support::upstream::{Sent, Upstream};
 use crate::support::ways::{Client, Way};
 
@@ -256,15 +256,10 @@ pub async fn with_paths_and_queries_as_they_came(kafka: &Kafka) {
 
 pub async fn to_other_paths_where_the_route_says_so(kafka: &Kafka) {
     let upstream = Upstream::echoing().await;
-    let route = |pattern: &str, replacement: &str| {
-        let mut route = endpoint("GET", pattern);
-        route["path_replacement"] = json!(replacement);
-        route
-    };
     let routes = json!([
-        route("/books/([^/]+)/pages/([^/]+)", r"/pages/\2/books/\1"),
-        route("/opt(/[^/]*)?", r"/x\1/y"),
-        route("/all/.*", r"/below\0"),
+        replacing("/books/([^/]+)/pages/([^/]+)", r"/pages/\2/books/\1"),
+        replacing("/opt(/[^/]*)?", r"/x\1/y"),
+        replacing("/all/.*", r"/below\0"),
         endpoint("GET", "/plain"),
     ]);
     let base = format!("{}/base", upstream.url());

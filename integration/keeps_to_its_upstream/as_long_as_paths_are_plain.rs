@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Ground;
 use crate::support::kafka::Kafka;
-use crate::support::routes::endpoint;
+use crate::support::routes::replacing;
 
 fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
@@ -212,16 +212,11 @@ pub async fn and_lead_past_no_token(kafka: &Kafka) {
 
 /// What is put into another path stays in its place there.
 pub async fn and_stay_so_when_they_are_replaced(kafka: &Kafka) {
-    let route = |pattern: &str, replacement: &str| {
-        let mut route = endpoint("GET", pattern);
-        route["path_replacement"] = json!(replacement);
-        route
-    };
     let more = json!([
-        route("/go(/.*)", r"\1"),
-        route("/to/(.*)", r"/\1"),
-        route("/in/(.*)/out", r"/a/\1/b"),
-        route("/cut(.*)", r"/x\1"),
+        replacing("/go(/.*)", r"\1"),
+        replacing("/to/(.*)", r"/\1"),
+        replacing("/in/(.*)/out", r"/a/\1/b"),
+        replacing("/cut(.*)", r"/x\1"),
     ]);
     let ground = Ground::with(kafka, more).await;
     let trap = ground.trap.address();

@@ -107,8 +107,7 @@ impl Inbox {
         let reader = tokio::spawn(async move {
             // Heartbeats come all the time, and events only as long as Kafka is well.
             while let Some(block) = stream.block().await {
-                let is_ours = |name: &str| name.starts_with("rig.");
-                if block.data.is_none() || block.event.as_deref().is_some_and(is_ours) {
+                if !block.is_published() {
                     continue;
                 }
                 let id = block.json()["id"].as_str().expect("an id").to_owned();

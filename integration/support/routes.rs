@@ -24,6 +24,13 @@ pub fn endpoint(method: &str, path_regex: &str) -> Value {
     json!({ "id": id, "method": method, "path_regex": path_regex })
 }
 
+/// An endpoint for GET whose path becomes another one at the backend.
+pub fn replacing(path_regex: &str, replacement: &str) -> Value {
+    let mut endpoint = endpoint("GET", path_regex);
+    endpoint["path_replacement"] = json!(replacement);
+    endpoint
+}
+
 /// An API that has a backend answer all requests.
 pub fn all(url: &str) -> Value {
     all_below("all", "", &[url.to_owned()])

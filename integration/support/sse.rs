@@ -55,6 +55,13 @@ impl Block {
         block
     }
 
+    /// Returns whether it is an event that somebody published: no comment, no `retry:`, no cursor alone, and none of
+    /// Sluicegate itself.
+    pub fn is_published(&self) -> bool {
+        let is_ours = |name: &str| name.starts_with("rig.");
+        self.data.is_some() && !self.event.as_deref().is_some_and(is_ours)
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_str(self.data.as_deref().expect("an event has data")).expect("JSON data")
     }
@@ -216,11 +223,7 @@ impl Sse {
     pub async fn next(&mut self) -> Value {
         loop {
             let event = self.event().await;
-            if !event
-                .event
-                .as_deref()
-                .is_some_and(|name| name.starts_with("rig."))
-            {
+            if event.is_published() {
                 return event.json();
             }
         }

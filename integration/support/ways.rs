@@ -4,13 +4,11 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::certificates::Certificate;
 use super::gateway::{Gateway, query};
-use super::h2::{Both, Http2, request};
-use super::http::{self, Answer, PATIENCE};
+use super::h2::Http2;
+use super::http::{self, Answer};
 use super::sse::{Link, Sse};
 use super::ws::Ws;
 
@@ -165,31 +163,17 @@ impl<'a> Client<'a> {
         if !self.way.is_http2() {
             return Ws::over(self.connect().await, query, Some("cloudevents.json")).await;
         }
-        let mut client = self.http2().await;
-        assert_eq!(
-            client.request("GET", "/_rig/health", &[], b"").await.status,
-            200
-        );
-        assert!(client.takes_websockets().await);
+        let client = self.http2_with_websockets().await;
         let target = format!("/_rig/v1/connection/ws?{query}");
-        let headers = [
-            ("sec-websocket-version", "13"),
-            ("sec-websocket-protocol", "cloudevents.json"),
-        ];
-        let mut request = request("CONNECT", &target, &headers);
-        request
-            .extensions_mut()
-            .insert(h2::ext::Protocol::from_static("websocket"));
-        let (response, sender) = client.send(request, false).await.unwrap();
-        let response = tokio::time::timeout(PATIENCE, response)
-            .await
-            .expect("an answer in time")
-            .unwrap();
-        assert_eq!(response.status(), 200);
-        let protocol = response.headers().get("sec-websocket-protocol");
-        let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
-        let link: Box<dyn Link> = Box::new(Both::new(sender, response));
-        let socket = WebSocketStream::from_raw_socket(link, Role::Client, None).await;
-        Ws { socket, protocol }
+        Ws::over_http2(&client, &target, "cloudevents.json").await
+    }
+
+    /// Connects over HTTP/2, and waits until the instance has said that it takes WebSockets (RFC 8441).
+    pub async fn http2_with_websockets(&self) -> Http2 {
+        let mut client = self.http2().await;
+        let health = client.request("GET", "/_rig/health", &[], b"").await;
+        assert_eq!(health.status, 200);
+        assert!(client.takes_websockets().await);
+        client
     }
 }

@@ -8,8 +8,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::protocol::Message;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
+use super::h2::{Both, Http2, request};
 use super::http::PATIENCE;
 use super::sse::Link;
 
@@ -43,6 +44,29 @@ impl Ws {
             .expect("opens");
         let protocol = response.headers().get("sec-websocket-protocol");
         let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
+        Self { socket, protocol }
+    }
+
+    /// Opens a WebSocket on a stream of HTTP/2 (RFC 8441).
+    pub async fn over_http2(client: &Http2, target: &str, protocols: &str) -> Self {
+        let headers = [
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-protocol", protocols),
+        ];
+        let mut request = request("CONNECT", target, &headers);
+        request
+            .extensions_mut()
+            .insert(h2::ext::Protocol::from_static("websocket"));
+        let (response, sender) = client.send(request, false).await.unwrap();
+        let response = tokio::time::timeout(PATIENCE, response)
+            .await
+            .expect("an answer in time")
+            .unwrap();
+        assert_eq!(response.status(), 200);
+        let protocol = response.headers().get("sec-websocket-protocol");
+        let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
+        let link: Box<dyn Link> = Box::new(Both::new(sender, response));
+        let socket = WebSocketStream::from_raw_socket(link, Role::Client, None).await;
         Self { socket, protocol }
     }
 

@@ -42,7 +42,7 @@ pub enum StateError {
 }
 
 /// The entries as this instance has read them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entries {
     by_kind: HashMap<Box<str>, HashMap<Arc<str>, Entry>>,
     changes: HashMap<Box<str>, broadcast::Sender<Change>>,
@@ -71,6 +71,18 @@ struct Held {
     readiness: Readiness,
 }
 
+impl Held {
+    /// Begins with nothing read.
+    fn new(readiness: Readiness) -> Self {
+        Self {
+            entries: Mutex::default(),
+            watched: Watched::default(),
+            read: watch::Sender::default(),
+            readiness,
+        }
+    }
+}
+
 /// The shared state of the cluster: entries by kind and key, the same on all instances.
 ///
 /// Dropping it stops its thread.
@@ -95,16 +107,7 @@ impl StateLog {
         readiness: Readiness,
     ) -> Result<Self, FollowError> {
         let topic = format!("{}.state", config.cluster_name);
-        let entries = Entries {
-            by_kind: HashMap::new(),
-            changes: HashMap::new(),
-        };
-        let held = Arc::new(Held {
-            entries: Mutex::new(entries),
-            watched: Watched::default(),
-            read: watch::Sender::new(Read::default()),
-            readiness,
-        });
+        let held = Arc::new(Held::new(readiness));
         let spec = TopicSpec {
             name: topic.clone(),
             partitions: 1,

@@ -1,16 +1,7 @@
 use super::*;
 
 fn reader() -> (Reader, Arc<Held>) {
-    let entries = Entries {
-        by_kind: HashMap::new(),
-        changes: HashMap::new(),
-    };
-    let held = Arc::new(Held {
-        entries: Mutex::new(entries),
-        watched: Watched::default(),
-        read: watch::Sender::new(Read::default()),
-        readiness: Readiness::new(),
-    });
+    let held = Arc::new(Held::new(Readiness::new()));
     (Reader(Arc::clone(&held)), held)
 }
 
