@@ -191,6 +191,7 @@ fn main() {
                 answers_commands::once_for_each_key::at_whichever_instance,
                 answers_commands::once_for_each_key::also_after_a_restart,
                 answers_commands::or_gives_up::those_of_an_earlier_life,
+                answers_commands::or_gives_up::those_of_an_instance_that_ends,
                 acknowledges::and_gets_the_rest_again_at_any_instance,
                 acknowledges::but_not_what_is_no_acknowledgement,
                 acknowledges::until_the_session_has_ended,

@@ -1,5 +1,7 @@
 //! Commands that get no answer any more: those who wait are told, and nothing is left behind.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -100,6 +102,50 @@ pub async fn those_of_an_earlier_life(kafka: &'static Kafka) {
     worker.got_no_more();
     drop(backend);
     one.stop().await;
+    other.stop().await;
+}
+
+/// What is answered within the grace period is; the others are told, and do not see a connection that breaks.
+pub async fn those_of_an_instance_that_ends(kafka: &'static Kafka) {
+    let short = |settings: Settings| settings.with("SHUTDOWN_GRACE", "1s");
+    let Pair {
+        one,
+        other,
+        mut worker,
+        backend,
+    } = Pair::with(kafka, short).await;
+    let address = one.public();
+    let json = [("content-type", "application/json")];
+    let http2 = Http2::over(TcpStream::connect(address).await.unwrap()).await;
+    let mut waiting = Box::pin(async {
+        tokio::join!(
+            http::request(address, "POST", "/orders", &json, b"1"),
+            http::request(address, "POST", "/orders", &json, b"2"),
+            http2.request("POST", "/orders", &json, b"3"),
+        )
+    });
+    let sent = async {
+        let mut ids = HashMap::new();
+        for _ in 0..3 {
+            let command = worker.next().await;
+            let data = command.event["data"].to_string();
+            ids.insert(data, command.correlation().to_owned());
+        }
+        ids
+    };
+    let ids = tokio::select! {
+        answers = &mut waiting => panic!("answered before: {answers:?}"),
+        ids = sent => ids,
+    };
+    let ending = async { tokio::join!(one.stop(), worker.answer(&ids["1"], "200", "in time")) };
+    let ((answered, refused, over_http2), _) = tokio::join!(waiting, ending);
+    assert_says(&answered, 200, "in time");
+    for answer in [refused, over_http2] {
+        answer.problem(503);
+        assert_eq!(answer.json()["code"], "shutting_down");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    }
+    drop(backend);
     other.stop().await;
 }
 

@@ -78,6 +78,9 @@ pub enum AppError {
     Shared(#[from] FollowError),
 }
 
+/// How long whoever has no answer at the end may take to be told so.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// A running instance.
 #[derive(Debug)]
 pub struct App {
@@ -211,7 +214,7 @@ sluicegate listens on port {public}{public_tls} for clients and on port {interna
     }
 
     /// Shuts down: fails readiness, accepts nothing more, answers what is in flight, tells all streams
-    /// to go, spread over the grace period, and commits the offsets.
+    /// to go, spread over the grace period, and commits the offsets. Commands that have no answer by then get 503.
     ///
     /// # Cancel safety
     /// Not cancel safe: what was stopped stays stopped.
@@ -225,7 +228,12 @@ sluicegate listens on port {public}{public_tls} for clients and on port {interna
             self.nats.stop()
         );
         if in_time.is_err() {
-            tracing::warn!("some requests were not answered within the grace period");
+            self.answers.give_up();
+            let told = tokio::time::timeout(FAREWELL, self.public_tasks.stop()).await;
+            tracing::warn!(
+                refused = told.is_ok(),
+                "some requests were not answered within the grace period"
+            );
         }
         self.source.stop();
         self.answers.stop().await;

@@ -21,8 +21,8 @@ use super::message::{Message, MessageFault};
 use super::passed::{HeaderLog, Poster};
 use super::pledge::Pledge;
 use super::reader::Reader;
-use super::refusals::too_late;
-use super::table::{Limits, Waiter};
+use super::refusals::{shutting_down, too_late};
+use super::table::{Limits, Unanswered, Waiter};
 use crate::dispatch::{Incarnation, TokenKey};
 use crate::http::{Body, HttpError, Reply};
 use crate::kafka::KafkaConfig;
@@ -116,6 +116,11 @@ impl Answers {
     /// Has to be called within a Tokio runtime.
     pub fn listen(&self) {
         self.reader.start();
+    }
+
+    /// Answers whoever still waits with 503: for what this instance cannot wait for before it ends.
+    pub fn give_up(&self) {
+        self.desk.table().close();
     }
 
     /// Stops reading the response topics.
@@ -350,8 +355,9 @@ impl Begun {
 pub(super) fn later(waiter: Waiter, deadline: Instant, otherwise: fn() -> Response<Body>) -> Reply {
     Reply::Later(Box::pin(async move {
         match waiter.answer(deadline).await {
-            Some(answer) => answer.into_response(),
-            None => otherwise(),
+            Ok(answer) => answer.into_response(),
+            Err(Unanswered::TooLate) => otherwise(),
+            Err(Unanswered::Closed) => shutting_down().into_response(),
         }
     }))
 }

@@ -24,6 +24,15 @@ pub(super) fn unreachable() -> HttpError {
     )
 }
 
+/// 503: the instance ends.
+pub(super) fn shutting_down() -> HttpError {
+    HttpError::unavailable(
+        "shutting_down",
+        "This instance shuts down before an answer came; the command may have been carried out.",
+        Duration::from_secs(1),
+    )
+}
+
 /// 504: the deadline is over.
 pub(super) fn too_late() -> HttpError {
     HttpError::new(

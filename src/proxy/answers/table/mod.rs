@@ -33,6 +33,15 @@ pub(super) struct Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
+/// Why a wait ended without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// The deadline is over.
+    TooLate,
+    /// The instance ends.
+    Closed,
+}
+
 /// Who waits for an answer that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Joined {
@@ -71,6 +80,8 @@ pub(super) struct Table {
 struct Entries {
     next: u64,
     waiting: HashMap<u64, oneshot::Sender<Answer>, RandomState>,
+    /// Whether whoever waits is sent away.
+    is_closed: bool,
     /// In the order in which the commands began.
     kept: BTreeMap<u64, Kept>,
     /// Those of `kept` that are answered.
@@ -106,7 +117,9 @@ impl Table {
         let mut entries = self.entries.lock();
         entries.make_room(&self.limits)?;
         let number = entries.number();
-        entries.waiting.insert(number, sender);
+        if !entries.is_closed {
+            entries.waiting.insert(number, sender);
+        }
         drop(entries);
         let table = Arc::clone(self);
         Ok(Waiter {
@@ -180,6 +193,13 @@ impl Table {
             kept.joined.push(joined);
         }
         Seen::Waiting
+    }
+
+    /// Ends all waits, also those that begin from now on.
+    pub(super) fn close(&self) {
+        let mut entries = self.entries.lock();
+        entries.is_closed = true;
+        entries.waiting.clear();
     }
 
     /// Drops what was kept long enough.
@@ -292,12 +312,19 @@ impl Waiter {
 
     /// Waits for the answer, until `deadline`.
     ///
+    /// # Errors
+    /// [`Unanswered`] when there is none in time, or the table is closed.
+    ///
     /// # Cancel safety
     /// Dropping the future ends the wait.
-    pub(super) async fn answer(mut self, deadline: tokio::time::Instant) -> Option<Answer> {
-        let answer = tokio::time::timeout_at(deadline, &mut self.answer).await;
-        // The sender is dropped only by this waiter's end.
-        answer.ok()?.ok()
+    pub(super) async fn answer(
+        mut self,
+        deadline: tokio::time::Instant,
+    ) -> Result<Answer, Unanswered> {
+        match tokio::time::timeout_at(deadline, &mut self.answer).await {
+            Ok(answer) => answer.map_err(|_dropped| Unanswered::Closed),
+            Err(_elapsed) => Err(Unanswered::TooLate),
+        }
     }
 }
 

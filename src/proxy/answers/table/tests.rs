@@ -89,12 +89,24 @@ async fn a_wait_that_ends_or_is_dropped_makes_its_place_free() {
     let (first, second) = (table.wait().unwrap(), table.wait().unwrap());
     assert_eq!(table.wait().unwrap_err(), Full);
     let deadline = tokio::time::Instant::now() + Duration::from_millis(5);
-    assert_eq!(first.answer(deadline).await, None);
+    assert_eq!(first.answer(deadline).await, Err(Unanswered::TooLate));
     assert_eq!(table.waiting(), 1);
     let mut waiting = Box::pin(second.answer(soon()));
     assert!(futures_util::poll!(&mut waiting).is_pending());
     drop(waiting);
     assert_eq!(table.waiting(), 0);
+}
+
+#[tokio::test]
+async fn whoever_waits_at_the_end_is_told() {
+    let table = table(LIMITS);
+    let waiting = table.wait().unwrap();
+    let mut waiting = Box::pin(waiting.answer(soon()));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    table.close();
+    assert_eq!(waiting.await, Err(Unanswered::Closed));
+    let too_late = table.wait().unwrap();
+    assert_eq!(too_late.answer(soon()).await, Err(Unanswered::Closed));
 }
 
 #[tokio::test]
@@ -110,7 +122,7 @@ async fn a_kept_answer_is_for_all_who_ask_before_and_after_it_came() {
     let others = Some((vec!["id".into()], answer("x")));
     let delivered = table.deliver(number, answer("x"));
     assert_eq!(delivered, (Delivered::Here, others));
-    assert_eq!(waiter.answer(soon()).await, Some(answer("x")));
+    assert_eq!(waiter.answer(soon()).await, Ok(answer("x")));
     let seen = table.look(number, &nobody(), None, now);
     assert_eq!(seen, Seen::Answered(answer("x")));
     assert_eq!(table.deliver(number, answer("y")).0, Delivered::Second);
