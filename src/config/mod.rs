@@ -36,7 +36,7 @@ use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
 use crate::nats::NatsConfig;
-use crate::proxy::{ApisConfig, ConfiguredApis, Hosts, ProxySettings};
+use crate::proxy::{ApisConfig, ConfiguredApis, Hosts, Means, ProxySettings};
 use crate::replay::ReplayConfig;
 use crate::session::SessionConfig;
 use crate::shared::SharedConfig;
@@ -325,6 +325,15 @@ impl Settings {
         Ok(())
     }
 
+    /// Returns what definitions of APIs can rely on.
+    fn means(&self) -> Means {
+        Means {
+            verifies_tokens: self.identity.is_configured(),
+            has_nats: !self.nats.nats_servers.is_empty(),
+            has_registry: !self.avro.kafka_schema_registry_host.as_slice().is_empty(),
+        }
+    }
+
     fn checked(self, merged: &Merged, environment: &Environment) -> Result<Config, ConfigError> {
         let bad = |id: &str, value: &str, expected| bad_value::of(merged, id, value, expected);
         let extractors = self.process.read_extractors().map_err(|error| {
@@ -342,6 +351,7 @@ impl Settings {
             let value = self.replay.replay_ring_bytes.to_string();
             return Err(bad("replay_ring_bytes", &value, expected));
         }
+        let apis = self.apis.load(hosts(environment), self.means())?;
         let tls = self.tls.load()?;
         let internal_tls = self.tls.load_internal(tls.as_ref())?;
         let has_ca = internal_tls
@@ -378,7 +388,7 @@ impl Settings {
             access: self.access,
             rules,
             session: self.session,
-            apis: self.apis.load(hosts(environment))?,
+            apis,
             proxy: self.proxy,
             avro: self.avro,
         })

@@ -1,3 +1,4 @@
+mod doubts;
 mod refusals;
 mod schema;
 
