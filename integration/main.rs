@@ -349,6 +349,7 @@ fn main() {
             notes_requests::and_refuses_those_of_a_session_that_sends_too_many,
             secures_routes::with_tokens_where_they_are_configured,
             secures_routes::with_good_tokens_alone,
+            secures_routes::and_hands_on_no_token_but_the_one_it_verified,
             secures_routes::without_telling_tokens,
             secures_routes::for_pages_that_ask_beforehand,
             answers_on_sockets::as_over_http,

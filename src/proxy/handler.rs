@@ -215,7 +215,7 @@ impl Proxy {
     async fn call(
         &self,
         found: Matched,
-        request: Request,
+        mut request: Request,
         known: Option<Caller>,
         ongoing: &mut Ongoing,
     ) -> Result<Reply, HttpError> {
@@ -226,7 +226,7 @@ impl Proxy {
         } = found;
         let places = route.secured.as_ref();
         let caller = match places {
-            Some(places) => secured::identify(places, &request, known, &self.access).await?,
+            Some(places) => secured::identify(places, &mut request, known, &self.access).await?,
             None => known.unwrap_or_default(),
         };
         ongoing.belongs_to(&caller);
