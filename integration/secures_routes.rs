@@ -260,7 +260,8 @@ pub async fn without_telling_tokens(kafka: &'static Kafka) {
     let (topic, log) = (unique("commands"), unique("log"));
     let mut apis = apis(&backend);
     let mut to_kafka = json!([{ "id": "record", "method": "POST", "path_regex": "/record", "target": "kafka",
-        "topic": topic, "secured": true }]);
+        "topic": topic, "secured": true },
+        { "id": "open-record", "method": "POST", "path_regex": "/open-record", "target": "kafka", "topic": topic }]);
     to_kafka[0]["key"] = json!("session");
     let mut record = api("record", backend.address, to_kafka);
     record["auth"] = serde_json::from_str(
@@ -302,6 +303,11 @@ pub async fn without_telling_tokens(kafka: &'static Kafka) {
                 "/record".to_owned(),
                 &[("x-token", token.as_str()), headers[0]],
             ),
+            // A page sends its token whether it is asked for or not.
+            (
+                format!("/open-record?a=1&token={token}"),
+                &[("x-token", token.as_str())],
+            ),
         ] {
             let answer = http::request(process.public, "POST", &target, headers, b"{}").await;
             answers += &format!(
@@ -315,11 +321,11 @@ pub async fn without_telling_tokens(kafka: &'static Kafka) {
     assert_eq!(seen[1].target, "/query");
     let mut said = answers;
     eventually("the requests are logged", async || {
-        kafka.whole_records(&log).await.len() >= 8
+        kafka.whole_records(&log).await.len() >= 10
     })
     .await;
     let records = kafka.whole_records(&topic).await;
-    assert_eq!(records.len(), 2);
+    assert_eq!(records.len(), 4);
     for record in records.iter().chain(&kafka.whole_records(&log).await) {
         said += &format!("{:?} {:?} ", record.key, record.headers);
         said += &String::from_utf8_lossy(&record.value);

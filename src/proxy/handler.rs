@@ -224,18 +224,18 @@ impl Proxy {
             target: path,
             groups,
         } = found;
-        let places = route.secured.as_ref();
-        let caller = match places {
+        let caller = match route.secured() {
             Some(places) => secured::identify(places, &mut request, known, &self.access).await?,
             None => known.unwrap_or_default(),
         };
         ongoing.belongs_to(&caller);
         self.limit(&caller, &request)?;
         let query = request.uri.query();
-        let target = match query.and_then(|query| secured::without_token(query, places)) {
-            Some(query) => format!("{path}?{query}"),
-            None => path,
-        };
+        let target =
+            match query.and_then(|query| secured::without_token(query, route.kept_parameter())) {
+                Some(query) => format!("{path}?{query}"),
+                None => path,
+            };
         let call = Call {
             trace: TraceContext::child_of(&request.headers),
             route: Arc::clone(&route),
