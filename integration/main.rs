@@ -347,6 +347,7 @@ fn main() {
             notes_requests::in_a_log_at_the_console_and_in_kafka,
             notes_requests::in_the_traces_they_belong_to,
             notes_requests::and_refuses_those_of_a_session_that_sends_too_many,
+            limits_clients::in_the_memory_that_their_bodies_take_together,
             secures_routes::with_tokens_where_they_are_configured,
             secures_routes::with_good_tokens_alone,
             secures_routes::and_hands_on_no_token_but_the_one_it_verified,

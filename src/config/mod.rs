@@ -32,7 +32,7 @@ use crate::access::{AccessConfig, PlacesConfig, RatesConfig, Rules};
 use crate::api::{InternalGuard, InternalGuardConfig, SubmissionConfig};
 use crate::avro::AvroConfig;
 use crate::dispatch::DispatchConfig;
-use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
+use crate::http::{BodyMemory, CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
 use crate::nats::NatsConfig;
@@ -341,6 +341,16 @@ impl Settings {
             let expected = format!("expected at least OUTBOX_BYTES, which is {outbox_bytes}");
             let value = self.replay.replay_ring_bytes.to_string();
             return Err(bad("replay_ring_bytes", &value, expected));
+        }
+        let largest = self.proxy.command.proxy_max_command_bytes;
+        let largest = largest.max(self.submission.max_submission_bytes);
+        let least = BodyMemory::at_least_for(largest);
+        if self.http_limits.http_max_bodies_bytes < least {
+            let value = self.http_limits.http_max_bodies_bytes.to_string();
+            let expected = format!(
+                "expected at least {least}, four times the larger one of PROXY_MAX_COMMAND_BYTES and MAX_SUBMISSION_BYTES"
+            );
+            return Err(bad("http_max_bodies_bytes", &value, expected));
         }
         let tls = self.tls.load()?;
         let internal_tls = self.tls.load_internal(tls.as_ref())?;
