@@ -215,7 +215,7 @@ impl Proxy {
     async fn call(
         &self,
         found: Matched,
-        request: Request,
+        mut request: Request,
         known: Option<Caller>,
         ongoing: &mut Ongoing,
     ) -> Result<Reply, HttpError> {
@@ -224,18 +224,18 @@ impl Proxy {
             target: path,
             groups,
         } = found;
-        let places = route.secured.as_ref();
-        let caller = match places {
-            Some(places) => secured::identify(places, &request, known, &self.access).await?,
+        let caller = match route.secured() {
+            Some(places) => secured::identify(places, &mut request, known, &self.access).await?,
             None => known.unwrap_or_default(),
         };
         ongoing.belongs_to(&caller);
         self.limit(&caller, &request)?;
         let query = request.uri.query();
-        let target = match query.and_then(|query| secured::without_token(query, places)) {
-            Some(query) => format!("{path}?{query}"),
-            None => path,
-        };
+        let target =
+            match query.and_then(|query| secured::without_token(query, route.kept_parameter())) {
+                Some(query) => format!("{path}?{query}"),
+                None => path,
+            };
         let call = Call {
             trace: TraceContext::child_of(&request.headers),
             route: Arc::clone(&route),
