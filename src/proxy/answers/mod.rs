@@ -21,6 +21,7 @@
 //! RIG's header contract of answers; RFC 7240 (`Prefer`); draft-ietf-httpapi-idempotency-key-header.
 
 mod answer;
+mod attempt;
 mod claims;
 mod command;
 mod config;
@@ -30,6 +31,7 @@ mod desk;
 mod discovery;
 mod elsewhere;
 mod exchange;
+mod in_work;
 mod key;
 mod message;
 mod once;

@@ -59,3 +59,31 @@ pub(super) fn unknown() -> HttpError {
         "There is no command with this id.",
     )
 }
+
+/// 409: the first one is still being sent.
+pub(super) fn in_progress() -> HttpError {
+    HttpError::new(
+        StatusCode::CONFLICT,
+        "command_in_progress",
+        "A request with this Idempotency-Key is still in progress.",
+    )
+    .with_retry_after(Duration::from_secs(1))
+}
+
+/// 422: the key is that of another command.
+pub(super) fn reused() -> HttpError {
+    HttpError::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "idempotency_key_reused",
+        "This Idempotency-Key was used for another request.",
+    )
+}
+
+/// 503: no more keys can be known.
+pub(super) fn too_many_keys() -> HttpError {
+    HttpError::unavailable(
+        "too_many_keys",
+        "Too many commands with an Idempotency-Key are known.",
+        Duration::from_secs(60),
+    )
+}
