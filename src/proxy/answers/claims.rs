@@ -45,7 +45,7 @@ const GRACE_MS: i64 = 15_000;
 /// After how long one counts no more whose instance is there, but could not say how it went.
 const LONG_GRACE: Duration = Duration::from_secs(120);
 /// How long a claim is kept: longer than it counts.
-const CLAIM_TTL: Duration = Duration::from_secs(180);
+pub(super) const CLAIM_TTL: Duration = Duration::from_secs(180);
 /// For how long it is known which attempts are over: longer than their claims are kept.
 const OVER_TTL: Duration = Duration::from_secs(360);
 /// How often it is tried again to write how a command went.
