@@ -26,7 +26,8 @@ pub struct AnswersConfig {
     #[arg(long, default_value = "60000", value_parser = settings::duration_ms, value_name = "DURATION")]
     pub proxy_nats_response_timeout: Duration,
 
-    /// Commands that may wait for their answers at the same time; over it, 503
+    /// Clients that may wait for the answers to their commands at the same time, and as many commands again whose
+    /// answer is for later; over it, 503. Nobody gets more of these places than are left: 429
     #[arg(long, default_value_t = 50_000, value_name = "NUMBER")]
     pub proxy_max_waiting: usize,
 

@@ -13,8 +13,9 @@ use super::claims::{Claimed, SentCommand};
 use super::command::{AnswerFrom, Command, Sending, Sent};
 use super::correlation::Holder;
 use super::desk::Asked;
-use super::exchange::{Answers, accepted, later};
+use super::exchange::Answers;
 use super::key::IdempotencyKey;
+use super::later::{accepted, later};
 use super::pledge::Pledge;
 use super::refusals::too_late;
 use super::table::{Joined, Waiter};
@@ -148,8 +149,10 @@ impl Answers {
         if command.prefers_async && command.from != AnswerFrom::Target {
             return Ok(accepted(&self.desk.id(of, Holder::Asker)?)?.into());
         }
-        let deadline = Instant::now() + self.timeout(command.from);
-        match self.desk.ask(of, &command.caller, true).await? {
+        let timeout = self.timeout(command.from);
+        let deadline = Instant::now() + timeout;
+        let asking = (&command.caller, &command.party);
+        match self.desk.ask(of, asking, Some(timeout)).await? {
             Asked::Answered(answer) => Ok(answer.into()),
             Asked::Waits(Some(waiter)) => {
                 Ok(later(waiter, deadline, || too_late().into_response()))
@@ -160,10 +163,10 @@ impl Answers {
 
     /// Begins a command whose answer is kept for whoever sends it again.
     fn begin_kept(&self, command: &Command, event_id: String) -> Result<Begun, HttpError> {
-        let number = self.desk.keep(command.caller.clone())?;
+        let number = self.desk.keep(command.caller.clone(), &command.party)?;
         let pledge = Pledge::new(&self.desk, number);
         let waits = command.from != AnswerFrom::Target && !command.prefers_async;
-        let waiter = waits.then(|| self.desk.wait()).transpose()?;
+        let waiter = waits.then(|| self.desk.wait(&command.party)).transpose()?;
         if let Some(waiter) = &waiter {
             let joined = Some(Joined::Here(waiter.number()));
             let table = self.desk.table();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::places::NoPlace;
 use crate::http::HttpError;
 
 /// 503: there is no place for another wait.
@@ -13,6 +14,18 @@ pub(super) fn too_many() -> HttpError {
         "Too many commands wait for their answers.",
         Duration::from_secs(1),
     )
+}
+
+/// 503, or 429 where there would be a place for others.
+pub(super) fn no_place(why: NoPlace) -> HttpError {
+    match why {
+        NoPlace::Full => too_many(),
+        NoPlace::Share => HttpError::too_many_requests(
+            "too_many_commands",
+            "Too many of your commands have no answer yet.",
+            Duration::from_secs(1),
+        ),
+    }
 }
 
 /// 503: the other instance cannot be reached.

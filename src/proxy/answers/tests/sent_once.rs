@@ -141,7 +141,10 @@ async fn a_repeated_command_waits_for_the_same_answer() {
     };
     let accepted = came(two.waits(asynchronous, &target).await).await;
     let asked = accepted.asked_at();
-    let asked = one.answers.ask(&asked, &Caller::default(), None).await;
+    let asked = one
+        .answers
+        .ask(&asked, &Caller::default(), HERE, None)
+        .await;
     assert_eq!(came(asked).await.text(), (200, "x"));
     assert_eq!(target.sent().len(), 1);
     one.stop().await;
