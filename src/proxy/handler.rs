@@ -156,7 +156,8 @@ impl Proxy {
         request.cancel_when_client_leaves();
         let visitor = self.access.identify(request, &request.query()?).await?;
         let wait = preferred_wait(&request.headers).map(Duration::from_secs);
-        let reply = self.answers.ask(id, &Caller::from(&visitor), wait).await?;
+        let (caller, address) = (Caller::from(&visitor), request.client_address());
+        let reply = self.answers.ask(id, &caller, address, wait).await?;
         Ok(Page::of(&self.cors, &request.headers).may_read_reply(reply))
     }
 
