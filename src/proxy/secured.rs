@@ -24,6 +24,15 @@ impl From<&Visitor> for Caller {
     }
 }
 
+/// Who sends a request for a secured route.
+#[derive(Debug)]
+pub(super) struct Identified {
+    pub(super) caller: Caller,
+    /// When the token expires, in Unix milliseconds; never where a connection says who sends the request, which ends
+    /// with its token itself.
+    pub(super) expires_ms: i64,
+}
+
 /// Finds out who sends a request for a secured route; of several tokens, one that is good is enough.
 ///
 /// `known` is who sends it where that is known already: the owner of the connection that it came on, for a
@@ -36,11 +45,20 @@ pub(super) async fn identify(
     request: &Request,
     known: Option<Caller>,
     access: &Access,
-) -> Result<Caller, HttpError> {
+) -> Result<Identified, HttpError> {
     let tokens = tokens(places, request);
     match known {
-        Some(known) if tokens.is_empty() => Ok(known),
-        _ => Ok(Caller::from(&access.verify_any(tokens).await?)),
+        Some(caller) if tokens.is_empty() => Ok(Identified {
+            caller,
+            expires_ms: i64::MAX,
+        }),
+        _ => {
+            let visitor = access.verify_any(tokens).await?;
+            Ok(Identified {
+                caller: Caller::from(&visitor),
+                expires_ms: visitor.expires_ms().unwrap_or(i64::MAX),
+            })
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct ProxyMetrics {
     pub upstream_connections: IntCounter,
     /// `sluicegate_upstream_addresses_paused`: addresses of HTTP backends that failed and are left alone.
     pub upstream_paused: IntGauge,
+    /// `sluicegate_upstream_tunnels`: WebSockets that are open between clients and HTTP backends.
+    pub upstream_tunnels: IntGauge,
     /// `sluicegate_request_log_dropped_total{reason}`: entries of the request log that are not in Kafka:
     /// `queue_full`, `not_acknowledged`, `no_schema` or `does_not_fit`.
     pub log_dropped: IntCounterVec,
@@ -79,6 +81,10 @@ impl ProxyMetrics {
             upstream_paused: make.gauge(
                 "sluicegate_upstream_addresses_paused",
                 "Addresses of HTTP backends that failed and are left alone",
+            ),
+            upstream_tunnels: make.gauge(
+                "sluicegate_upstream_tunnels",
+                "WebSockets open between clients and HTTP backends",
             ),
             log_dropped: make.counters(
                 "sluicegate_request_log_dropped_total",

@@ -27,6 +27,7 @@ use super::error::UpstreamError;
 use super::headers;
 use super::request_body::{Outgoing, RequestBody};
 use super::upstreams::Upstream;
+use crate::access::Place;
 use crate::proxy::route::{Protocol, UpstreamSpec};
 
 /// How often a request is tried at most.
@@ -51,6 +52,8 @@ pub(super) struct Begun {
     pub(super) response: Response<Incoming>,
     pub(super) lease: Lease,
     pub(super) in_flight: InFlight,
+    /// That of a tunnel.
+    pub(super) place: Option<Place>,
 }
 
 /// Sends a request until an answer begins, on as many addresses as it takes within bounds; `note` is told the
@@ -184,6 +187,7 @@ async fn attempt(
         response,
         lease,
         in_flight,
+        place: None,
     })
 }
 

@@ -151,10 +151,6 @@ impl Upstreams {
         &self.0.metrics
     }
 
-    pub(super) fn tasks(&self) -> &Tasks {
-        &self.0.tasks
-    }
-
     /// Does at once what is done every few seconds.
     #[cfg(test)]
     pub(super) fn sweep(&self, now: Instant) {
