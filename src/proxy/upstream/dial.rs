@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use super::config::{UpstreamConfig, limit};
 use super::connection::{Multiplexed, Sender};
 use super::request_body::RequestBody;
-use super::socket::Socket;
+use super::socket::{Socket, is_ours};
 use crate::fetch::{Trust, TrustError};
 use crate::proxy::route::Protocol;
 use crate::telemetry::{Metrics, Tasks};
@@ -60,6 +60,9 @@ pub(super) enum DialError {
     /// It is no server of HTTP/2, or sent nonsense at once.
     #[error("http did not begin")]
     Http(#[source] hyper::Error),
+    /// This process has no files, ports or memory left, which says nothing of the backend.
+    #[error("there are no sockets left")]
+    NoSockets(#[source] io::Error),
     /// All of it took too long.
     #[error("there was no connection within {0:?}")]
     Timeout(Duration),
@@ -274,10 +277,11 @@ impl Dialer {
 async fn tcp(address: &Authority, default_port: u16) -> Result<Socket, DialError> {
     let port = address.port_u16().unwrap_or(default_port);
     let found = tokio::net::lookup_host((bare(address.host()), port)).await;
-    let found: Vec<_> = found.map_err(DialError::Name)?.collect();
+    let found = found.map_err(|error| blamed(error, DialError::Name))?;
+    let found: Vec<_> = found.collect();
     let socket = first_of(alternating(&found))
         .await
-        .map_err(DialError::Tcp)?;
+        .map_err(|error| blamed(error, DialError::Tcp))?;
     let options = socket2::SockRef::from(&socket);
     let keep_alive = socket2::TcpKeepalive::new()
         .with_time(KEEP_ALIVE)
@@ -288,6 +292,15 @@ async fn tcp(address: &Authority, default_port: u16) -> Result<Socket, DialError
         .and_then(|()| options.set_tcp_keepalive(&keep_alive));
     set.map_err(DialError::Tcp)?;
     Ok(Socket::new(socket))
+}
+
+/// Says whose fault a failure is: ours, or as it is told.
+fn blamed(error: io::Error, theirs: fn(io::Error) -> DialError) -> DialError {
+    if is_ours(&error) {
+        DialError::NoSockets(error)
+    } else {
+        theirs(error)
+    }
 }
 
 /// Takes an IPv6 address out of its brackets.
@@ -314,7 +327,8 @@ fn alternating(found: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> + use<>
     .take(MAX_ADDRESSES)
 }
 
-/// Connects to the first address that takes it; each has a little time before the next is tried beside it.
+/// Connects to the first address that takes it; each has a little time before the next is tried beside it. Of several
+/// failures, that of a backend counts: an address of a family that this machine does not have fails by our own fault.
 async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let mut waiting = addresses.peekable();
     let mut trying = FuturesUnordered::new();
@@ -331,7 +345,9 @@ async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Tcp
         tokio::select! {
             Some(tried) = trying.next() => match tried {
                 Ok(socket) => return Ok(socket),
-                Err(error) => failure = Some(error),
+                Err(error) => {
+                    failure = failure.filter(|failure| !is_ours(failure)).or(Some(error));
+                }
             },
             () = tokio::time::sleep(STAGGER), if has_more => {}
         }

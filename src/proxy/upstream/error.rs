@@ -4,10 +4,14 @@ use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
+use http::uri::Authority;
 
 use super::dial::DialError;
 use crate::http::HttpError;
 use crate::telemetry::Causes;
+
+/// How soon somebody may come again who found no room.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a try gave no answer. The texts name the address, and nothing of the request.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +23,20 @@ pub(super) enum UpstreamError {
         address: Box<str>,
         /// What went wrong.
         source: DialError,
+    },
+    /// This process has no files, ports or memory left for a connection.
+    #[error("there is no socket left for a connection to {address}: {source}")]
+    NoSockets {
+        /// Who was to be called.
+        address: Box<str>,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// As many requests as there may be are under way there.
+    #[error("{address} has as many requests as PROXY_MAX_REQUESTS_PER_BACKEND allows")]
+    Busy {
+        /// Its first address.
+        address: Box<str>,
     },
     /// The connection was closed before anything of the request was written to it.
     #[error("the connection to {address} was closed before the request was sent: {}", Causes(.source))]
@@ -68,10 +86,21 @@ pub(super) enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// Says why there is no connection to an address.
+    pub(super) fn no_lease(address: &Authority, source: DialError) -> Self {
+        let address = address.as_str().into();
+        match source {
+            DialError::NoSockets(source) => Self::NoSockets { address, source },
+            source => Self::Unreachable { address, source },
+        }
+    }
+
     /// Returns the outcome as metrics name it.
     pub(super) const fn outcome(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "unreachable",
+            Self::NoSockets { .. } => "no_sockets",
+            Self::Busy { .. } => "busy",
             Self::NotSent { .. } => "not_sent",
             Self::Broken { .. } => "broken",
             Self::Silent { .. } => "timeout",
@@ -84,6 +113,8 @@ impl UpstreamError {
     pub(super) fn address(&self) -> Option<&str> {
         match self {
             Self::Unreachable { address, .. }
+            | Self::NoSockets { address, .. }
+            | Self::Busy { address }
             | Self::NotSent { address, .. }
             | Self::Broken { address, .. }
             | Self::Silent { address, .. }
@@ -96,7 +127,11 @@ impl UpstreamError {
     /// Whether this says that the address is not well.
     pub(super) const fn blames_address(&self) -> bool {
         match self {
-            Self::NotSent { .. } | Self::Broken { was_kept: true, .. } | Self::Body(_) => false,
+            Self::NoSockets { .. }
+            | Self::Busy { .. }
+            | Self::NotSent { .. }
+            | Self::Broken { was_kept: true, .. }
+            | Self::Body(_) => false,
             Self::Unreachable { .. }
             | Self::Broken { .. }
             | Self::Silent { .. }
@@ -106,8 +141,8 @@ impl UpstreamError {
     }
 }
 
-/// 502 for a backend that cannot be reached or answers badly, 504 for one that does not answer in time; 400 or
-/// 408 when it was the client's body.
+/// 502 for a backend that cannot be reached or answers badly, 504 for one that does not answer in time, 503 while it
+/// has too many requests or we have no sockets; 400 or 408 when it was the client's body.
 impl From<UpstreamError> for HttpError {
     fn from(error: UpstreamError) -> Self {
         let (status, code, public) = match &error {
@@ -116,6 +151,14 @@ impl From<UpstreamError> for HttpError {
                 "upstream_unreachable",
                 "The backend cannot be reached.",
             ),
+            UpstreamError::NoSockets { .. } => {
+                let text = "There is no connection to the backend to be had at the moment.";
+                return Self::unavailable("no_sockets", text, PATIENCE);
+            }
+            UpstreamError::Busy { .. } => {
+                let text = "The backend has as many requests as it may have.";
+                return Self::unavailable("backend_busy", text, PATIENCE);
+            }
             UpstreamError::NotSent { .. } | UpstreamError::Broken { .. } => (
                 StatusCode::BAD_GATEWAY,
                 "upstream_broken",
@@ -139,5 +182,24 @@ impl From<UpstreamError> for HttpError {
         };
         // The log has it already, at a limited rate.
         Self::new(status, code, public)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A backend was left alone for it.
+    #[test]
+    fn that_we_have_no_sockets_is_not_the_fault_of_a_backend() {
+        let address = Authority::from_static("a:1");
+        let source = DialError::NoSockets(io::Error::from_raw_os_error(24));
+        let error = UpstreamError::no_lease(&address, source);
+        assert!(!error.blames_address());
+        assert!(error.to_string().contains("no socket left"), "{error}");
+        let told = HttpError::from(error);
+        assert_eq!((told.status().as_u16(), told.code()), (503, "no_sockets"));
+        let refused = DialError::Tcp(io::ErrorKind::ConnectionRefused.into());
+        assert!(UpstreamError::no_lease(&address, refused).blames_address());
     }
 }

@@ -71,6 +71,7 @@ pub(super) async fn exchange(
     body: &Outgoing,
     note: impl Fn(&'static str) + Send + Sync,
 ) -> Result<Begun, UpstreamError> {
+    let turn = upstream.turn().inspect_err(|error| note(error.outcome()))?;
     let begun = Instant::now();
     let mut tried: Vec<Arc<Address>> = Vec::new();
     let mut address = upstream.addresses.choose(&[], begun);
@@ -82,7 +83,8 @@ pub(super) async fn exchange(
         let is_fresh = tried.iter().any(|tried| Arc::ptr_eq(tried, &current));
         let tried_now = attempt(upstream, config, outbound, body, (&current, is_fresh)).await;
         let error = match tried_now {
-            Ok(answer) => {
+            Ok(mut answer) => {
+                answer.in_flight.keep(turn);
                 note("answered");
                 current.succeeded();
                 upstream.retries.deposit();
@@ -127,7 +129,7 @@ fn next_address(
     }
     match error {
         // The same address would refuse again.
-        UpstreamError::Unreachable { .. } => another(),
+        UpstreamError::Unreachable { .. } | UpstreamError::NoSockets { .. } => another(),
         UpstreamError::NotSent { .. } => any(),
         UpstreamError::Broken { was_kept, .. } => {
             let is_allowed = || *was_kept || upstream.retries.withdraw();
@@ -135,6 +137,7 @@ fn next_address(
             may.then(any).flatten()
         }
         UpstreamError::Silent { .. }
+        | UpstreamError::Busy { .. }
         | UpstreamError::NotHttp { .. }
         | UpstreamError::BadAnswer { .. }
         | UpstreamError::Body(_) => None,
@@ -155,10 +158,7 @@ async fn attempt(
     } else {
         connections.lease(is_fresh).await
     };
-    let mut lease = leased.map_err(|source| UpstreamError::Unreachable {
-        address: address.name.as_str().into(),
-        source,
-    })?;
+    let mut lease = leased.map_err(|source| UpstreamError::no_lease(&address.name, source))?;
     let request = outbound.request(&upstream.spec, &address.name, lease.is_http2(), body)?;
     let sent = in_time(lease.send(request), body, config.proxy_recv_timeout).await;
     let response = match sent {
