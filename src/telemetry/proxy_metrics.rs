@@ -21,8 +21,8 @@ pub struct ProxyMetrics {
     /// what became of them.
     pub answers: IntCounterVec,
     /// `sluicegate_upstream_tries_total{api,outcome}`: requests sent, or tried to be sent, to HTTP backends:
-    /// `answered`, `unreachable`, `not_sent`, `broken`, `timeout`, `bad_answer` or `request_body`. Each retry is one
-    /// more.
+    /// `answered`, `unreachable`, `not_sent`, `refused`, `broken`, `timeout`, `bad_answer` or `request_body`; and not
+    /// sent, `busy` or `no_sockets`. Each retry is one more.
     pub upstream_tries: IntCounterVec,
     /// `sluicegate_upstream_connections_opened_total`: new connections to HTTP backends.
     pub upstream_connections: IntCounter,

@@ -38,7 +38,8 @@ pub(super) enum UpstreamError {
         /// Its first address.
         address: Box<str>,
     },
-    /// The connection was closed before anything of the request was written to it.
+    /// The connection was closed before anything of the request was written to it, or before the backend began with
+    /// it.
     #[error("the connection to {address} was closed before the request was sent: {}", Causes(.source))]
     NotSent {
         /// Who was called.
@@ -46,7 +47,15 @@ pub(super) enum UpstreamError {
         /// What the client saw.
         source: hyper::Error,
     },
-    /// The connection broke before an answer began; the backend may have acted on the request.
+    /// The backend refused the request on a connection of HTTP/2, and has not begun with it.
+    #[error("{address} refused the request: {}", Causes(.source))]
+    Refused {
+        /// Who was called.
+        address: Box<str>,
+        /// What the client saw.
+        source: hyper::Error,
+    },
+    /// The connection broke, or the backend ended the request on it, before an answer began; the backend may have acted on the request.
     #[error("the connection to {address} broke before an answer: {}", Causes(.source))]
     Broken {
         /// Who was called.
@@ -102,6 +111,7 @@ impl UpstreamError {
             Self::NoSockets { .. } => "no_sockets",
             Self::Busy { .. } => "busy",
             Self::NotSent { .. } => "not_sent",
+            Self::Refused { .. } => "refused",
             Self::Broken { .. } => "broken",
             Self::Silent { .. } => "timeout",
             Self::NotHttp { .. } | Self::BadAnswer { .. } => "bad_answer",
@@ -116,6 +126,7 @@ impl UpstreamError {
             | Self::NoSockets { address, .. }
             | Self::Busy { address }
             | Self::NotSent { address, .. }
+            | Self::Refused { address, .. }
             | Self::Broken { address, .. }
             | Self::Silent { address, .. }
             | Self::NotHttp { address, .. }
@@ -133,6 +144,7 @@ impl UpstreamError {
             | Self::Broken { was_kept: true, .. }
             | Self::Body(_) => false,
             Self::Unreachable { .. }
+            | Self::Refused { .. }
             | Self::Broken { .. }
             | Self::Silent { .. }
             | Self::NotHttp { .. }
@@ -159,7 +171,9 @@ impl From<UpstreamError> for HttpError {
                 let text = "The backend has as many requests as it may have.";
                 return Self::unavailable("backend_busy", text, PATIENCE);
             }
-            UpstreamError::NotSent { .. } | UpstreamError::Broken { .. } => (
+            UpstreamError::NotSent { .. }
+            | UpstreamError::Refused { .. }
+            | UpstreamError::Broken { .. } => (
                 StatusCode::BAD_GATEWAY,
                 "upstream_broken",
                 "The backend closed the connection before it answered.",

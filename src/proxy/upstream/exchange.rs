@@ -1,8 +1,9 @@
 //! One request to an upstream: the tries that it takes until an answer begins.
 //!
 //! # Invariants
-//! - A request of which something may have reached a backend is sent again only if its method is idempotent, its
-//!   body was not read yet, and the budget of retries allows it.
+//! - A request that a backend may have begun with is sent again only if its method is idempotent, its body was not
+//!   read yet, and the budget of retries allows it; one that the backend says it has not begun with, whatever its
+//!   method.
 //! - Nothing is sent again once an answer has begun, or a backend has merely been silent.
 //!
 //! # Source
@@ -24,6 +25,7 @@ use super::config::{UpstreamConfig, limit};
 use super::connection::Lease;
 use super::dial::DialError;
 use super::error::UpstreamError;
+use super::failure::failure;
 use super::headers;
 use super::request_body::{Outgoing, RequestBody};
 use super::upstreams::Upstream;
@@ -131,6 +133,8 @@ fn next_address(
         // The same address would refuse again.
         UpstreamError::Unreachable { .. } | UpstreamError::NoSockets { .. } => another(),
         UpstreamError::NotSent { .. } => any(),
+        // Nothing was done, but a backend in need gets no more of them.
+        UpstreamError::Refused { .. } => upstream.retries.withdraw().then(any).flatten(),
         UpstreamError::Broken { was_kept, .. } => {
             let is_allowed = || *was_kept || upstream.retries.withdraw();
             let may = outbound.method.is_idempotent() && is_allowed();
@@ -189,28 +193,6 @@ async fn attempt(
         in_flight,
         place: None,
     })
-}
-
-fn failure(
-    source: hyper::Error,
-    (was_sent, was_kept): (bool, bool),
-    body: &Outgoing,
-    address: &Authority,
-) -> UpstreamError {
-    let address = address.as_str().into();
-    if let Some(kind) = body.failure() {
-        UpstreamError::Body(kind)
-    } else if !was_sent {
-        UpstreamError::NotSent { address, source }
-    } else if source.is_parse() {
-        UpstreamError::NotHttp { address, source }
-    } else {
-        UpstreamError::Broken {
-            address,
-            was_kept,
-            source,
-        }
-    }
 }
 
 /// Checks what hyper does not: that everybody finds the same end of the answer (RFC 9112, 6.3).

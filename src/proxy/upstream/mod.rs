@@ -33,14 +33,17 @@ mod connection;
 mod dial;
 mod error;
 mod exchange;
+mod failure;
 mod forward;
 mod headers;
 mod health;
 mod lasting;
+mod preface;
 mod probe;
 mod request_body;
 mod socket;
 mod target;
+mod tcp;
 mod tunnel;
 mod upstreams;
 
