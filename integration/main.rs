@@ -392,6 +392,7 @@ fn main() {
             forwards_requests::and_streams::bodies_of_any_size_in_little_memory,
             forwards_requests::as_websockets::in_both_directions,
             forwards_requests::as_websockets::unless_the_backend_refuses,
+            forwards_requests::as_websockets::until_their_session_ends,
             keeps_to_its_upstream::whatever_the_length_is::which_is_disputable,
             keeps_to_its_upstream::whatever_the_length_is::which_hides_another_request,
             keeps_to_its_upstream::whatever_the_length_is::which_is_never_told,

@@ -2,20 +2,25 @@
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::HeaderValue;
+use serde_json::json;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
+use tokio_tungstenite::{WebSocketStream, tungstenite};
 
 use super::{told, with_tls};
 use crate::support::certificates::Certificate;
-use crate::support::fetch::in_time;
-use crate::support::gateway::Settings;
+use crate::support::fetch::{Cut, in_time};
+use crate::support::gateway::{Gateway, Settings, eventually};
 use crate::support::h2::request;
 use crate::support::kafka::Kafka;
 use crate::support::routes::{all, all_below};
+use crate::support::sessions::end;
 use crate::support::sse::Link;
+use crate::support::tokens::token;
 use crate::support::upstream::{Caller, Upstream};
 use crate::support::ways::{Client, Way};
 use crate::support::ws::Ws;
@@ -176,5 +181,76 @@ pub async fn unless_the_backend_refuses(kafka: &Kafka) {
     let answer = crate::support::h2::read(in_time(response).await.unwrap()).await;
     assert_eq!((answer.status, answer.text()), (403, "no"));
     assert_eq!(upstream.one().header("upgrade"), Some("websocket"));
+    gateway.stop().await;
+}
+
+/// Opens a WebSocket with a token.
+async fn open_as(
+    gateway: &Gateway,
+    token: &str,
+) -> Result<WebSocketStream<TcpStream>, tungstenite::Error> {
+    let mut request = "ws://test/chat/room".into_client_request().unwrap();
+    let bearer = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+    request.headers_mut().insert("authorization", bearer);
+    let socket = TcpStream::connect(gateway.public()).await.unwrap();
+    let opened = tokio_tungstenite::client_async(request, socket).await;
+    opened.map(|(socket, _)| socket)
+}
+
+async fn ends(mut socket: WebSocketStream<TcpStream>) {
+    let end = async { while let Some(Ok(_)) = socket.next().await {} };
+    in_time(end).await;
+}
+
+/// An operator who ends a session ends what it has open at backends, too; whoever else is there stays.
+pub async fn until_their_session_ends(kafka: &Kafka) {
+    let (seen, _saw) = mpsc::unbounded_channel();
+    let upstream = Upstream::playing(move |caller| chat(caller, seen.clone())).await;
+    let events = Upstream::playing(|mut caller| async move {
+        caller.head().await;
+        caller
+            .write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n")
+            .await;
+        caller.ended().await;
+    })
+    .await;
+    let mut apis = [
+        all_below("chat", "/chat", &[upstream.url()]),
+        all_below("events", "/events", &[events.url()]),
+    ];
+    for api in &mut apis {
+        api["auth_type"] = json!("jwt");
+        for endpoint in api["version_data"]["default"]["endpoints"]
+            .as_array_mut()
+            .unwrap()
+        {
+            endpoint["secured"] = json!(true);
+        }
+    }
+    let settings = Settings::routing(kafka, &apis)
+        .with_tokens()
+        .with("MAX_CONNECTIONS_PER_SESSION", "2");
+    let (gateway, certificate) = with_tls(settings).await;
+    let (alice, bob) = (token("alice", "a1"), token("bob", "b1"));
+    let one = open_as(&gateway, &alice).await.unwrap();
+    let two = open_as(&gateway, &alice).await.unwrap();
+    let mut other = open_as(&gateway, &bob).await.unwrap();
+    assert!(open_as(&gateway, &alice).await.is_err());
+    let tunnels = async || gateway.metric("sluicegate_upstream_tunnels", "").await;
+    eventually("they are counted", async || tunnels().await == 3.0).await;
+    let bearer = format!("Bearer {alice}");
+    let client = Client::new(Way::Plain, &certificate, &gateway);
+    let headers = [("authorization", bearer.as_str())];
+    let mut stream = client.fetch("GET", "/events/a", &headers, b"").await;
+    assert_eq!(stream.until("\n\n").await, "data: 1\n\n");
+    assert_eq!(end(gateway.internal(), "a1").await, 201);
+    tokio::join!(ends(one), ends(two));
+    assert_eq!(in_time(stream.whole()).await, Err(Cut));
+    eventually("one is left", async || tunnels().await == 1.0).await;
+    other.send(Message::text("still")).await.unwrap();
+    for expected in ["welcome", "still"] {
+        let said = in_time(other.next()).await.unwrap().unwrap();
+        assert_eq!(said, Message::text(expected));
+    }
     gateway.stop().await;
 }

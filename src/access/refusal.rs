@@ -50,6 +50,7 @@ pub(super) fn of_token(error: &TokenError) -> HttpError {
 }
 
 /// 401 for a session that an operator has ended.
-pub(super) fn session_killed() -> HttpError {
+#[must_use]
+pub fn session_killed() -> HttpError {
     unauthorized("session_killed", "The session was ended.")
 }

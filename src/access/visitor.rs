@@ -72,8 +72,9 @@ impl Visitor {
             .map(Arc::from)
     }
 
-    /// Returns when the first token expires, in Unix milliseconds.
-    pub(super) fn expires_ms(&self) -> Option<i64> {
+    /// Returns when the first token expires, in Unix milliseconds; `None` where none was verified.
+    #[must_use]
+    pub fn expires_ms(&self) -> Option<i64> {
         self.claims.iter().map(|claims| claims.expires_ms()).min()
     }
 

@@ -132,8 +132,9 @@ impl App {
         let commands = core.start_commands(&config, &producer)?;
         let source = core.start_source(&config)?;
         let nats = Nats::start(&config, &core.metrics, &core.tasks).await?;
-        let proxy = proxying::start(&config, &core, &producer, nats.client.clone())?;
         let public_tasks = Tasks::new();
+        let client = nats.client.clone();
+        let proxy = proxying::start(&config, &core, &producer, client, public_tasks.clone())?;
         let app = Self {
             public: public.plain.local_addr(),
             internal: internal.plain.local_addr(),

@@ -13,6 +13,7 @@ use crate::nats::NatsClient;
 use crate::proxy::{
     Apis, Proxy, ProxyParts, RequestLog, RequestLogParts, TopicMaker, listen_for_answers,
 };
+use crate::telemetry::Tasks;
 
 /// Makes the proxy, with the routes that the instance is started with and those that all share.
 pub(super) fn start(
@@ -20,6 +21,7 @@ pub(super) fn start(
     core: &Core,
     producer: &Producer,
     nats: Option<NatsClient>,
+    public_tasks: Tasks,
 ) -> Result<Arc<Proxy>, AppError> {
     let registry = Registry::new(&config.avro, Fetch::new());
     let log = RequestLogParts {
@@ -33,6 +35,8 @@ pub(super) fn start(
         apis: Apis::new(config.apis.clone(), state, config.kafka.instance()),
         answers: core.answers.clone(),
         access: streams.access.clone(),
+        stays: streams.registry.stays().clone(),
+        places: streams.places.clone(),
         cors: streams.cors.clone(),
         rates: Rates::new(
             config.rates.max_requests_per_minute_per_session,
@@ -47,6 +51,8 @@ pub(super) fn start(
         log: RequestLog::start(&config.proxy.request_log, log, &core.tasks),
         metrics: core.metrics.clone(),
         tasks: core.tasks.clone(),
+        public_tasks,
+        grace: config.process.shutdown_grace,
     };
     let proxy = Arc::new(Proxy::new(parts)?);
     let source = &config.source;

@@ -17,13 +17,14 @@ use super::routes::{Found, Matched};
 use super::secured;
 use super::to_kafka::ToKafka;
 use super::to_nats::ToNats;
-use super::upstream::{HttpTarget, UpstreamConfig, Upstreams};
-use crate::access::{Access, Rates, Submitter};
+use super::upstream::{HttpTarget, Lasting, UpstreamConfig, Upstreams};
+use crate::access::{Access, Places, Rates, Submitter, session_killed};
 use crate::avro::{Registry, Serializer};
 use crate::fetch::TrustError;
 use crate::http::{Body, Cors, HttpError, Reply, Request};
 use crate::kafka::Producer;
 use crate::nats::NatsClient;
+use crate::session::{Stay, Stays};
 use crate::telemetry::{Metrics, ProxyMetrics, Tasks, TraceContext};
 
 /// The methods that metrics name for requests without a route.
@@ -42,6 +43,7 @@ const METHODS: [Method; 7] = [
 pub struct Proxy {
     apis: Apis,
     access: Access,
+    stays: Stays,
     cors: Cors,
     http: HttpTarget,
     kafka: ToKafka,
@@ -61,6 +63,10 @@ pub struct ProxyParts {
     pub answers: Answers,
     /// Verifies the tokens of secured routes.
     pub access: Access,
+    /// Ends what lasts on secured routes with its session.
+    pub stays: Stays,
+    /// Counts the tunnels among the connections.
+    pub places: Places,
     /// Which pages may read the answers.
     pub cors: Cors,
     /// How many requests a session may send.
@@ -83,6 +89,10 @@ pub struct ProxyParts {
     pub metrics: Metrics,
     /// Has the tasks of the process.
     pub tasks: Tasks,
+    /// Has what clients still use, and ends first: the tunnels.
+    pub public_tasks: Tasks,
+    /// Over how long clients are sent away at the end.
+    pub grace: Duration,
 }
 
 impl Proxy {
@@ -93,6 +103,7 @@ impl Proxy {
     pub fn new(parts: ProxyParts) -> Result<Self, TrustError> {
         let metrics = parts.metrics;
         let upstreams = Upstreams::new(parts.upstream, &parts.tasks, &metrics)?;
+        let lasting = Lasting::new(parts.places, parts.public_tasks, parts.grace);
         let (answers, command) = (parts.answers.clone(), parts.command.clone());
         let nats = ToNats::new(parts.nats, answers, command, parts.tasks);
         let kafka = ToKafka {
@@ -104,11 +115,12 @@ impl Proxy {
             metrics: metrics.clone(),
         };
         Ok(Self {
-            http: HttpTarget::new(upstreams, parts.answers.clone()),
+            http: HttpTarget::new(upstreams, parts.answers.clone(), lasting),
             kafka,
             nats,
             apis: parts.apis,
             access: parts.access,
+            stays: parts.stays,
             cors: parts.cors,
             answers: parts.answers,
             rates: parts.rates,
@@ -225,9 +237,13 @@ impl Proxy {
             target: path,
             groups,
         } = found;
-        let caller = match route.secured() {
-            Some(places) => secured::identify(places, &mut request, known, &self.access).await?,
-            None => known.unwrap_or_default(),
+        let (caller, expires_ms) = match route.secured() {
+            Some(places) => {
+                let identified =
+                    secured::identify(places, &mut request, known, &self.access).await?;
+                (identified.caller, Some(identified.expires_ms))
+            }
+            None => (known.unwrap_or_default(), None),
         };
         ongoing.belongs_to(&caller);
         self.limit(&caller, &request)?;
@@ -246,7 +262,10 @@ impl Proxy {
             caller,
         };
         match route.target {
-            Target::Http { .. } => self.http.call(call).await,
+            Target::Http { .. } => {
+                let stay = self.stay(&call.caller, expires_ms)?;
+                self.http.call(call, stay).await
+            }
             // Nothing is written for a page that asks what it may; the CORS headers tell it.
             _ if call.request.method == Method::OPTIONS => {
                 Ok(Answer::new(StatusCode::NO_CONTENT, "").into())
@@ -254,6 +273,19 @@ impl Proxy {
             Target::Kafka { .. } => self.kafka.call(call).await,
             Target::Nats { .. } => self.nats.call(call).await,
         }
+    }
+
+    /// Begins the time for which an answer of a secured route may go on; `None` for one of another route.
+    fn stay(&self, caller: &Caller, expires_ms: Option<i64>) -> Result<Option<Stay>, HttpError> {
+        let Some(expires_ms) = expires_ms else {
+            return Ok(None);
+        };
+        let stay = self.stays.begin(&caller.sessions, expires_ms);
+        // It may have been ended before there was something to end.
+        if self.access.refuses(&caller.sessions) {
+            return Err(session_killed());
+        }
+        Ok(Some(stay))
     }
 
     /// Counts a request for the first session of its sender, or for the address.

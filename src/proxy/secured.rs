@@ -24,6 +24,15 @@ impl From<&Visitor> for Caller {
     }
 }
 
+/// Who sends a request for a secured route.
+#[derive(Debug)]
+pub(super) struct Identified {
+    pub(super) caller: Caller,
+    /// When the token expires, in Unix milliseconds; never where a connection says who sends the request, which ends
+    /// with its token itself.
+    pub(super) expires_ms: i64,
+}
+
 /// Finds out who sends a request for a secured route, and leaves of its tokens only the one that was verified: in
 /// the header that the route has for it, wherever it stood. Of several tokens, one that is good is enough.
 ///
@@ -37,19 +46,26 @@ pub(super) async fn identify(
     request: &mut Request,
     known: Option<Caller>,
     access: &Access,
-) -> Result<Caller, HttpError> {
+) -> Result<Identified, HttpError> {
     let tokens = tokens(places, request);
-    let (caller, verified) = match known {
-        Some(known) if tokens.is_empty() => (known, None),
+    let (identified, verified) = match known {
+        Some(caller) if tokens.is_empty() => {
+            let expires_ms = i64::MAX;
+            (Identified { caller, expires_ms }, None)
+        }
         _ => {
             let visitor = access.verify_any(tokens).await?;
-            (Caller::from(&visitor), visitor.token().map(str::to_owned))
+            let identified = Identified {
+                caller: Caller::from(&visitor),
+                expires_ms: visitor.expires_ms().unwrap_or(i64::MAX),
+            };
+            (identified, visitor.token().map(str::to_owned))
         }
     };
     if let Some(name) = &places.header {
         leave_only(verified.as_deref(), name, &mut request.headers)?;
     }
-    Ok(caller)
+    Ok(identified)
 }
 
 /// Makes the header `name` have this token, as it was written if it stood there, and nothing else.

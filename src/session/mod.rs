@@ -5,6 +5,7 @@
 //!        ▲ told before its token expires, closed after        │ who is here?
 //!        │                                                     ▼
 //! Blacklist (shared state) ─▶ every instance's Registry     Directory ─▶ all instances, over the command topic
+//!                                    └─▶ Stays: what else ends with a session, such as a tunnel to a backend
 //! ```
 //!
 //! # Invariants
@@ -22,6 +23,7 @@ mod members;
 mod numbers;
 mod presence;
 mod registry;
+mod stays;
 
 pub use blacklist::{Blacklist, MAX_SESSION_BYTES};
 pub use config::SessionConfig;
@@ -31,3 +33,4 @@ pub use directory::{
 pub use guest::{Guest, UnreadableGuest};
 pub use presence::PresenceEvents;
 pub use registry::{Member, Registry};
+pub use stays::{Stay, Stays};

@@ -11,8 +11,9 @@ use super::config::SessionConfig;
 use super::guest::Guest;
 use super::members::{Due, Entry, Listed, Members, Number, PollSession, Times};
 use super::presence::{Presence, PresenceEvents};
+use super::stays::Stays;
 use crate::dispatch::{CloseReason, ConnectionId, ControlEvent, Dispatcher, Held};
-use crate::telemetry::{Tasks, Transport, as_ms, now_ms};
+use crate::telemetry::{Tasks, Transport, now_ms};
 
 /// How long the clock is trusted: it may be set while we wait for a token to expire.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -28,6 +29,7 @@ pub struct Registry {
 struct Inner {
     members: Mutex<Members>,
     times: Times,
+    stays: Stays,
     /// Told when something is due earlier than before.
     earlier: Notify,
     events: PresenceEvents,
@@ -73,11 +75,8 @@ impl Registry {
     pub fn new(config: &SessionConfig, dispatcher: Dispatcher, events: PresenceEvents) -> Self {
         let inner = Inner {
             members: Mutex::default(),
-            times: Times {
-                notice_ms: as_ms(config.session_expiry_notice),
-                grace_ms: as_ms(config.session_expiry_grace),
-                jitter_ms: as_ms(config.session_expiry_jitter).min(3_600_000),
-            },
+            times: Times::of(config),
+            stays: Stays::new(config),
             earlier: Notify::new(),
             events,
         };
@@ -154,8 +153,15 @@ impl Registry {
         guest.expires_ms.saturating_add(self.inner.times.grace_ms) <= now_ms()
     }
 
-    /// Ends all connections of a session here.
+    /// Returns what ends with a session as its connections do.
+    #[must_use]
+    pub fn stays(&self) -> &Stays {
+        &self.inner.stays
+    }
+
+    /// Ends all connections of a session here, and all that lasts as long as they do.
     pub async fn end_session(&self, session: &str, reason: CloseReason) {
+        self.inner.stays.end_session(session);
         let (connections, gone) = self.inner.members.lock().end_session(session, reason);
         self.inner.tell_of_leave(gone);
         for connection in connections {

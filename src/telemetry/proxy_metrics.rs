@@ -24,13 +24,15 @@ pub struct ProxyMetrics {
     /// commands whose answer will be kept (`kept`), and replies of NATS for both (`nats_waiting`, `nats_kept`).
     pub awaited: IntGaugeVec,
     /// `sluicegate_upstream_tries_total{api,outcome}`: requests sent, or tried to be sent, to HTTP backends:
-    /// `answered`, `unreachable`, `not_sent`, `broken`, `timeout`, `bad_answer` or `request_body`. Each retry is one
-    /// more.
+    /// `answered`, `unreachable`, `not_sent`, `refused`, `broken`, `timeout`, `bad_answer` or `request_body`; and not
+    /// sent, `busy` or `no_sockets`. Each retry is one more.
     pub upstream_tries: IntCounterVec,
     /// `sluicegate_upstream_connections_opened_total`: new connections to HTTP backends.
     pub upstream_connections: IntCounter,
     /// `sluicegate_upstream_addresses_paused`: addresses of HTTP backends that failed and are left alone.
     pub upstream_paused: IntGauge,
+    /// `sluicegate_upstream_tunnels`: WebSockets that are open between clients and HTTP backends.
+    pub upstream_tunnels: IntGauge,
     /// `sluicegate_request_log_dropped_total{reason}`: entries of the request log that are not in Kafka:
     /// `queue_full`, `not_acknowledged`, `no_schema` or `does_not_fit`.
     pub log_dropped: IntCounterVec,
@@ -87,6 +89,10 @@ impl ProxyMetrics {
             upstream_paused: make.gauge(
                 "sluicegate_upstream_addresses_paused",
                 "Addresses of HTTP backends that failed and are left alone",
+            ),
+            upstream_tunnels: make.gauge(
+                "sluicegate_upstream_tunnels",
+                "WebSockets open between clients and HTTP backends",
             ),
             log_dropped: make.counters(
                 "sluicegate_request_log_dropped_total",

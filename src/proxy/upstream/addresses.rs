@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::connection::Connections;
 use super::health::{Health, Standing};
+use super::upstreams::Turn;
 
 /// One address: its connections, its health, and how much it has to do.
 pub(super) struct Address {
@@ -95,18 +96,30 @@ impl fmt::Debug for Address {
 }
 
 /// A request that an address has to do with, until this is dropped.
-pub(super) struct InFlight(Arc<Address>);
+pub(super) struct InFlight {
+    address: Arc<Address>,
+    /// Its turn at the upstream, once it is clear that it needs no other address.
+    turn: Turn,
+}
 
 impl InFlight {
     pub(super) fn begin(address: &Arc<Address>) -> Self {
         address.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(address))
+        Self {
+            address: Arc::clone(address),
+            turn: None,
+        }
+    }
+
+    /// Keeps the turn for as long as this is there.
+    pub(super) fn keep(&mut self, turn: Turn) {
+        self.turn = turn;
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.address.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

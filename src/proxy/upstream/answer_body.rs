@@ -12,7 +12,16 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use super::addresses::InFlight;
 use super::connection::Lease;
 use super::headers;
+use super::lasting::Until;
 use crate::http::IdleTimer;
+
+/// How long an answer may take.
+pub(super) struct Patience {
+    /// How long the backend may take for a piece.
+    pub(super) idle: Option<Duration>,
+    /// Until when there may be pieces.
+    pub(super) until: Until,
+}
 
 /// The body of an answer. At its end the connection goes back to those that have nothing to do; dropped before,
 /// the connection is closed, or the stream of HTTP/2 reset.
@@ -23,6 +32,7 @@ pub(super) struct AnswerBody {
     is_http2: bool,
     /// How long the backend may take for a piece.
     idle: Option<IdleTimer>,
+    until: Until,
     is_over: bool,
 }
 
@@ -31,14 +41,15 @@ impl AnswerBody {
         body: Incoming,
         lease: Lease,
         in_flight: InFlight,
-        patience: Option<Duration>,
+        patience: Patience,
     ) -> Self {
         let is_http2 = lease.is_http2();
         let mut answer = Self {
             body,
             held: Some((lease, in_flight)),
             is_http2,
-            idle: patience.map(IdleTimer::new),
+            idle: patience.idle.map(IdleTimer::new),
+            until: patience.until,
             is_over: false,
         };
         if answer.body.is_end_stream() {
@@ -50,6 +61,7 @@ impl AnswerBody {
     fn end(&mut self) {
         self.is_over = true;
         self.idle = None;
+        self.until = Until::open();
         if let Some((lease, _in_flight)) = self.held.take() {
             lease.give_back();
         }
@@ -67,8 +79,14 @@ impl AnswerBody {
 
     /// Returns the next piece as it is, or why there is none.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(over) = self.until.over() {
+            return Poll::Ready(Some(Err(over.into())));
+        }
         match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending => self.poll_idle(cx).map(|error| Some(Err(error))),
+            Poll::Pending => match self.until.poll(cx) {
+                Poll::Ready(over) => Poll::Ready(Some(Err(over.into()))),
+                Poll::Pending => self.poll_idle(cx).map(|error| Some(Err(error))),
+            },
             // A reset with NO_ERROR looks like an end to hyper, but END_STREAM has not come.
             Poll::Ready(None) if self.is_http2 && !self.body.is_end_stream() => {
                 let text = "the backend reset the stream before the end of its answer";

@@ -7,12 +7,14 @@ use http_body_util::{BodyExt as _, Limited};
 
 use super::exchange::Begun;
 use super::forward::Forwarder;
+use super::lasting::Lasting;
 use super::target;
 use super::upstreams::Upstreams;
 use crate::http::{HttpError, Reply};
 use crate::proxy::answers::{AnswerFrom, Answers, CORRELATION_HEADER, Command, Sending, Sent};
 use crate::proxy::call::Call;
 use crate::proxy::route::{HttpAnswer, Target};
+use crate::session::Stay;
 
 /// Tells a backend under which id it may answer later.
 const RIG_CORRELATION: HeaderName = HeaderName::from_static(CORRELATION_HEADER);
@@ -28,15 +30,21 @@ pub(in crate::proxy) struct HttpTarget {
 }
 
 impl HttpTarget {
-    pub(in crate::proxy) const fn new(upstreams: Upstreams, answers: Answers) -> Self {
+    pub(in crate::proxy) const fn new(
+        upstreams: Upstreams,
+        answers: Answers,
+        lasting: Lasting,
+    ) -> Self {
         Self {
-            forwarder: Forwarder::new(upstreams),
+            forwarder: Forwarder::new(upstreams, lasting),
             answers,
         }
     }
 
     /// Sends a call to its backend. Its answer goes on as it comes; but where the route says that answers come in
     /// another way, after a 202 they do.
+    ///
+    /// Where there is a `stay`, what lasts of the answer is broken off when that is over.
     ///
     /// The backend of such a route finds the id to answer under in `correlation` of the query and in the header
     /// `rig-correlation`.
@@ -46,13 +54,17 @@ impl HttpTarget {
     ///
     /// # Cancel safety
     /// Dropping the future gives the request up; the backend may have acted on it.
-    pub(in crate::proxy) async fn call(&self, mut call: Call) -> Result<Reply, HttpError> {
+    pub(in crate::proxy) async fn call(
+        &self,
+        mut call: Call,
+        stay: Option<Stay>,
+    ) -> Result<Reply, HttpError> {
         let from = match &call.route.target {
             Target::Http { answer, .. } => match answer {
                 HttpAnswer::Direct => {
                     let body = call.request.take_body();
                     let begun = self.forwarder.send(&call, &call.target, body).await?;
-                    return Ok(self.forwarder.reply(begun));
+                    return Ok(self.forwarder.reply(begun, stay));
                 }
                 HttpAnswer::Kafka => AnswerFrom::Kafka,
                 HttpAnswer::Callback => AnswerFrom::Callback,
@@ -60,11 +72,16 @@ impl HttpTarget {
             _ => return Err(HttpError::internal("the target of the route is not http")),
         };
         let command = Command::new(&call, from);
-        let send = |sending| self.send_command(call, sending);
+        let send = |sending| self.send_command(call, stay, sending);
         self.answers.run(command, send).await
     }
 
-    async fn send_command(&self, mut call: Call, sending: Sending) -> Result<Sent, HttpError> {
+    async fn send_command(
+        &self,
+        mut call: Call,
+        stay: Option<Stay>,
+        sending: Sending,
+    ) -> Result<Sent, HttpError> {
         let id = sending.correlation;
         let value = HeaderValue::try_from(&id).map_err(HttpError::internal)?;
         call.request.headers.insert(RIG_CORRELATION, value);
@@ -73,7 +90,7 @@ impl HttpTarget {
         let begun = self.forwarder.send(&call, &target, body).await?;
         drop(call);
         if begun.response.status() != StatusCode::ACCEPTED {
-            return Ok(Sent::Replied(self.forwarder.reply(begun)));
+            return Ok(Sent::Replied(self.forwarder.reply(begun, stay)));
         }
         self.discard(begun).await;
         Ok(Sent::Waits)
@@ -81,7 +98,7 @@ impl HttpTarget {
 
     /// Reads what comes with a 202, unseen, as far as that is soon done.
     async fn discard(&self, begun: Begun) {
-        let body = self.forwarder.streamed(begun).into_body();
+        let body = self.forwarder.streamed(begun, None).into_body();
         let reading = Limited::new(body, UNWANTED_BYTES).collect();
         if !matches!(
             tokio::time::timeout(UNWANTED_TIME, reading).await,

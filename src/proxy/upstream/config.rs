@@ -21,6 +21,9 @@ pub struct UpstreamConfig {
     /// Time for which a WebSocket to a backend may be silent in both directions; 0 is for ever
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = settings::duration)]
     pub proxy_websocket_idle_timeout: Duration,
+    /// Requests under way to one backend, with answers that still stream and WebSockets; 0 for any number
+    #[arg(long, value_name = "NUMBER", default_value_t = 4_096)]
+    pub proxy_max_requests_per_backend: usize,
     /// Connections kept for each address of a backend while they have nothing to do
     #[arg(long, value_name = "NUMBER", default_value_t = 64)]
     pub proxy_max_idle_connections: usize,
@@ -39,6 +42,7 @@ impl Default for UpstreamConfig {
             proxy_connect_timeout: Duration::from_secs(2),
             proxy_idle_timeout: Duration::from_secs(60),
             proxy_websocket_idle_timeout: Duration::from_secs(300),
+            proxy_max_requests_per_backend: 4_096,
             proxy_max_idle_connections: 64,
             proxy_keep_alive_timeout: Duration::from_secs(60),
             proxy_upstream_ca_file: None,

@@ -53,18 +53,20 @@ impl StreamLimit {
 }
 
 impl Multiplexed {
-    pub(super) fn new(sender: http2::SendRequest<RequestBody>) -> Self {
+    /// Shares a connection that takes so many requests at a time.
+    pub(super) fn new(sender: http2::SendRequest<RequestBody>, limit: usize) -> Self {
         let usage = Usage {
             streams: AtomicUsize::new(0),
-            // RFC 9113, 6.5.2: what a server should allow at least, until it has said what it does.
-            limit: AtomicUsize::new(100),
+            limit: AtomicUsize::new(0),
             is_retired: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
         };
-        Self {
+        let shared = Self {
             sender,
             usage: Arc::new(usage),
-        }
+        };
+        shared.limit().set(limit);
+        shared
     }
 
     pub(super) fn limit(&self) -> StreamLimit {

@@ -1,30 +1,28 @@
-//! New connections to backends: name look-up, TCP, TLS, and the beginning of HTTP.
+//! New connections to backends: TCP, TLS, and the beginning of HTTP.
 //!
 //! # Source
-//! RFC 8305 (Happy Eyeballs); ALPN (RFC 7301) chooses HTTP/2 on TLS.
+//! ALPN (RFC 7301) chooses HTTP/2 on TLS.
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use http::uri::Authority;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::config::{UpstreamConfig, limit};
 use super::connection::{Multiplexed, Sender};
+use super::preface;
 use super::request_body::RequestBody;
 use super::socket::Socket;
+use super::tcp::{bare, tcp};
 use crate::fetch::{Trust, TrustError};
 use crate::proxy::route::Protocol;
 use crate::telemetry::{Metrics, Tasks};
@@ -38,12 +36,6 @@ const HEADER_LIST_BYTES: u32 = 64 * 1024;
 /// How often a backend of HTTP/2 has to show that it lives while it owes answers, and how long it has for that.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// After how long without a byte the kernel asks a backend whether it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long one address of a name is tried before the next one is, too (RFC 8305, 5).
-const STAGGER: Duration = Duration::from_millis(250);
-/// How many addresses of a name are tried.
-const MAX_ADDRESSES: usize = 8;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +52,15 @@ pub(super) enum DialError {
     /// It is no server of HTTP/2, or sent nonsense at once.
     #[error("http did not begin")]
     Http(#[source] hyper::Error),
+    /// This process has no files, ports or memory left, which says nothing of the backend.
+    #[error("there are no sockets left")]
+    NoSockets(#[source] io::Error),
     /// All of it took too long.
     #[error("there was no connection within {0:?}")]
     Timeout(Duration),
+    /// HTTP/2 is needed, and the backend does not speak it.
+    #[error("it ended the connection before http/2 began")]
+    NoHttp2,
     /// HTTP/1.1 is needed, and the backend speaks only HTTP/2.
     #[error("it does not speak http/1.1")]
     NoHttp1,
@@ -84,7 +82,7 @@ struct Parts {
 
 /// Runs the tasks that hyper makes for requests on HTTP/2.
 #[derive(Clone)]
-struct Spawner(Tasks);
+pub(super) struct Spawner(Tasks);
 
 impl<F> hyper::rt::Executor<F> for Spawner
 where
@@ -124,6 +122,7 @@ impl Dialer {
         let mut http2 = http2::Builder::new(Spawner(tasks.clone()));
         http2
             .timer(TokioTimer::new())
+            .initial_max_send_streams(preface::STREAMS_BEFORE)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_header_list_size(HEADER_LIST_BYTES)
@@ -242,8 +241,9 @@ impl Dialer {
             .0
             .http2
             .handshake::<_, RequestBody>(TokioIo::new(stream));
-        let (sender, mut connection) = begun.await.map_err(DialError::Http)?;
-        let multiplexed = Multiplexed::new(sender);
+        let (sender, connection) = begun.await.map_err(DialError::Http)?;
+        let mut connection = preface::settled(connection).await?;
+        let multiplexed = Multiplexed::new(sender, connection.current_max_send_streams());
         let limit = multiplexed.limit();
         self.drive(
             "upstream.http2",
@@ -270,74 +270,6 @@ impl Dialer {
     }
 }
 
-/// Looks the name up, each time anew, and connects to the first of its addresses that takes it.
-async fn tcp(address: &Authority, default_port: u16) -> Result<Socket, DialError> {
-    let port = address.port_u16().unwrap_or(default_port);
-    let found = tokio::net::lookup_host((bare(address.host()), port)).await;
-    let found: Vec<_> = found.map_err(DialError::Name)?.collect();
-    let socket = first_of(alternating(&found))
-        .await
-        .map_err(DialError::Tcp)?;
-    let options = socket2::SockRef::from(&socket);
-    let keep_alive = socket2::TcpKeepalive::new()
-        .with_time(KEEP_ALIVE)
-        .with_interval(KEEP_ALIVE / 3)
-        .with_retries(3);
-    let set = options
-        .set_tcp_nodelay(true)
-        .and_then(|()| options.set_tcp_keepalive(&keep_alive));
-    set.map_err(DialError::Tcp)?;
-    Ok(Socket::new(socket))
-}
-
-/// Takes an IPv6 address out of its brackets.
-fn bare(host: &str) -> &str {
-    let inner = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    inner.unwrap_or(host)
-}
-
-/// Puts addresses of IPv4 and IPv6 in turns, in the order in which they were found (RFC 8305, 4).
-fn alternating(found: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> + use<> {
-    let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
-    let of = |v6: bool| -> Vec<SocketAddr> {
-        let same = found.iter().filter(|address| address.is_ipv6() == v6);
-        same.copied().collect()
-    };
-    let mut families = [of(first_is_v6).into_iter(), of(!first_is_v6).into_iter()];
-    std::iter::from_fn(move || {
-        families.rotate_left(1);
-        let [other, turn] = &mut families;
-        turn.next().or_else(|| other.next())
-    })
-    .take(MAX_ADDRESSES)
-}
-
-/// Connects to the first address that takes it; each has a little time before the next is tried beside it.
-async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
-    let mut waiting = addresses.peekable();
-    let mut trying = FuturesUnordered::new();
-    let mut failure = None;
-    loop {
-        match waiting.next() {
-            Some(next) => trying.push(TcpStream::connect(next)),
-            None if trying.is_empty() => {
-                return Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()));
-            }
-            None => {}
-        }
-        let has_more = waiting.peek().is_some();
-        tokio::select! {
-            Some(tried) = trying.next() => match tried {
-                Ok(socket) => return Ok(socket),
-                Err(error) => failure = Some(error),
-            },
-            () = tokio::time::sleep(STAGGER), if has_more => {}
-        }
-    }
-}
-
 async fn tls(
     connector: &TlsConnector,
     address: &Authority,
@@ -347,33 +279,4 @@ async fn tls(
     let name = name.map_err(|error| DialError::Tls(io::Error::other(error)))?;
     let stream = connector.connect(name, socket).await;
     stream.map_err(DialError::Tls)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn families_take_turns_and_the_first_found_goes_first() {
-        let found = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "[::4]:1"];
-        let found = found.map(|text| text.parse::<SocketAddr>().unwrap());
-        let order: Vec<_> = alternating(&found).map(|found| found.to_string()).collect();
-        assert_eq!(
-            order,
-            ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1", "[::4]:1"]
-        );
-    }
-
-    #[tokio::test]
-    async fn an_address_that_refuses_makes_way_for_the_next() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let good = listener.local_addr().unwrap();
-        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let bad = gone.local_addr().unwrap();
-        drop(gone);
-        let socket = first_of([bad, good].into_iter()).await.unwrap();
-        assert_eq!(socket.peer_addr().unwrap(), good);
-        assert!(first_of([bad].into_iter()).await.is_err());
-        assert!(first_of(std::iter::empty()).await.is_err());
-    }
 }

@@ -1,8 +1,9 @@
 //! One request to an upstream: the tries that it takes until an answer begins.
 //!
 //! # Invariants
-//! - A request of which something may have reached a backend is sent again only if its method is idempotent, its
-//!   body was not read yet, and the budget of retries allows it.
+//! - A request that a backend may have begun with is sent again only if its method is idempotent, its body was not
+//!   read yet, and the budget of retries allows it; one that the backend says it has not begun with, whatever its
+//!   method.
 //! - Nothing is sent again once an answer has begun, or a backend has merely been silent.
 //!
 //! # Source
@@ -24,9 +25,11 @@ use super::config::{UpstreamConfig, limit};
 use super::connection::Lease;
 use super::dial::DialError;
 use super::error::UpstreamError;
+use super::failure::failure;
 use super::headers;
 use super::request_body::{Outgoing, RequestBody};
 use super::upstreams::Upstream;
+use crate::access::Place;
 use crate::proxy::route::{Protocol, UpstreamSpec};
 
 /// How often a request is tried at most.
@@ -51,6 +54,8 @@ pub(super) struct Begun {
     pub(super) response: Response<Incoming>,
     pub(super) lease: Lease,
     pub(super) in_flight: InFlight,
+    /// That of a tunnel.
+    pub(super) place: Option<Place>,
 }
 
 /// Sends a request until an answer begins, on as many addresses as it takes within bounds; `note` is told the
@@ -68,6 +73,7 @@ pub(super) async fn exchange(
     body: &Outgoing,
     note: impl Fn(&'static str) + Send + Sync,
 ) -> Result<Begun, UpstreamError> {
+    let turn = upstream.turn().inspect_err(|error| note(error.outcome()))?;
     let begun = Instant::now();
     let mut tried: Vec<Arc<Address>> = Vec::new();
     let mut address = upstream.addresses.choose(&[], begun);
@@ -79,7 +85,8 @@ pub(super) async fn exchange(
         let is_fresh = tried.iter().any(|tried| Arc::ptr_eq(tried, &current));
         let tried_now = attempt(upstream, config, outbound, body, (&current, is_fresh)).await;
         let error = match tried_now {
-            Ok(answer) => {
+            Ok(mut answer) => {
+                answer.in_flight.keep(turn);
                 note("answered");
                 current.succeeded();
                 upstream.retries.deposit();
@@ -124,14 +131,17 @@ fn next_address(
     }
     match error {
         // The same address would refuse again.
-        UpstreamError::Unreachable { .. } => another(),
+        UpstreamError::Unreachable { .. } | UpstreamError::NoSockets { .. } => another(),
         UpstreamError::NotSent { .. } => any(),
+        // Nothing was done, but a backend in need gets no more of them.
+        UpstreamError::Refused { .. } => upstream.retries.withdraw().then(any).flatten(),
         UpstreamError::Broken { was_kept, .. } => {
             let is_allowed = || *was_kept || upstream.retries.withdraw();
             let may = outbound.method.is_idempotent() && is_allowed();
             may.then(any).flatten()
         }
         UpstreamError::Silent { .. }
+        | UpstreamError::Busy { .. }
         | UpstreamError::NotHttp { .. }
         | UpstreamError::BadAnswer { .. }
         | UpstreamError::Body(_) => None,
@@ -152,10 +162,7 @@ async fn attempt(
     } else {
         connections.lease(is_fresh).await
     };
-    let mut lease = leased.map_err(|source| UpstreamError::Unreachable {
-        address: address.name.as_str().into(),
-        source,
-    })?;
+    let mut lease = leased.map_err(|source| UpstreamError::no_lease(&address.name, source))?;
     let request = outbound.request(&upstream.spec, &address.name, lease.is_http2(), body)?;
     let sent = in_time(lease.send(request), body, config.proxy_recv_timeout).await;
     let response = match sent {
@@ -184,29 +191,8 @@ async fn attempt(
         response,
         lease,
         in_flight,
+        place: None,
     })
-}
-
-fn failure(
-    source: hyper::Error,
-    (was_sent, was_kept): (bool, bool),
-    body: &Outgoing,
-    address: &Authority,
-) -> UpstreamError {
-    let address = address.as_str().into();
-    if let Some(kind) = body.failure() {
-        UpstreamError::Body(kind)
-    } else if !was_sent {
-        UpstreamError::NotSent { address, source }
-    } else if source.is_parse() {
-        UpstreamError::NotHttp { address, source }
-    } else {
-        UpstreamError::Broken {
-            address,
-            was_kept,
-            source,
-        }
-    }
 }
 
 /// Checks what hyper does not: that everybody finds the same end of the answer (RFC 9112, 6.3).

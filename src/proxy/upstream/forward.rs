@@ -5,27 +5,30 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Empty};
 
-use super::answer_body::AnswerBody;
+use super::answer_body::{AnswerBody, Patience};
 use super::config::limit;
 use super::exchange::{Begun, Outbound, exchange};
 use super::headers;
+use super::lasting::Lasting;
 use super::request_body::Outgoing;
 use super::target;
-use super::tunnel::Tunnel;
+use super::tunnel::{Counted, Tunnel};
 use super::upstreams::Upstreams;
 use crate::http::{HttpError, Reply, StreamBody};
 use crate::proxy::call::Call;
 use crate::proxy::route::{Protocol, Target, UpstreamSpec};
+use crate::session::Stay;
 
 /// Sends calls to their backends. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Forwarder {
     upstreams: Upstreams,
+    lasting: Lasting,
 }
 
 impl Forwarder {
-    pub(super) const fn new(upstreams: Upstreams) -> Self {
-        Self { upstreams }
+    pub(super) const fn new(upstreams: Upstreams, lasting: Lasting) -> Self {
+        Self { upstreams, lasting }
     }
 
     /// Sends a call, with the target and the body given beside it, until its answer begins.
@@ -33,7 +36,8 @@ impl Forwarder {
     /// # Errors
     /// 400 for a target that is none or could lead elsewhere, and for a body that breaks off; 502 when no address can
     /// be reached or an answer is malformed; 504 when no answer begins in time; 508 for a request that goes round in
-    /// circles; 501 for a WebSocket to a backend that speaks only HTTP/2.
+    /// circles; 501 for a WebSocket to a backend that speaks only HTTP/2, 429 or 503 for one over the limits of
+    /// connections.
     ///
     /// # Cancel safety
     /// Dropping the future gives the request up; the backend may have acted on it.
@@ -47,6 +51,11 @@ impl Forwarder {
             return Err(HttpError::internal("the target of the route is not http"));
         };
         let outbound = outbound(call, spec, target)?;
+        let place = if outbound.is_upgrade {
+            Some(self.lasting.place(call)?)
+        } else {
+            None
+        };
         let body = if outbound.is_upgrade {
             Outgoing::new(Empty::new().map_err(|never| match never {}).boxed_unsync())
         } else {
@@ -60,21 +69,25 @@ impl Forwarder {
         };
         let config = self.upstreams.config();
         let exchanged = Box::pin(exchange(&upstream, config, &outbound, &body, note));
-        exchanged.await.map_err(|error| {
-            self.upstreams.complain(&error);
-            error.into()
-        })
-    }
-
-    /// Makes the reply of an answer that has begun: the rest of it comes as the backend sends it.
-    pub(super) fn reply(&self, begun: Begun) -> Reply {
-        if begun.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(begun);
+        match exchanged.await {
+            Ok(begun) => Ok(Begun { place, ..begun }),
+            Err(error) => {
+                self.upstreams.complain(&error);
+                Err(error.into())
+            }
         }
-        Reply::Streamed(self.streamed(begun))
     }
 
-    pub(super) fn streamed(&self, begun: Begun) -> Response<StreamBody> {
+    /// Makes the reply of an answer that has begun: the rest of it comes as the backend sends it, for as long as
+    /// the stay lasts.
+    pub(super) fn reply(&self, begun: Begun, stay: Option<Stay>) -> Reply {
+        if begun.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(begun, stay);
+        }
+        Reply::Streamed(self.streamed(begun, stay))
+    }
+
+    pub(super) fn streamed(&self, begun: Begun, stay: Option<Stay>) -> Response<StreamBody> {
         let (mut head, body) = begun.response.into_parts();
         let upgrade = head.headers.get(UPGRADE).cloned();
         headers::clean_answer(&mut head.headers);
@@ -90,10 +103,11 @@ impl Forwarder {
             }
             _ => {}
         }
-        let patience = if is_event_stream(&head.headers) {
-            None
-        } else {
-            limit(self.upstreams.config().proxy_idle_timeout)
+        let is_endless = is_event_stream(&head.headers);
+        let idle = limit(self.upstreams.config().proxy_idle_timeout);
+        let patience = Patience {
+            idle: idle.filter(|_| !is_endless),
+            until: self.lasting.until(stay, is_endless),
         };
         let body = AnswerBody::new(body, begun.lease, begun.in_flight, patience);
         let mut answer = Response::new(body.boxed_unsync());
@@ -103,18 +117,24 @@ impl Forwarder {
     }
 
     /// Makes a WebSocket of an answer that grants it.
-    fn switch(&self, begun: Begun) -> Reply {
+    fn switch(&self, begun: Begun, stay: Option<Stay>) -> Reply {
         let Begun {
             mut response,
             in_flight,
+            place,
             // Nobody else gets the connection.
             lease: _,
         } = begun;
         let tunnel = Tunnel {
             backend: hyper::upgrade::on(&mut response),
-            in_flight,
+            held: (
+                in_flight,
+                place,
+                Counted::new(&self.upstreams.metrics().proxy.upstream_tunnels),
+            ),
             idle: limit(self.upstreams.config().proxy_websocket_idle_timeout),
-            tasks: self.upstreams.tasks().clone(),
+            until: self.lasting.until(stay, true),
+            tasks: self.lasting.tasks().clone(),
         };
         let mut head = Response::new(());
         *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -13,6 +13,7 @@
 //! - A request goes to an address of its upstream, under its base path, whatever its target or its `Host` say.
 //! - Fields about a connection end here, in both directions; a body is framed anew in each.
 //! - An answer that others could read in another way is a 502. One that breaks off is seen to break off.
+//! - What lasts on a secured route, a tunnel or an answer that streams, ends with the session that it was begun in.
 //! - What may have reached a backend is sent again only under the rules of [`exchange`].
 //! - Redirects are answers. No proxy of the environment is used. Names are looked up for each new connection.
 //!
@@ -32,13 +33,17 @@ mod connection;
 mod dial;
 mod error;
 mod exchange;
+mod failure;
 mod forward;
 mod headers;
 mod health;
+mod lasting;
+mod preface;
 mod probe;
 mod request_body;
 mod socket;
 mod target;
+mod tcp;
 mod tunnel;
 mod upstreams;
 
@@ -47,4 +52,5 @@ mod tests;
 
 pub(super) use calls::HttpTarget;
 pub use config::UpstreamConfig;
+pub(super) use lasting::Lasting;
 pub(super) use upstreams::Upstreams;

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Request, Uri};
 use tokio::time::Instant;
 
 use super::addresses::Address;
+use super::dial::DialError;
 use super::exchange;
 use super::request_body::RequestBody;
 use super::upstreams::Upstream;
@@ -78,15 +79,23 @@ fn due(upstream: &Weak<Upstream>) -> Option<(Arc<UpstreamSpec>, Vec<Arc<Address>
 /// Asks one address, over a new connection, and notes the outcome: well with 2xx or 3xx.
 async fn probe(spec: &UpstreamSpec, address: &Address, patience: Duration) {
     let asking = async {
-        let mut lease = address.connections.lease(true).await.ok()?;
-        let request = request(spec, &address.name, lease.is_http2())?;
-        let answer = lease.send(request).await.ok()?;
-        let status = answer.status();
-        (status.is_success() || status.is_redirection()).then_some(())
+        let mut lease = match address.connections.lease(true).await {
+            Ok(lease) => lease,
+            // Nothing was learnt; the next probe is after the patience for this one.
+            Err(DialError::NoSockets(_)) => return None,
+            Err(_) => return Some(false),
+        };
+        let answer = match request(spec, &address.name, lease.is_http2()) {
+            Some(request) => lease.send(request).await.ok(),
+            None => None,
+        };
+        let status = answer.map(|answer| answer.status());
+        Some(status.is_some_and(|status| status.is_success() || status.is_redirection()))
     };
     match tokio::time::timeout(patience, Box::pin(asking)).await {
-        Ok(Some(())) => address.succeeded(),
-        Ok(None) | Err(_) => address.failed(Instant::now()),
+        Ok(None) => {}
+        Ok(Some(true)) => address.succeeded(),
+        Ok(Some(false)) | Err(_) => address.failed(Instant::now()),
     }
 }
 

@@ -36,6 +36,20 @@ impl Socket {
     }
 }
 
+/// Whether a failure to connect says that this process, or its machine, has nothing left to connect with: no file (also
+/// `ENFILE`), no port, no memory.
+pub(super) fn is_ours(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
+    let is_out = |code| {
+        let kind = error.kind();
+        [ENFILE, EMFILE, ENOBUFS].contains(&code)
+            || [io::ErrorKind::AddrNotAvailable, io::ErrorKind::OutOfMemory].contains(&kind)
+    };
+    error.raw_os_error().is_some_and(is_out)
+}
+
 fn is_gone(error: &io::Error) -> bool {
     let kind = error.kind();
     matches!(
@@ -92,5 +106,25 @@ impl AsyncWrite for Socket {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_this_machine_has_run_out_of_is_told_from_what_a_backend_does() {
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL
+        for code in [24, 23, 105, 12, 99] {
+            assert!(is_ours(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        // ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, ECONNRESET
+        for code in [111, 110, 113, 101, 104] {
+            assert!(!is_ours(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        // A name without addresses.
+        assert!(!is_ours(&io::ErrorKind::AddrNotAvailable.into()));
     }
 }

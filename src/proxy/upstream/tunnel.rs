@@ -1,5 +1,6 @@
 //! A WebSocket between a client and a backend: bytes in both directions, of which nothing is read here.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -11,10 +12,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use prometheus::IntGauge;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::Instant;
 
 use super::addresses::InFlight;
+use super::lasting::Until;
+use crate::access::Place;
 use crate::http::{Duplex, Link, StreamBody, TakeOver, TakenConnection};
 use crate::telemetry::Tasks;
 
@@ -24,24 +28,54 @@ const BUFFER_BYTES: usize = 8 * 1024;
 /// The backend's side of a WebSocket, until the client's is there.
 pub(super) struct Tunnel {
     pub(super) backend: OnUpgrade,
-    pub(super) in_flight: InFlight,
+    pub(super) held: Held,
     /// How long both sides may be silent.
     pub(super) idle: Option<Duration>,
+    /// When it has to end, whatever is said.
+    pub(super) until: Until,
+    /// Those of what clients use, which the instance waits for at its end.
     pub(super) tasks: Tasks,
 }
 
+/// What counts a tunnel for as long as it is open.
+pub(super) type Held = (InFlight, Option<Place>, Counted);
+
+/// One more in a gauge, until this is dropped.
+pub(super) struct Counted(IntGauge);
+
+impl Counted {
+    pub(super) fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl TakeOver for Tunnel {
-    /// Copies in both directions until both have ended, one has broken, both are silent for too long, or the process
-    /// stops.
+    /// Copies in both directions until both have ended, one has broken, both are silent for too long, or it is over for
+    /// both.
     fn connection(self: Box<Self>, taken: TakenConnection) {
-        let stopping = self.tasks.stopping();
-        let tasks = self.tasks.clone();
+        let Self {
+            backend,
+            held,
+            idle,
+            mut until,
+            tasks,
+        } = *self;
         tasks.spawn("upstream.websocket", async move {
-            let carrying = Box::pin(self.carry(taken));
-            // `None` is the stop of the process.
-            let carried = stopping.run_until_cancelled_owned(carrying).await;
-            if let Some(Err(error)) = carried {
-                tracing::debug!(%error, "a WebSocket to a backend broke");
+            let carrying = Box::pin(carry(backend, taken, idle));
+            let carried = tokio::select! {
+                carried = carrying => carried,
+                over = poll_fn(|cx| until.poll(cx)) => Err(over.into()),
+            };
+            drop(held);
+            if let Err(error) = carried {
+                tracing::debug!(%error, "a WebSocket to a backend broke off");
             }
         });
     }
@@ -56,26 +90,19 @@ impl TakeOver for Tunnel {
     }
 }
 
-impl Tunnel {
-    async fn carry(self, taken: TakenConnection) -> io::Result<()> {
-        let Self {
-            backend,
-            in_flight,
-            idle,
-            tasks: _,
-        } = self;
-        let backend = TokioIo::new(backend.await.map_err(io::Error::other)?);
-        let carried = match taken.link {
-            Link::Socket(socket) => {
-                let client = tokio::net::TcpStream::from_std(socket)?;
-                copy(client, backend, (&taken.head, &taken.already_read), idle).await
-            }
-            Link::Carried(client) => {
-                copy(client, backend, (&taken.head, &taken.already_read), idle).await
-            }
-        };
-        drop(in_flight);
-        carried
+async fn carry(
+    backend: OnUpgrade,
+    taken: TakenConnection,
+    idle: Option<Duration>,
+) -> io::Result<()> {
+    let backend = TokioIo::new(backend.await.map_err(io::Error::other)?);
+    let first = (&*taken.head, &taken.already_read);
+    match taken.link {
+        Link::Socket(socket) => {
+            let client = tokio::net::TcpStream::from_std(socket)?;
+            copy(client, backend, first, idle).await
+        }
+        Link::Carried(client) => copy(client, backend, first, idle).await,
     }
 }
 

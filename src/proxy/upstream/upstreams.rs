@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use http::uri::Authority;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::addresses::{Address, Addresses};
@@ -35,10 +36,15 @@ pub(super) struct Upstream {
     pub(super) spec: Arc<UpstreamSpec>,
     pub(super) addresses: Addresses,
     pub(super) retries: Budget,
+    /// How many requests more there may be; `None` for any number.
+    turns: Option<Arc<Semaphore>>,
     /// Wakes the task that probes.
     pub(super) bell: Arc<Notify>,
     used: Mutex<Used>,
 }
+
+/// The turn of a request, given back when dropped; `None` where they are not counted.
+pub(super) type Turn = Option<OwnedSemaphorePermit>;
 
 /// Who uses an upstream.
 #[derive(Debug)]
@@ -49,6 +55,25 @@ struct Used {
 }
 
 impl Upstream {
+    /// Takes the turn of one request, until its answer has ended.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Busy`] while there are as many as there may be.
+    pub(super) fn turn(&self) -> Result<Turn, UpstreamError> {
+        let Some(turns) = &self.turns else {
+            return Ok(None);
+        };
+        let taken = Arc::clone(turns).try_acquire_owned();
+        taken.map(Some).map_err(|_| UpstreamError::Busy {
+            address: self
+                .spec
+                .addresses
+                .first()
+                .map_or("", Authority::as_str)
+                .into(),
+        })
+    }
+
     /// Notes that a route with this specification uses it.
     fn note_use(&self, spec: &Arc<UpstreamSpec>) {
         let mut used = self.used.lock();
@@ -151,10 +176,6 @@ impl Upstreams {
         &self.0.metrics
     }
 
-    pub(super) fn tasks(&self) -> &Tasks {
-        &self.0.tasks
-    }
-
     /// Does at once what is done every few seconds.
     #[cfg(test)]
     pub(super) fn sweep(&self, now: Instant) {
@@ -185,18 +206,21 @@ impl Known {
             max_idle: self.config.proxy_max_idle_connections,
             keep: self.config.keep(),
         };
-        let address = |name: &http::uri::Authority| {
+        let address = |name: &Authority| {
             let (name, dialer) = (name.clone(), self.dialer.clone());
             let connections = Connections::new(spec.protocol, name.clone(), dialer, keeping);
             let paused = self.metrics.proxy.upstream_paused.clone();
             Arc::new(Address::new(name, connections, paused, Arc::clone(&bell)))
         };
         let patience = self.config.patience();
+        let most = self.config.proxy_max_requests_per_backend;
+        let most = most.min(Semaphore::MAX_PERMITS);
         let addresses = spec.addresses.iter().map(address).collect();
         let upstream = Arc::new(Upstream {
             spec: Arc::new(spec.clone()),
             addresses: Addresses::new(addresses, spec.health_path.is_some(), patience),
             retries: Budget::default(),
+            turns: (most > 0).then(|| Arc::new(Semaphore::new(most))),
             bell,
             used: Mutex::new(Used {
                 by: Vec::new(),

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::config::SessionConfig;
 use super::guest::Guest;
 use super::numbers::Numbers;
 use crate::dispatch::{CloseReason, ConnectionId};
-use crate::telemetry::Transport;
+use crate::telemetry::{Transport, as_ms};
 
 /// For how long somebody who polls counts as here after a poll was answered, in milliseconds.
 const POLL_PATIENCE_MS: i64 = 30_000;
@@ -60,8 +61,16 @@ pub(super) struct Times {
 }
 
 impl Times {
+    pub(super) fn of(config: &SessionConfig) -> Self {
+        Self {
+            notice_ms: as_ms(config.session_expiry_notice),
+            grace_ms: as_ms(config.session_expiry_grace),
+            jitter_ms: as_ms(config.session_expiry_jitter).min(3_600_000),
+        }
+    }
+
     /// Returns when a member ends, spread evenly by its number.
-    fn end_ms(&self, expires_ms: i64, number: Number) -> i64 {
+    pub(super) fn end_ms(&self, expires_ms: i64, number: Number) -> i64 {
         let spread = i64::try_from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).unwrap_or(0);
         let jitter_ms = spread * self.jitter_ms / (1 << 24);
         expires_ms

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use clap::Parser as _;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body_util::{BodyExt as _, StreamBody as Frames};
@@ -30,11 +31,25 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::config::UpstreamConfig;
 use super::forward::Forwarder;
+use super::lasting::Lasting;
 use super::upstreams::Upstreams;
+use crate::access::{Places, PlacesConfig};
 use crate::http::{HttpError, Reply, Request, StreamBody};
 use crate::proxy::call::{Call, Caller};
 use crate::proxy::route::{HttpAnswer, Protocol, Route, Target, UpstreamSpec};
+use crate::session::{SessionConfig, Stay, Stays};
 use crate::telemetry::{Metrics, Tasks, TraceContext};
+
+/// How long the instance of a test takes to stop.
+const GRACE: Duration = Duration::from_secs(3600);
+
+#[derive(clap::Parser)]
+struct Limits {
+    #[command(flatten)]
+    places: PlacesConfig,
+    #[command(flatten)]
+    sessions: SessionConfig,
+}
 
 /// Longer than anything takes, so that a test fails and does not hang.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -225,6 +240,9 @@ struct Proxy {
     upstreams: Upstreams,
     metrics: Metrics,
     tasks: Tasks,
+    /// What is stopped first.
+    public: Tasks,
+    stays: Stays,
 }
 
 impl Proxy {
@@ -233,10 +251,24 @@ impl Proxy {
     }
 
     fn with(config: UpstreamConfig) -> Self {
+        Self::stopping_within(GRACE, config)
+    }
+
+    fn stopping_within(grace: Duration, config: UpstreamConfig) -> Self {
         let (tasks, metrics) = (Tasks::new(), Metrics::new());
         let upstreams = Upstreams::new(config, &tasks, &metrics).unwrap();
+        let public = Tasks::new();
+        let limits = Limits::parse_from([
+            "",
+            "--max-connections-per-address=3",
+            "--session-expiry-jitter=0",
+        ]);
+        let places = Places::new(&limits.places, metrics.clone(), std::time::Instant::now());
+        let lasting = Lasting::new(places, public.clone(), grace);
         Self {
-            forwarder: Forwarder::new(upstreams.clone()),
+            forwarder: Forwarder::new(upstreams.clone(), lasting),
+            public,
+            stays: Stays::new(&limits.sessions),
             upstreams,
             metrics,
             tasks,
@@ -244,10 +276,20 @@ impl Proxy {
     }
 
     async fn reply(&self, asked: &Asked, body: StreamBody) -> Result<Reply, HttpError> {
+        self.reply_during(None, asked, body).await
+    }
+
+    /// Asks on behalf of somebody who may stay so long.
+    async fn reply_during(
+        &self,
+        stay: Option<Stay>,
+        asked: &Asked,
+        body: StreamBody,
+    ) -> Result<Reply, HttpError> {
         let call = asked.call();
         let sent = self.forwarder.send(&call, &call.target, body);
         let begun = tokio::time::timeout(PATIENCE, sent).await.unwrap()?;
-        Ok(self.forwarder.reply(begun))
+        Ok(self.forwarder.reply(begun, stay))
     }
 
     /// Asks, without a body, and reads the answer to its end.

@@ -247,3 +247,46 @@ async fn a_connection_that_the_backend_will_close_soon_is_not_kept() {
     }
     assert_eq!(proxy.connections(), 3);
 }
+
+/// One that was silent could have all the connections and the memory of the instance.
+#[tokio::test]
+async fn a_backend_with_as_many_requests_as_it_may_have_gets_no_more() {
+    let silent = Backend::playing(|mut socket, number, notes| async move {
+        notes.read_request(&mut socket).await;
+        if number == 0 {
+            // An answer that has begun, and does not end.
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
+            socket.write_all(head).await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let well = Backend::well().await;
+    let proxy = Proxy::with(UpstreamConfig {
+        proxy_max_requests_per_backend: 2,
+        ..impatient()
+    });
+    let asked = Asked::of(&[&silent]);
+    let answering = proxy.reply(&asked, whole("")).await.unwrap();
+    let mut waiting = std::pin::pin!(proxy.ask(&asked));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    for _ in 0..5 {
+        let busy = proxy.ask(&asked).await;
+        assert_eq!((busy.status, busy.code), (503, "backend_busy"));
+        assert_eq!(proxy.ask(&Asked::of(&[&well])).await.status, 200);
+    }
+    assert_eq!(proxy.tries("busy"), 5);
+    assert_eq!(waiting.await.status, 504);
+    let mut next = std::pin::pin!(proxy.ask(&asked));
+    assert!(futures_util::poll!(&mut next).is_pending());
+    assert_eq!(proxy.ask(&asked).await.code, "backend_busy");
+    drop(answering);
+    assert_eq!(proxy.ask(&asked).await.status, 504);
+    assert_eq!(next.await.status, 504);
+    // Nobody counts where there is no limit.
+    let proxy = Proxy::with(UpstreamConfig {
+        proxy_max_requests_per_backend: 0,
+        ..impatient()
+    });
+    assert_eq!(proxy.ask(&Asked::of(&[&well])).await.status, 200);
+}

@@ -216,3 +216,52 @@ async fn server_sent_events_may_be_silent_for_long() {
         assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "data: x\n\n");
     }
 }
+
+/// A stream of events went on for as long as the backend sent some, whatever had become of the session.
+#[tokio::test]
+async fn an_answer_of_a_secured_route_ends_with_the_token() {
+    for pause in [Duration::from_millis(1), Duration::from_secs(3600)] {
+        let backend = Backend::playing(move |mut socket, _, notes| async move {
+            notes.read_request(&mut socket).await;
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+            socket.write_all(head.as_bytes()).await.unwrap();
+            while socket.write_all(b"data: x\n\n").await.is_ok() {
+                tokio::time::sleep(pause).await;
+            }
+        })
+        .await;
+        let proxy = Proxy::new();
+        let stay = proxy.stays.begin(&[], crate::telemetry::now_ms() + 300);
+        let asked = Asked::of(&[&backend]);
+        let reply = proxy.reply_during(Some(stay), &asked, whole("")).await;
+        let Ok(Reply::Streamed(response)) = reply else {
+            panic!("not streamed: {reply:?}");
+        };
+        let read = tokio::time::timeout(PATIENCE, response.into_body().collect());
+        assert!(read.await.unwrap().is_err(), "{pause:?}");
+    }
+}
+
+#[tokio::test]
+async fn events_end_with_the_process_and_other_answers_are_sent_whole() {
+    let backend = Backend::playing(|mut socket, number, notes| async move {
+        notes.read_request(&mut socket).await;
+        let kind = ["text/event-stream", "text/plain"][number];
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\nx");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        socket.write_all(b"y").await.ok();
+    })
+    .await;
+    let proxy = Proxy::stopping_within(Duration::ZERO, UpstreamConfig::default());
+    for is_whole in [false, true] {
+        let reply = proxy.reply(&Asked::of(&[&backend]), whole("")).await;
+        let Ok(Reply::Streamed(response)) = reply else {
+            panic!("not streamed: {reply:?}");
+        };
+        proxy.public.stop().await;
+        let read = tokio::time::timeout(PATIENCE, response.into_body().collect());
+        let read = read.await.unwrap().map(|body| body.to_bytes());
+        assert_eq!(read.ok().as_deref(), is_whole.then_some(&b"xy"[..]));
+    }
+}

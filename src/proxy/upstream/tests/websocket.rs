@@ -4,6 +4,7 @@ use tokio::io::DuplexStream;
 
 use super::*;
 use crate::http::{Link, TakeOver, TakenConnection};
+use crate::telemetry::now_ms;
 
 const WEBSOCKET: [(&str, &str); 6] = [
     ("connection", "keep-alive, Upgrade"),
@@ -133,15 +134,75 @@ async fn a_plain_socket_is_taken_over_too() {
     read(&mut client, "ping").await;
 }
 
+/// All of them were cut in the first moment of the grace, and their clients came back at once.
 #[tokio::test]
-async fn a_websocket_ends_with_the_process() {
+async fn a_websocket_ends_with_the_process_at_its_moment_of_the_grace() {
+    for (grace, goes_on) in [(GRACE, true), (Duration::ZERO, false)] {
+        let backend = echoing().await;
+        let proxy = Proxy::stopping_within(grace, UpstreamConfig::default());
+        let mut client = carried(&proxy, &backend, "").await;
+        read(&mut client, "HEAD hello").await;
+        let mut stop = std::pin::pin!(proxy.public.stop());
+        if goes_on {
+            assert!(futures_util::poll!(&mut stop).is_pending());
+            for _ in 0..10 {
+                client.write_all(b"ping").await.unwrap();
+                read(&mut client, "ping").await;
+            }
+            assert!(futures_util::poll!(&mut stop).is_pending());
+        } else {
+            tokio::time::timeout(PATIENCE, stop).await.unwrap();
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        }
+    }
+}
+
+/// They went on for as long as somebody said something, whatever had become of the session.
+#[tokio::test]
+async fn a_websocket_ends_with_the_token_that_it_was_opened_with() {
     let (backend, proxy) = (echoing().await, Proxy::new());
-    let mut client = carried(&proxy, &backend, "").await;
+    let stay = proxy.stays.begin(&[], now_ms() + 500);
+    let asked = asked(&backend);
+    let opened = proxy.reply_during(Some(stay), &asked, whole(""));
+    let Ok(Reply::Stream(_, take_over)) = opened.await else {
+        panic!("no stream");
+    };
+    let (mut client, ours) = tokio::io::duplex(1024);
+    take(take_over, Link::Carried(Box::new(ours)), "");
     read(&mut client, "HEAD hello").await;
-    tokio::time::timeout(PATIENCE, proxy.tasks.stop())
-        .await
-        .unwrap();
-    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    let talking =
+        async { while client.write_all(b"x").await.is_ok() && client.read_u8().await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, talking).await.unwrap();
+    assert_eq!(proxy.metrics.proxy.upstream_tunnels.get(), 0);
+}
+
+/// The limits of connections did not know them.
+#[tokio::test]
+async fn websockets_are_counted_among_the_connections_of_a_client() {
+    let (backend, proxy) = (echoing().await, Proxy::new());
+    let tunnels = || proxy.metrics.proxy.upstream_tunnels.get();
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(carried(&proxy, &backend, "").await);
+    }
+    assert_eq!(tunnels(), 3);
+    let refused = proxy.ask(&asked(&backend)).await;
+    assert_eq!(
+        (refused.status, refused.code),
+        (429, "too_many_connections")
+    );
+    assert_eq!(backend.seen().len(), 3);
+    // Requests that are none are not counted.
+    let plain = Backend::well().await;
+    assert_eq!(proxy.ask(&Asked::of(&[&plain])).await.status, 200);
+    open.pop();
+    let gone = async {
+        while tunnels() == 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    carried(&proxy, &backend, "").await;
 }
 
 #[tokio::test]
