@@ -27,6 +27,7 @@ mod log;
 mod outbox;
 mod producer;
 mod rebootstrap;
+mod recognition;
 mod reports;
 mod topics;
 mod values;
