@@ -103,6 +103,21 @@ fn the_first_route_that_matches_wins() {
 }
 
 #[test]
+fn pages_that_ask_are_told_the_methods_of_a_path() {
+    let routes = routes(&[("POST", "/a/.*"), ("OPTIONS", "/a/.*"), ("GET", "/a/b")]);
+    for (path, expected) in [
+        ("/a/b", Some("GET, HEAD, OPTIONS, POST")),
+        ("/a/%63", Some("OPTIONS, POST")),
+        ("/b", None),
+        ("/a/..", None),
+    ] {
+        let allowed = routes.allowed(path);
+        let allowed = allowed.as_ref().map(|value| value.to_str().unwrap());
+        assert_eq!(allowed, expected, "{path}");
+    }
+}
+
+#[test]
 fn no_spelling_of_a_path_leads_around_its_route() {
     let routes = routes(&[("GET", "/admin(/.*)?"), ("GET", "/.*")]);
     for (path, expected) in [
