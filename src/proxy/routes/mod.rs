@@ -124,7 +124,13 @@ impl Routes {
             let found = self.candidate(method, reading);
             found.is_some_and(|found| !Arc::ptr_eq(found, candidate))
         };
-        if path::other_readings(&text).iter().any(is_other) {
+        let is_secured = |reading: &String| {
+            let found = self.candidate(method, reading);
+            found.is_some_and(|found| found.route.is_secured)
+        };
+        let leads_past_a_token =
+            || !candidate.route.is_secured && path::rare_readings(&text).iter().any(is_secured);
+        if path::other_readings(&text).iter().any(is_other) || leads_past_a_token() {
             return Found::Ambiguous(Ambiguity::SeveralRoutes);
         }
         match candidate.pattern.target(raw, &text) {
@@ -208,13 +214,13 @@ fn token_places(candidates: &[Arc<Candidate>]) -> Box<[TokenPlaces]> {
                 .cloned(),
         );
     }
+    places.into()
 }
 
 /// Returns whether a path of the configuration can be read in one way only, and has no query.
 pub(super) fn is_plain_path(path: &str) -> bool {
     let text = path::read(path);
     text.is_ok_and(|text| path::other_readings(&text).is_empty()) && !path.contains(['?', '#'])
-    places.into()
 }
 
 impl Table {
