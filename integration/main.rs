@@ -353,6 +353,7 @@ fn main() {
             secures_routes::and_hands_on_no_token_but_the_one_it_verified,
             secures_routes::without_telling_tokens,
             secures_routes::for_pages_that_ask_beforehand,
+            secures_routes::and_gives_answers_to_tokens_where_the_route_has_them,
             answers_on_sockets::as_over_http,
             answers_on_sockets::but_not_what_no_route_is_for,
             answers_on_sockets::as_they_finish_and_no_more_than_eight_at_once,

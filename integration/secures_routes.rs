@@ -344,7 +344,13 @@ pub async fn without_telling_tokens(kafka: &'static Kafka) {
 
 pub async fn for_pages_that_ask_beforehand(kafka: &'static Kafka) {
     let mut backend = Backend::start(|seen| {
+        if seen.method == "PATCH" {
+            return said(422, "no");
+        }
         let mut response = said(if seen.method == "OPTIONS" { 204 } else { 202 }, "");
+        if seen.method == "DELETE" {
+            *response.status_mut() = 409.try_into().unwrap();
+        }
         let headers = response.headers_mut();
         headers.insert(
             "access-control-allow-origin",
@@ -359,6 +365,8 @@ pub async fn for_pages_that_ask_beforehand(kafka: &'static Kafka) {
         { "id": "old", "method": "POST", "path_regex": "/old", "target": "kafka", "topic": topic },
         { "id": "old-preflight", "method": "OPTIONS", "path_regex": "/old", "target": "kafka", "topic": topic },
         { "id": "async", "method": "PUT", "path_regex": "/async", "response_from": "http_async" },
+        { "id": "refused", "method": "PATCH", "path_regex": "/async", "response_from": "http_async" },
+        { "id": "refused-to-others", "method": "DELETE", "path_regex": "/async", "response_from": "http_async" },
         { "id": "subject", "method": "POST", "path_regex": "/subject", "target": "nats", "topic": "s" },
         { "id": "direct", "method": "POST", "path_regex": "/direct" },
         { "id": "direct-preflight", "method": "OPTIONS", "path_regex": "/direct" },
@@ -381,7 +389,15 @@ pub async fn for_pages_that_ask_beforehand(kafka: &'static Kafka) {
         ];
         http::request(gateway.public(), "OPTIONS", path, &headers, b"").await
     };
-    for (path, method) in [("/record", "POST"), ("/async", "PUT"), ("/subject", "POST")] {
+    let ask = "/_rig/v1/responses/an-id";
+    for (path, method) in [
+        ("/record", "POST"),
+        ("/async", "PUT"),
+        ("/subject", "POST"),
+        // RIG's definitions have an endpoint for OPTIONS.
+        ("/old", "POST"),
+        (ask, "GET"),
+    ] {
         let allowed = preflight(path, PAGE, method).await;
         assert_eq!(allowed.status, 204, "{path}");
         assert_eq!(allowed.header("access-control-allow-origin"), Some(PAGE));
@@ -409,12 +425,6 @@ pub async fn for_pages_that_ask_beforehand(kafka: &'static Kafka) {
     }
     backend.got_no_more();
     worker.got_no_more();
-    // RIG's definitions have such endpoints.
-    let old = preflight("/old", PAGE, "POST").await;
-    assert_eq!(
-        (old.status, old.header("access-control-allow-origin")),
-        (204, Some(PAGE))
-    );
     // Which pages may use a backend, the backend says.
     let direct = preflight("/direct", PAGE, "POST").await;
     assert_eq!(direct.status, 204);
@@ -445,5 +455,53 @@ pub async fn for_pages_that_ask_beforehand(kafka: &'static Kafka) {
     assert_eq!(told.header("access-control-allow-origin"), Some(PAGE));
     let seen = backend.next().await;
     assert_eq!((&*seen.method, seen.header("origin")), ("PUT", Some(PAGE)));
+    // What the backend answers at once can be read as what comes later, unless it says itself by whom.
+    for (method, status, allowed) in [
+        ("PATCH", 422, PAGE),
+        ("DELETE", 409, "https://of.the.backend"),
+    ] {
+        let answer = http::request(gateway.public(), method, "/async", &headers, b"").await;
+        assert_eq!(answer.status, status);
+        let origins: Vec<_> = answer.all("access-control-allow-origin").collect();
+        assert_eq!(origins, [allowed], "{method}");
+    }
+    gateway.stop().await;
+}
+
+pub async fn and_gives_answers_to_tokens_where_the_route_has_them(kafka: &'static Kafka) {
+    let backend = Backend::saying(202, "").await;
+    let endpoints = json!([{ "id": "later", "method": "PUT", "path_regex": "/later", "secured": true,
+        "response_from": "http_async" }]);
+    let mut own = api("own", backend.address, endpoints);
+    own["auth"] = serde_json::from_str(
+        r#"{"use_header":true,"header_name":"x-token","use_query":true,"query_name":"t"}"#,
+    )
+    .unwrap();
+    let gateway = Gateway::with(Settings::new(kafka).with_tokens().with_apis(&[own])).await;
+    let needed = http::request(gateway.public(), "PUT", "/later", &[], b"{}").await;
+    assert_eq!(
+        needed.problem(401),
+        "A token is needed, in the header x-token or in the parameter t of the query."
+    );
+    let (hers, his) = (token("alice", "a1"), token("bob", "b1"));
+    let forged = hers.clone() + "x";
+    let headers = [("x-token", hers.as_str()), ("prefer", "respond-async")];
+    let told = http::request(gateway.public(), "PUT", "/later", &headers, b"{}").await;
+    assert_eq!(told.status, 202, "{}", told.text());
+    let place = told.header("location").unwrap();
+    let bearer = format!("Bearer {hers}");
+    let cases: [(Headers<'_>, &str, u16); 7] = [
+        (&[("x-token", &hers)], "", 202),
+        (&[], &format!("?t={hers}"), 202),
+        (&[("authorization", &bearer)], "", 202),
+        (&[("x-token", &his)], "", 404),
+        (&[("x-token", &forged)], "", 401),
+        (&[("x-other", &hers)], "", 404),
+        (&[], "", 404),
+    ];
+    for (headers, query, status) in cases {
+        let answer = get(&gateway, &format!("{place}{query}"), headers).await;
+        assert_eq!(answer.status, status, "{headers:?} {query}");
+    }
     gateway.stop().await;
 }

@@ -172,6 +172,9 @@ pub async fn and_lead_past_no_token(kafka: &Kafka) {
         "/admin?x=/y",
         "/admin#x",
         "/admin%23",
+        "/admin%3Fx",
+        "/admin%20",
+        "/admin.",
         "http://a/admin",
         "http://a//admin",
         // U+017F and U+212A are letters of ASCII where case is folded, and here.
@@ -180,12 +183,6 @@ pub async fn and_lead_past_no_token(kafka: &Kafka) {
         for method in ["GET", "HEAD"] {
             let request = get(target).replacen("GET", method, 1);
             let what = format!("{method} {target}");
-            // `%23` is a character of a path for all.
-            if target == "/admin%23" {
-                let sent = ground.forwarded(request.as_bytes(), &what).await;
-                assert_eq!(sent.target(), target);
-                continue;
-            }
             ground.refused(request.as_bytes(), &[400, 401], &what).await;
         }
     }

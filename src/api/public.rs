@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 
 use super::events::Submissions;
 use super::{OWN_PATHS, health, subscriptions, tickets};
@@ -87,11 +87,23 @@ impl PublicApi {
             Routed::Found(endpoint, params) => (endpoint, params),
             Routed::NotFound => return Err(HttpError::not_found()),
             Routed::MethodNotAllowed(allow) if request.method == Method::OPTIONS => {
-                return Ok(self.cors().preflight(&request.headers, allow).into());
+                return Ok(self.preflight(request, allow).into());
             }
             Routed::MethodNotAllowed(allow) => return Err(HttpError::method_not_allowed(allow)),
         };
         self.serve(endpoint, &params, request).await
+    }
+
+    /// Tells a page what it may send.
+    fn preflight(&self, request: &Request, allow: HeaderValue) -> Response<Body> {
+        let cors = self.cors();
+        match self.router.find(&Method::GET, request.path()) {
+            // It takes `Prefer`, and tokens where routes have them.
+            Routed::Found(Endpoint::Answer, _) => {
+                cors.preflight_any_headers(&request.headers, allow)
+            }
+            _ => cors.preflight(&request.headers, allow),
+        }
     }
 
     async fn serve(

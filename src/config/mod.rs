@@ -14,6 +14,7 @@
 mod bad_value;
 mod process;
 mod program;
+mod sizes;
 mod sources;
 mod unsupported;
 
@@ -26,13 +27,14 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
 pub use process::ProcessConfig;
 pub use program::{Program, read};
+use sizes::Sizes;
 pub use sources::Environment;
 
 use crate::access::{AccessConfig, PlacesConfig, RatesConfig, Rules};
 use crate::api::{InternalGuard, InternalGuardConfig, SubmissionConfig};
 use crate::avro::AvroConfig;
 use crate::dispatch::DispatchConfig;
-use crate::http::{BodyMemory, CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
+use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
 use crate::nats::NatsConfig;
@@ -334,28 +336,6 @@ impl Settings {
         }
     }
 
-    /// Checks sizes that depend on one another.
-    fn check_sizes(&self, merged: &Merged) -> Result<(), ConfigError> {
-        let bad = |id: &str, value: &str, expected| bad_value::of(merged, id, value, expected);
-        let outbox_bytes = self.dispatch.outbox_bytes;
-        if self.replay.replay_ring_bytes < outbox_bytes {
-            let expected = format!("expected at least OUTBOX_BYTES, which is {outbox_bytes}");
-            let value = self.replay.replay_ring_bytes.to_string();
-            return Err(bad("replay_ring_bytes", &value, expected));
-        }
-        let largest = self.proxy.command.proxy_max_command_bytes;
-        let largest = largest.max(self.submission.max_submission_bytes);
-        let least = BodyMemory::at_least_for(largest);
-        if self.http_limits.http_max_bodies_bytes < least {
-            let value = self.http_limits.http_max_bodies_bytes.to_string();
-            let expected = format!(
-                "expected at least {least}, four times the larger one of PROXY_MAX_COMMAND_BYTES and MAX_SUBMISSION_BYTES"
-            );
-            return Err(bad("http_max_bodies_bytes", &value, expected));
-        }
-        Ok(())
-    }
-
     fn checked(self, merged: &Merged, environment: &Environment) -> Result<Config, ConfigError> {
         let bad = |id: &str, value: &str, expected| bad_value::of(merged, id, value, expected);
         let extractors = self.process.read_extractors().map_err(|error| {
@@ -367,7 +347,14 @@ impl Settings {
         let rules = self
             .access
             .load_rules(has_keys, self.cors.cors.is_exact())?;
-        self.check_sizes(merged)?;
+        let sizes = Sizes {
+            replay_ring: self.replay.replay_ring_bytes,
+            outbox: self.dispatch.outbox_bytes,
+            bodies: self.http_limits.http_max_bodies_bytes,
+            command: self.proxy.command.proxy_max_command_bytes,
+            submission: self.submission.max_submission_bytes,
+        };
+        sizes.check(merged)?;
         let apis = self.apis.load(hosts(environment), self.means())?;
         let tls = self.tls.load()?;
         let internal_tls = self.tls.load_internal(tls.as_ref())?;

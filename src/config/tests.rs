@@ -98,6 +98,17 @@ fn a_bad_value_is_told_with_its_name_as_it_was_written() {
             &[("REPLAY_RING_BYTES", "1")],
             ["environment variable REPLAY_RING_BYTES", "OUTBOX_BYTES"],
         ),
+        (
+            &[],
+            &[
+                ("HTTP_MAX_BODIES_BYTES", "7MiB"),
+                ("MAX_SUBMISSION_BYTES", "2MiB"),
+            ],
+            [
+                "environment variable HTTP_MAX_BODIES_BYTES",
+                "MAX_SUBMISSION_BYTES, which is 8388608",
+            ],
+        ),
     ] {
         let message = load(flags, variables).unwrap_err().to_string();
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use http::{HeaderMap, HeaderValue, Method, Response};
 
-use super::answers::{Answer, Answers, preferred_wait};
+use super::answers::{Answers, preferred_wait};
 use super::apis::Apis;
 use super::call::{Call, Caller};
 use super::command_event::CommandConfig;
@@ -21,7 +21,7 @@ use super::upstream::{HttpTarget, Lasting, UpstreamConfig, Upstreams};
 use crate::access::{Access, Places, Rates, Submitter, session_killed};
 use crate::avro::{Registry, Serializer};
 use crate::fetch::TrustError;
-use crate::http::{Body, Cors, HttpError, Reply, Request};
+use crate::http::{Cors, HttpError, Reply, Request};
 use crate::kafka::Producer;
 use crate::nats::NatsClient;
 use crate::session::{Stay, Stays};
@@ -156,7 +156,8 @@ impl Proxy {
         }
     }
 
-    /// Answers a client that asks for the answer to a command that it did not wait for.
+    /// Answers a client that asks for the answer to a command that it did not wait for. Its token may stand where it
+    /// does for our own paths, or where some secured route has it.
     ///
     /// # Errors
     /// 401 for a token that is of no use; 404 for an id that is none or another one's, 410 for an answer that is not
@@ -167,8 +168,14 @@ impl Proxy {
     pub async fn ask(&self, request: &Request, id: &str) -> Result<Reply, HttpError> {
         request.cancel_when_client_leaves();
         let visitor = self.access.identify(request, &request.query()?).await?;
+        let caller = if visitor.is_known() {
+            Caller::from(&visitor)
+        } else {
+            let routes = self.apis.routes();
+            secured::identify_anywhere(routes.token_places(), request, &self.access).await?
+        };
         let wait = preferred_wait(&request.headers).map(Duration::from_secs);
-        let (caller, address) = (Caller::from(&visitor), request.client_address());
+        let address = request.client_address();
         let reply = self.answers.ask(id, &caller, address, wait).await?;
         Ok(Page::of(&self.cors, &request.headers).may_read_reply(reply))
     }
@@ -180,6 +187,7 @@ impl Proxy {
         };
         let (metrics, log) = (self.metrics.clone(), self.log.clone());
         let mut ongoing = Ongoing::begin(Arc::clone(&found.route), &request, metrics, log);
+        let page = answers_pages(&found.route).then(|| Page::of(&self.cors, &request.headers));
         match self.call(found, request, known, &mut ongoing).await {
             Ok(Reply::Later(response)) => Ok(Reply::Later(Box::pin(async move {
                 let response = response.await;
@@ -188,7 +196,12 @@ impl Proxy {
             }))),
             Ok(reply) => {
                 ongoing.answered(reply.status().unwrap_or_default());
-                Ok(reply)
+                Ok(match (reply, page) {
+                    (Reply::Streamed(response), Some(page)) => {
+                        Reply::Streamed(page.may_read_unless_it_says(response))
+                    }
+                    (reply, _) => reply,
+                })
             }
             Err(error) => {
                 ongoing.failed(&error);
@@ -266,10 +279,8 @@ impl Proxy {
                 let stay = self.stay(&call.caller, expires_ms)?;
                 self.http.call(call, stay).await
             }
-            // Nothing is written for a page that asks what it may; the CORS headers tell it.
-            _ if call.request.method == Method::OPTIONS => {
-                Ok(Answer::new(StatusCode::NO_CONTENT, "").into())
-            }
+            // Nothing is written for a page that asks what it may.
+            _ if call.request.method == Method::OPTIONS => Ok(self.preflight(&call.request)),
             Target::Kafka { .. } => self.kafka.call(call).await,
             Target::Nats { .. } => self.nats.call(call).await,
         }
@@ -286,6 +297,14 @@ impl Proxy {
             return Err(session_killed());
         }
         Ok(Some(stay))
+    }
+
+    /// Answers a page that asks what it may, at a path with a route for that.
+    fn preflight(&self, request: &Request) -> Reply {
+        let methods = self.apis.routes().allowed(request.path());
+        let methods = methods.unwrap_or_else(|| HeaderValue::from_static("OPTIONS"));
+        let preflight = self.cors.preflight_any_headers(&request.headers, methods);
+        preflight.into()
     }
 
     /// Counts a request for the first session of its sender, or for the address.
@@ -333,8 +352,16 @@ impl Page {
         }
     }
 
+    /// Lets the page read what a backend answers that leaves it to us, which pages may.
+    fn may_read_unless_it_says<B>(&self, response: Response<B>) -> Response<B> {
+        match response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+            true => response,
+            false => self.may_read(response),
+        }
+    }
+
     /// Lets the page read a response, if it is one of an allowed origin.
-    fn may_read(&self, mut response: Response<Body>) -> Response<Body> {
+    fn may_read<B>(&self, mut response: Response<B>) -> Response<B> {
         self.cors
             .apply_with_credentials(&self.origin, response.headers_mut());
         response

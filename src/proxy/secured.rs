@@ -3,8 +3,8 @@
 //! # Source
 //! RFC 6750, sections 2.1 and 3; RIG's `auth` of an API definition.
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use super::call::Caller;
@@ -53,6 +53,7 @@ pub(super) async fn identify(
             let expires_ms = i64::MAX;
             (Identified { caller, expires_ms }, None)
         }
+        None if tokens.is_empty() => return Err(token_needed(places)),
         _ => {
             let visitor = access.verify_any(tokens).await?;
             let identified = Identified {
@@ -66,6 +67,44 @@ pub(super) async fn identify(
         leave_only(verified.as_deref(), name, &mut request.headers)?;
     }
     Ok(identified)
+}
+
+/// Finds out who sends a request that is for no route, by a token at one of these places; nobody known without one.
+///
+/// # Errors
+/// As [`identify`], but for a request without a token.
+pub(super) async fn identify_anywhere(
+    places: &[TokenPlaces],
+    request: &Request,
+    access: &Access,
+) -> Result<Caller, HttpError> {
+    let mut found: Vec<String> = Vec::new();
+    for token in places.iter().flat_map(|places| tokens(places, request)) {
+        if !found.contains(&token) && found.len() < MAX_TOKENS {
+            found.push(token);
+        }
+    }
+    if found.is_empty() {
+        return Ok(Caller::default());
+    }
+    Ok(Caller::from(&access.verify_any(found).await?))
+}
+
+/// 401 for a request without a token; it says where one has to stand, and names no error (RFC 6750, 3.1).
+fn token_needed(places: &TokenPlaces) -> HttpError {
+    let header = places
+        .header
+        .as_ref()
+        .map(|name| match *name == AUTHORIZATION {
+            true => "after Bearer in the header authorization".to_owned(),
+            false => format!("in the header {name}"),
+        });
+    let query = places.query.as_ref();
+    let query = query.map(|name| format!("in the parameter {name} of the query"));
+    let places: Vec<String> = header.into_iter().chain(query).collect();
+    let public = format!("A token is needed, {}.", places.join(" or "));
+    HttpError::new(StatusCode::UNAUTHORIZED, "token_required", public)
+        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }
 
 /// Makes the header `name` have this token, as it was written if it stood there, and nothing else.
@@ -262,6 +301,34 @@ mod tests {
             leave_only(verified, &name, &mut headers).unwrap();
             let left: Vec<_> = headers.get_all(&name).iter().collect();
             assert_eq!(left, expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn who_has_no_token_is_told_where_it_has_to_stand() {
+        for (header, query, expected) in [
+            (
+                Some("authorization"),
+                None,
+                "A token is needed, after Bearer in the header authorization.",
+            ),
+            (
+                Some("x-token"),
+                None,
+                "A token is needed, in the header x-token.",
+            ),
+            (
+                None,
+                Some("t"),
+                "A token is needed, in the parameter t of the query.",
+            ),
+            (
+                Some("x-token"),
+                Some("t"),
+                "A token is needed, in the header x-token or in the parameter t of the query.",
+            ),
+        ] {
+            assert_eq!(token_needed(&places(header, query)).public(), expected);
         }
     }
 

@@ -22,14 +22,14 @@ use super::request::Request;
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 impl Request {
     /// Writes into `out`, the headers for an upstream, on whose behalf the request comes: `Forwarded`,
     /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
     ///
-    /// What `out` has of these is replaced; it may be a copy of the headers of the request. `X-Real-IP` and other
-    /// `X-Forwarded-*` stay where a trusted proxy sent them, and are taken out where a stranger did.
+    /// What `out` has of these is replaced; it may be a copy of the headers of the request. `X-Real-IP`, other
+    /// `X-Forwarded-*` and whatever else only proxies may say stays where a trusted proxy sent it, and is taken out where a
+    /// stranger did: also what names another path or method than those by which the route was found.
     pub fn write_forwarded(&self, out: &mut HeaderMap) {
         let peer = self.peer.ip().to_canonical();
         let is_trusted = self.proxies.trusts(peer);
@@ -111,10 +111,50 @@ fn quoted(value: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-/// Takes out all that says on whose behalf a request comes.
+/// Headers with which proxies say who asks, or what was asked for before they changed it; some backends believe them.
+const CLAIMS: [&str; 21] = [
+    "client-cert",
+    "client-cert-chain",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "front-end-https",
+    "true-client-ip",
+    "x-client-cert",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-host",
+    "x-http-host-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-proxyuser-ip",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-scheme",
+    "x-url-scheme",
+];
+
+/// As [`CLAIMS`], for all that begin so.
+const CLAIMS_BEGIN: [&str; 9] = [
+    "cf-",
+    "cloudfront-",
+    "fly-",
+    "x-appengine-",
+    "x-azure-",
+    "x-envoy-",
+    "x-forwarded",
+    "x-original-",
+    "x-rewrite-",
+];
+
+/// Takes out all that only proxies may say, also where `_` is written for `-`, as in CGI.
 fn remove_claims(out: &mut HeaderMap) {
     let is_claim = |name: &HeaderName| {
-        *name == FORWARDED || *name == X_REAL_IP || name.as_str().starts_with("x-forwarded-")
+        let name = name.as_str().replace('_', "-");
+        let begins = |start: &&str| name.starts_with(*start);
+        CLAIMS.contains(&&*name) || CLAIMS_BEGIN.iter().any(begins)
     };
     let claims: Vec<_> = out.keys().filter(|name| is_claim(name)).cloned().collect();
     for name in claims {

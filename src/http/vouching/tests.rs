@@ -62,6 +62,24 @@ fn of_a_stranger_only_its_address_counts() {
         &[(FORWARDED, "for=198.51.100.1;by=10.0.0.1")],
         &[("x-real-ip", "198.51.100.1")],
         &[("x-forwarded-proto", "https"), ("x-forwarded-port", "443")],
+        &[("x-original-url", "/admin"), ("x-rewrite-url", "/admin")],
+        &[
+            ("x-http-method-override", "DELETE"),
+            ("x_original_url", "/"),
+        ],
+        &[("x-envoy-original-path", "/admin"), ("x-host", "evil")],
+        &[
+            ("client-ip", "::1"),
+            ("x-client-ip", "::1"),
+            ("true-client-ip", "::1"),
+        ],
+        &[("cf-connecting-ip", "::1"), ("x-cluster-client-ip", "::1")],
+        &[("x-original-forwarded-for", "::1"), ("x_real_ip", "::1")],
+        &[
+            ("front-end-https", "on"),
+            ("x-proxyuser-ip", "::1"),
+            ("client-cert", "::"),
+        ],
         &[("x-forwarded-host", "evil"), ("x-forwarded-prefix", "/x")],
         &[(FORWARDED, "for=\"un,closed")],
     ];
@@ -200,6 +218,7 @@ fn scheme_and_host_are_those_of_the_connection_or_of_a_trusted_proxy() {
         ("x-forwarded-host", "evil, www.example"),
         ("x-forwarded-port", "443"),
         ("x-real-ip", "198.51.100.1"),
+        ("x-original-url", "/"),
     ];
     assert_eq!(
         written("203.0.113.9", true, &claims),
@@ -218,6 +237,7 @@ fn scheme_and_host_are_those_of_the_connection_or_of_a_trusted_proxy() {
             "x-forwarded-host: www.example",
             "x-forwarded-port: 443",
             "x-forwarded-proto: wss",
+            "x-original-url: /",
             "x-real-ip: 198.51.100.1",
         ]
     );

@@ -27,7 +27,7 @@ use regex::{RegexSet, RegexSetBuilder};
 pub(crate) use self::path::Ambiguity;
 pub(super) use self::pattern::{Candidate, Pattern};
 pub(super) use self::replacement::encoded;
-use super::route::{Route, Target};
+use super::route::{Route, Target, TokenPlaces};
 
 /// How large the patterns for one method may be when they are compiled together.
 const MAX_COMPILED_BYTES: usize = 64 << 20;
@@ -38,6 +38,7 @@ const MAX_REMEMBERED_BYTES: usize = 16 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     by_method: HashMap<Method, Table>,
+    token_places: Box<[TokenPlaces]>,
 }
 
 /// The routes for one method.
@@ -88,6 +89,7 @@ impl Routes {
     /// # Errors
     /// [`TooLarge`].
     pub(super) fn compile(candidates: Vec<Arc<Candidate>>) -> Result<Self, TooLarge> {
+        let token_places = token_places(&candidates);
         let mut by_method: HashMap<Method, Vec<Arc<Candidate>>> = HashMap::new();
         for candidate in candidates {
             let of_method = by_method.entry(candidate.route.method.clone());
@@ -98,6 +100,7 @@ impl Routes {
             .map(|(method, candidates)| Ok((method, Table::compile(candidates)?)));
         Ok(Self {
             by_method: tables.collect::<Result<_, TooLarge>>()?,
+            token_places,
         })
     }
 
@@ -114,13 +117,20 @@ impl Routes {
             Err(ambiguity) => return Found::Ambiguous(ambiguity),
         };
         let Some(candidate) = self.candidate(method, &text) else {
-            return self.allowed(&text);
+            let methods = self.methods(&text);
+            return methods.map_or(Found::NotFound, Found::MethodNotAllowed);
         };
         let is_other = |reading: &String| {
             let found = self.candidate(method, reading);
             found.is_some_and(|found| !Arc::ptr_eq(found, candidate))
         };
-        if path::other_readings(&text).iter().any(is_other) {
+        let is_secured = |reading: &String| {
+            let found = self.candidate(method, reading);
+            found.is_some_and(|found| found.route.is_secured)
+        };
+        let leads_past_a_token =
+            || !candidate.route.is_secured && path::rare_readings(&text).iter().any(is_secured);
+        if path::other_readings(&text).iter().any(is_other) || leads_past_a_token() {
             return Found::Ambiguous(Ambiguity::SeveralRoutes);
         }
         match candidate.pattern.target(raw, &text) {
@@ -160,8 +170,13 @@ impl Routes {
         })
     }
 
-    /// Says which methods there are for a path that has no route for the method asked for.
-    fn allowed(&self, text: &str) -> Found {
+    /// Returns the methods for which there are routes with this path, which is read as [`Routes::find`] does; for `Allow`
+    /// and `Access-Control-Allow-Methods`.
+    pub(crate) fn allowed(&self, raw: &str) -> Option<HeaderValue> {
+        self.methods(&path::read(raw).ok()?)
+    }
+
+    fn methods(&self, text: &str) -> Option<HeaderValue> {
         let has_route = |(_, table): &(&Method, &Table)| table.set.is_match(text);
         let mut methods: Vec<&str> = self
             .by_method
@@ -170,7 +185,7 @@ impl Routes {
             .map(|(method, _)| method.as_str())
             .collect();
         if methods.is_empty() {
-            return Found::NotFound;
+            return None;
         }
         if methods.contains(&"GET") {
             methods.push("HEAD");
@@ -179,8 +194,27 @@ impl Routes {
         methods.sort_unstable();
         methods.dedup();
         // Methods are tokens, and tokens and commas make a header value.
-        HeaderValue::try_from(methods.join(", ")).map_or(Found::NotFound, Found::MethodNotAllowed)
+        HeaderValue::try_from(methods.join(", ")).ok()
     }
+
+    /// Returns the places in which requests for secured routes have their tokens, each once.
+    pub(super) fn token_places(&self) -> &[TokenPlaces] {
+        &self.token_places
+    }
+}
+
+/// Returns where the tokens for these routes stand, each place once.
+fn token_places(candidates: &[Arc<Candidate>]) -> Box<[TokenPlaces]> {
+    let mut places: Vec<TokenPlaces> = Vec::new();
+    for candidate in candidates {
+        let of_route = candidate.route.secured();
+        places.extend(
+            of_route
+                .filter(|of_route| !places.contains(of_route))
+                .cloned(),
+        );
+    }
+    places.into()
 }
 
 /// Returns whether a path of the configuration can be read in one way only, and has no query.

@@ -37,8 +37,8 @@ pub(crate) enum Ambiguity {
     /// No text: also overlong encodings, with which dots and slashes are hidden.
     #[error("the path is not UTF-8")]
     NotUtf8,
-    /// It leads to one route as it is, and to another one for servers that leave out parameters of segments or
-    /// empty segments, or that decode twice.
+    /// It leads to one route as it is, and to another one for servers that read it as [`other_readings`] says; or
+    /// as [`rare_readings`] says, to one that asks for a token where this one does not.
     #[error("the path could mean another route")]
     SeveralRoutes,
 }
@@ -83,8 +83,8 @@ fn check(text: &str) -> Result<(), Ambiguity> {
     if text.contains('\\') {
         return Err(Ambiguity::Backslash);
     }
-    // Servers of the Servlet kind cut `;parameters` off before they look for dots.
-    let is_dots = |segment: &str| matches!(without_parameters(segment), "." | "..");
+    // Servers of the Servlet kind cut `;parameters` off before they look for dots; others trim first.
+    let is_dots = |segment: &str| matches!(without_parameters(segment).trim(), "." | "..");
     if text.split('/').any(is_dots) {
         return Err(Ambiguity::DotSegment);
     }
@@ -112,28 +112,59 @@ fn without_parameters(segment: &str) -> &str {
     segment.split_once(';').map_or(segment, |(name, _)| name)
 }
 
-/// Returns how other servers may read a path that was read here: without `;parameters` of segments, without
-/// empty segments, decoded once more. Nothing for almost every path.
+/// Returns how many other servers read a path that was read here: decoded once more, without `;parameters` of segments,
+/// without empty segments, and any of these together. Nothing for almost every path.
 pub(super) fn other_readings(text: &str) -> Vec<String> {
-    let mut readings = Vec::new();
-    if let Some(twice) = decoded_again(text) {
-        readings.extend(simpler(&twice));
-        readings.push(twice);
+    readings(text, &[decoded_again, bare, merged])
+}
+
+/// As [`other_readings`], for what only few servers do besides: they take a decoded `?` or `#` for the end of the path,
+/// or trim segments. For most, these are characters like all others.
+pub(super) fn rare_readings(text: &str) -> Vec<String> {
+    readings(text, &[decoded_again, cut, bare, trimmed, merged])
+}
+
+/// Returns what a path becomes by one or more of these ways to read it, each of which returns `None` for what it leaves as
+/// it is.
+fn readings(text: &str, ways: &[fn(&str) -> Option<String>]) -> Vec<String> {
+    let mut readings: Vec<String> = Vec::new();
+    for read in ways {
+        let so_far = std::iter::once(text).chain(readings.iter().map(String::as_str));
+        let more: Vec<String> = so_far.filter_map(read).collect();
+        for reading in more {
+            if !readings.contains(&reading) {
+                readings.push(reading);
+            }
+        }
     }
-    readings.extend(simpler(text));
     readings
 }
 
-fn simpler(text: &str) -> Vec<String> {
-    let mut readings = Vec::new();
-    if text.contains(';') {
-        let segments: Vec<&str> = text.split('/').map(without_parameters).collect();
-        let bare = segments.join("/");
-        readings.extend(merged(&bare));
-        readings.push(bare);
-    }
-    readings.extend(merged(text));
-    readings
+/// Returns how a server reads a path that decodes before it looks for the query.
+fn cut(text: &str) -> Option<String> {
+    let (path, _) = text.split_once(['?', '#'])?;
+    Some(path.to_owned())
+}
+
+/// Returns a path without `;parameters` of segments, if it has some.
+fn bare(text: &str) -> Option<String> {
+    text.contains(';')
+        .then(|| by_segments(text, without_parameters))
+}
+
+/// Returns a path whose segments have no white space around them and no dots behind, as on Windows, if that is
+/// something else.
+fn trimmed(text: &str) -> Option<String> {
+    let is_cut_off = |character: char| character.is_whitespace() || character == '.';
+    let trim = |segment| str::trim_start(segment).trim_end_matches(is_cut_off);
+    let mut segments = text.split('/');
+    segments
+        .any(|segment| trim(segment) != segment)
+        .then(|| by_segments(text, trim))
+}
+
+fn by_segments<'a>(text: &'a str, read: impl Fn(&'a str) -> &'a str) -> String {
+    text.split('/').map(read).collect::<Vec<_>>().join("/")
 }
 
 /// Returns a path without empty segments in its middle, if it has some.
@@ -215,6 +246,8 @@ mod tests {
             ("/a/..;x=1/b", Ambiguity::DotSegment),
             ("/..%3bx/b", Ambiguity::DotSegment),
             ("/.;/b", Ambiguity::DotSegment),
+            ("/a/..%20/b", Ambiguity::DotSegment),
+            ("/%20.%20;x/b", Ambiguity::DotSegment),
             ("/%252e%252e/b", Ambiguity::DotSegment),
             ("/..%252f..%252fb", Ambiguity::DotSegment),
             ("/..%255cb", Ambiguity::DotSegment),
@@ -249,14 +282,31 @@ mod tests {
         for (text, readings) in [
             ("/a/b", &none[..]),
             ("/100%", &none),
+            ("/a b?.#", &none),
             ("/a//b", &["/a/b"]),
             ("/a;x/b;y", &["/a/b"]),
-            ("/;x/admin", &["/admin", "//admin"]),
-            ("/a;x//b", &["/a/b", "/a//b", "/a;x/b"]),
+            ("/;x/admin", &["//admin", "/admin"]),
+            ("/a;x//b", &["/a//b", "/a;x/b", "/a/b"]),
             ("/%61dmin", &["/admin"]),
-            ("/%61;x", &["/a", "/a;x", "/%61"]),
+            ("/%61;x", &["/a;x", "/%61", "/a"]),
         ] {
             assert_eq!(other_readings(text), readings, "{text}");
+        }
+    }
+
+    #[test]
+    fn few_servers_end_paths_elsewhere_or_trim() {
+        let none: [&str; 0] = [];
+        for (text, readings) in [
+            ("/a b/.c/d..e", &none[..]),
+            ("/a;x", &["/a"]),
+            ("/admin?x", &["/admin"]),
+            ("/admin#x?y", &["/admin"]),
+            ("/admin%3Fx", &["/admin?x", "/admin"]),
+            ("/ admin /b. .", &["/admin/b"]),
+            ("/admin ;x", &["/admin ", "/admin"]),
+        ] {
+            assert_eq!(rare_readings(text), readings, "{text}");
         }
     }
 

@@ -103,6 +103,59 @@ fn the_first_route_that_matches_wins() {
 }
 
 #[test]
+fn no_rare_spelling_of_a_path_leads_past_a_token() {
+    let secured = |is_first: bool| {
+        let mut admin = Arc::into_inner(candidate(0, "GET", "/admin(/.*)?", None)).unwrap();
+        Arc::get_mut(&mut admin.route).unwrap().is_secured = true;
+        let mut all = Arc::into_inner(candidate(1, "GET", "/.*", None)).unwrap();
+        Arc::get_mut(&mut all.route).unwrap().is_secured = !is_first;
+        Routes::compile(vec![Arc::new(admin), Arc::new(all)]).unwrap()
+    };
+    let (admin, both) = (secured(true), secured(false));
+    for path in [
+        "/admin%3Fx",
+        "/admin%23x",
+        "/admin%253Fx",
+        "/admin%20",
+        "/%20admin/x",
+        "/admin.",
+        "/;x%20/admin.%20;y/%3F",
+    ] {
+        assert_eq!(found(&admin, "GET", path), "SeveralRoutes", "{path}");
+    }
+    for (path, expected) in [
+        ("/admin%3Fx", "1"),
+        ("/admin%20", "1"),
+        ("/admin/x%3F", "0"),
+    ] {
+        assert_eq!(found(&both, "GET", path), expected, "{path}");
+    }
+    // Titles have question marks.
+    for (path, expected) in [
+        ("/admin/x%3F.", "0"),
+        ("/who%3F", "1"),
+        ("/a%20b./c%3Fadmin", "1"),
+    ] {
+        assert_eq!(found(&admin, "GET", path), expected, "{path}");
+    }
+}
+
+#[test]
+fn pages_that_ask_are_told_the_methods_of_a_path() {
+    let routes = routes(&[("POST", "/a/.*"), ("OPTIONS", "/a/.*"), ("GET", "/a/b")]);
+    for (path, expected) in [
+        ("/a/b", Some("GET, HEAD, OPTIONS, POST")),
+        ("/a/%63", Some("OPTIONS, POST")),
+        ("/b", None),
+        ("/a/..", None),
+    ] {
+        let allowed = routes.allowed(path);
+        let allowed = allowed.as_ref().map(|value| value.to_str().unwrap());
+        assert_eq!(allowed, expected, "{path}");
+    }
+}
+
+#[test]
 fn no_spelling_of_a_path_leads_around_its_route() {
     let routes = routes(&[("GET", "/admin(/.*)?"), ("GET", "/.*")]);
     for (path, expected) in [
@@ -119,6 +172,8 @@ fn no_spelling_of_a_path_leads_around_its_route() {
         ("/;/admin", "SeveralRoutes"),
         ("/;x=1/admin", "SeveralRoutes"),
         ("/%2561dmin", "SeveralRoutes"),
+        ("/x/..%20/admin", "DotSegment"),
+        ("/a%20b./c%3Fadmin", "1"),
         ("/\\admin", "Backslash"),
         ("/admin%00", "Control"),
         ("/other;x", "1"),
