@@ -151,7 +151,8 @@ pub async fn as_over_http(kafka: &'static Kafka) {
         (&json!(202), &json!("Accepted."))
     );
     assert_eq!(setup.worker.next().await.event["data"], json!([1]));
-    send(&mut socket, "10", order(json!("x"))).await;
+    let numbered = json!({ "type": "rig.request", "id": 10, "data": order(json!("x")) });
+    socket.send(Message::text(numbered.to_string())).await;
     let command = setup.worker.next().await;
     assert_eq!(command.event["rig"]["remoteip"], "127.0.0.1");
     setup
@@ -161,7 +162,7 @@ pub async fn as_over_http(kafka: &'static Kafka) {
     let answer = answered(&mut socket).await;
     assert_eq!(
         (&answer["id"], &answer["status"], &answer["body"]),
-        (&json!("10"), &json!(418), &json!("tea"))
+        (&json!(10), &json!(418), &json!("tea"))
     );
     setup.gateway.stop().await;
 }
@@ -232,6 +233,10 @@ pub async fn but_not_what_no_route_is_for(kafka: &'static Kafka) {
     upgrade["headers"] = json!({ "connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
         "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" });
     assert_eq!(ask(&mut socket, "upgrade", upgrade).await["status"], 203);
+    let mut stream = get("/stream");
+    stream["headers"] = json!({ "content-type": "text/event-stream" });
+    let answer = ask(&mut socket, "stream", stream).await;
+    assert_eq!(answer["body"]["code"], "not_for_a_message");
     assert_eq!(ask(&mut socket, "last", get("/")).await["status"], 203);
     setup.gateway.stop().await;
 }

@@ -118,15 +118,16 @@ impl Texts {
     }
 
     async fn answer(&self, text: &ClientText, message: &ClientMessage<'_>) -> Value {
+        let id = requests::id_of(message);
         let request =
             RequestFrame::parse(message).and_then(|frame| frame.into_request(text.client));
         match request {
             Ok(request) => {
                 let known = self.caller(text.connection);
                 let reply = self.proxy.handle(request, known).await;
-                requests::answer(message.id(), reply).await
+                requests::answer(id, reply).await
             }
-            Err(error) => requests::refusal(message.id(), error).await,
+            Err(error) => requests::refusal(id, error).await,
         }
     }
 

@@ -23,6 +23,8 @@ pub struct ProxyMetrics {
     /// `sluicegate_proxy_answers_awaited{kind}`: answers that have not come: those of clients that wait (`waiting`), of
     /// commands whose answer will be kept (`kept`), and replies of NATS for both (`nats_waiting`, `nats_kept`).
     pub awaited: IntGaugeVec,
+    /// `sluicegate_proxy_idempotency_keys`: keys of commands that came to this instance, as long as they are known.
+    pub idempotency_keys: IntGauge,
     /// `sluicegate_upstream_tries_total{api,outcome}`: requests sent, or tried to be sent, to HTTP backends:
     /// `answered`, `unreachable`, `not_sent`, `refused`, `broken`, `timeout`, `bad_answer` or `request_body`; and not
     /// sent, `busy` or `no_sockets`. Each retry is one more.
@@ -76,6 +78,10 @@ impl ProxyMetrics {
                 "sluicegate_proxy_answers_awaited",
                 "Answers to commands that have not come",
                 &["kind"],
+            ),
+            idempotency_keys: make.gauge(
+                "sluicegate_proxy_idempotency_keys",
+                "Keys of commands that came here, as long as they are known",
             ),
             upstream_tries: make.counters(
                 "sluicegate_upstream_tries_total",

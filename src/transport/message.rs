@@ -18,7 +18,7 @@ pub struct ClientMessage<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
+    id: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -40,10 +40,10 @@ impl<'a> ClientMessage<'a> {
         &self.kind
     }
 
-    /// Returns the id; empty where the client gives none.
+    /// Returns the id as JSON; `null` where the client gives none.
     #[must_use]
-    pub fn id(&self) -> &str {
-        self.id.as_deref().unwrap_or_default()
+    pub fn id(&self) -> &'a str {
+        self.id.map_or("null", RawValue::get)
     }
 
     /// Returns the data as JSON; `null` without any.

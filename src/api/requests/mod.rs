@@ -6,12 +6,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as HttpBody;
 use serde_json::value::RawValue;
@@ -27,6 +28,8 @@ use crate::transport::ClientMessage;
 pub(super) const KIND: &str = "rig.request";
 /// The largest body of an answer: it waits in memory until the client takes it.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// How long an answer may take from its head to its end: one of few that a connection may wait for.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
 /// The longest id of a request, since it comes back with the answer.
@@ -55,9 +58,15 @@ impl<'a> RequestFrame<'a> {
     /// # Errors
     /// 400 that says what is wrong.
     pub(super) fn parse(message: &ClientMessage<'a>) -> Result<Self, HttpError> {
-        if message.id().is_empty() || message.id().len() > MAX_ID_BYTES {
-            let problem = format!("A request needs an id of 1 to {MAX_ID_BYTES} bytes.");
-            return Err(bad(problem));
+        let has_id = match serde_json::from_str(message.id()) {
+            Ok(Value::String(id)) => (1..=MAX_ID_BYTES).contains(&id.len()),
+            Ok(Value::Number(id)) => id.to_string() == message.id(),
+            _ => false,
+        };
+        if !has_id {
+            return Err(bad(format!(
+                "A request needs an id: a text of 1 to {MAX_ID_BYTES} bytes, or a number."
+            )));
         }
         serde_json::from_str(message.data()).map_err(|error| {
             bad(format!(
@@ -75,7 +84,7 @@ impl<'a> RequestFrame<'a> {
             .map_err(|_| bad("The method is none.".to_owned()))?;
         if method == Method::CONNECT || method == Method::TRACE {
             return Err(HttpError::new(
-                http::StatusCode::NOT_IMPLEMENTED,
+                StatusCode::NOT_IMPLEMENTED,
                 "not_implemented",
                 "This server neither tunnels nor echoes requests.",
             ));
@@ -150,47 +159,45 @@ impl<'a> RequestFrame<'a> {
     }
 }
 
+/// Returns the id of a message as its answer has it: as it came; what is none, empty or cut.
+pub(super) fn id_of(message: &ClientMessage<'_>) -> Value {
+    match serde_json::from_str(message.id()) {
+        Ok(Value::String(id)) => Value::String(id.chars().take(MAX_ID_BYTES).collect()),
+        Ok(Value::Number(id)) if id.to_string() == message.id() => Value::Number(id),
+        _ => "".into(),
+    }
+}
+
 /// Waits for the answer to the request with this id, and returns it as the client gets it.
-pub(super) async fn answer(id: &str, reply: Reply) -> Value {
+pub(super) async fn answer(id: Value, reply: Reply) -> Value {
     match reply {
         Reply::Response(response) => told(id, response).await,
         Reply::Later(response) => told(id, response.await).await,
+        Reply::Streamed(response) if is_event_stream(response.headers()) => endless(id).await,
         Reply::Streamed(response) => told(id, response).await,
-        Reply::Stream(..) => {
-            let problem = HttpError::bad_request(
-                "not_for_a_message",
-                "This opens a stream: send it as a request of its own.",
-            );
-            refusal(id, problem).await
-        }
+        Reply::Stream(..) => endless(id).await,
     }
 }
 
 /// Returns an error as the client gets it.
-pub(super) async fn refusal(id: &str, error: HttpError) -> Value {
+pub(super) async fn refusal(id: Value, error: HttpError) -> Value {
     told(id, error.into_response()).await
 }
 
-async fn told<B>(id: &str, response: Response<B>) -> Value
+async fn endless(id: Value) -> Value {
+    let problem = "This opens a stream: send it as a request of its own.";
+    refusal(id, HttpError::bad_request("not_for_a_message", problem)).await
+}
+
+async fn told<B>(id: Value, response: Response<B>) -> Value
 where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (head, body) = response.into_parts();
-    let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-    let (status, headers, body) = match body {
-        Ok(body) => (head.status, head.headers, body.to_bytes()),
+    let (status, headers, body) = match collected(body).await {
+        Ok(body) => (head.status, head.headers, body),
         Err(error) => {
-            let error = if error.is::<LengthLimitError>() {
-                let problem = format!(
-                    "The answer has more than {MAX_ANSWER_BYTES} bytes: send the request over HTTP."
-                );
-                HttpError::new(http::StatusCode::BAD_GATEWAY, "answer_too_large", problem)
-            } else {
-                let problem = "The answer broke off.";
-                HttpError::new(http::StatusCode::BAD_GATEWAY, "answer_cut", problem)
-                    .with_cause(error)
-            };
             let (head, body) = error.into_response().into_parts();
             let body = body
                 .collect()
@@ -199,13 +206,59 @@ where
             (head.status, head.headers, body.unwrap_or_default())
         }
     };
-    let id: String = id.chars().take(MAX_ID_BYTES).collect();
     let mut told = json!({ "id": id, "status": status.as_u16(), "headers": listed(&headers) });
     if let Some(members) = told.as_object_mut().filter(|_| !body.is_empty()) {
         let (name, value) = written(&headers, &body);
         members.insert(name.to_owned(), value);
     }
     told
+}
+
+/// Reads an answer to its end.
+///
+/// # Errors
+/// 502 for one that is too large or breaks off, 504 for one that does not end in time.
+async fn collected<B>(body: B) -> Result<Bytes, HttpError>
+where
+    B: HttpBody<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let collecting = Limited::new(body, MAX_ANSWER_BYTES).collect();
+    match tokio::time::timeout(ANSWER_LIMIT, collecting).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let problem = format!(
+                "The answer has more than {MAX_ANSWER_BYTES} bytes: send the request over HTTP."
+            );
+            Err(HttpError::new(
+                StatusCode::BAD_GATEWAY,
+                "answer_too_large",
+                problem,
+            ))
+        }
+        Ok(Err(error)) => {
+            let problem = "The answer broke off.";
+            let broken = HttpError::new(StatusCode::BAD_GATEWAY, "answer_cut", problem);
+            Err(broken.with_cause(error))
+        }
+        Err(_elapsed) => {
+            let problem = format!(
+                "The answer did not end within {} seconds: send the request over HTTP.",
+                ANSWER_LIMIT.as_secs()
+            );
+            Err(HttpError::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "answer_too_slow",
+                problem,
+            ))
+        }
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let media_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
+    media_type.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 /// Returns the member that has the body: JSON as it is, other text as a string, the rest in Base64.

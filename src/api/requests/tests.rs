@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::StatusCode;
-
 use super::*;
 
 const CLIENT: Client = Client {
@@ -104,10 +102,36 @@ fn a_request_needs_an_id() {
         String::new(),
         r#","id":"""#.to_owned(),
         format!(r#","id":"{long}""#),
+        r#","id":null"#.to_owned(),
+        r#","id":true"#.to_owned(),
+        r#","id":[7]"#.to_owned(),
+        r#","id":1e400"#.to_owned(),
+        r#","id":99999999999999999999"#.to_owned(),
     ] {
         let text = format!(r#"{{"type":"rig.request"{id},"data":{{"method":"GET","path":"/"}}}}"#);
         let message = ClientMessage::parse(&text).expect("a message");
         assert!(RequestFrame::parse(&message).is_err(), "{text}");
+        assert!(id_of(&message).is_string(), "{text}");
+    }
+}
+
+/// A number was no id, and was refused without it, so that its client waited for ever.
+#[test]
+fn an_id_comes_back_as_it_came() {
+    for id in [
+        "\"7\"",
+        "7",
+        "-1",
+        "0",
+        "18446744073709551615",
+        "1.5",
+        "\"ü\"",
+    ] {
+        let text =
+            format!(r#"{{"type":"rig.request","id":{id},"data":{{"method":"GET","path":"/"}}}}"#);
+        let message = ClientMessage::parse(&text).expect("a message");
+        assert!(RequestFrame::parse(&message).is_ok(), "{text}");
+        assert_eq!(id_of(&message).to_string(), id);
     }
 }
 
@@ -120,7 +144,7 @@ async fn answered(content_type: &str, body: &'static [u8]) -> Value {
         .header("x-two", "2")
         .body(crate::http::Body::new(Bytes::from_static(body)))
         .unwrap();
-    answer("7", response.into()).await
+    answer("7".into(), response.into()).await
 }
 
 #[tokio::test]
@@ -148,7 +172,46 @@ async fn answers_have_the_id_the_status_the_headers_and_the_body() {
 #[tokio::test]
 async fn an_answer_that_is_too_large_is_said_to_be() {
     let body = Bytes::from(vec![b'x'; MAX_ANSWER_BYTES + 1]);
-    let told = answer("7", Response::new(crate::http::Body::new(body)).into()).await;
+    let told = answer(
+        "7".into(),
+        Response::new(crate::http::Body::new(body)).into(),
+    )
+    .await;
     assert_eq!((&told["id"], &told["status"]), (&json!("7"), &json!(502)));
     assert_eq!(told["body"]["code"], "answer_too_large");
+}
+
+/// A body of which nothing comes.
+struct Endless;
+
+impl HttpBody for Endless {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+/// A stream was waited for without an end, and eight of them stopped the reading of the socket.
+#[tokio::test(start_paused = true)]
+async fn what_does_not_end_is_not_waited_for() {
+    for (content_type, status, code) in [
+        ("text/event-stream", 400, "not_for_a_message"),
+        (
+            "Text/Event-Stream ; charset=utf-8",
+            400,
+            "not_for_a_message",
+        ),
+        ("text/plain", 504, "answer_too_slow"),
+    ] {
+        let response = Response::builder().header(CONTENT_TYPE, content_type);
+        let response = response.body(Endless.boxed_unsync()).unwrap();
+        let told = answer(7.into(), Reply::Streamed(response)).await;
+        assert_eq!((&told["id"], &told["status"]), (&json!(7), &json!(status)));
+        assert_eq!(told["body"]["code"], code, "{content_type}");
+    }
 }

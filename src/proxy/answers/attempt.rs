@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::in_work::Working;
 use super::key::IdempotencyKey;
+use super::places::Place;
 
 /// Who carries out an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub(super) struct Attempt {
     /// Counts from one.
     pub(super) number: u32,
     pub(super) claim: Claim,
+    /// That of its key.
+    pub(super) place: Place,
 }
 
 impl Attempt {

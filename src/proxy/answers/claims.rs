@@ -26,14 +26,14 @@ use super::attempt::{Attempt, Claim, Over, Won};
 use super::correlation::Correlation;
 use super::in_work::InWork;
 use super::key::IdempotencyKey;
-use super::refusals::{in_progress, reused, too_many_keys};
+use super::keys::Keys;
+use super::places::Places;
+use super::refusals::{in_progress, no_key, reused};
 use crate::dispatch::Incarnation;
 use crate::http::HttpError;
 use crate::shared::{RecordError, Records, StateLog};
 use crate::telemetry::now_ms;
 
-/// Commands with a key that are known at the same time.
-const MAX_COMMANDS: usize = 100_000;
 /// How long a command that is being sent is waited for.
 const PROGRESS_LIMIT: Duration = Duration::from_secs(5);
 /// How often it is looked at meanwhile.
@@ -92,7 +92,9 @@ pub(super) struct Claims {
     state: Arc<StateLog>,
     claims: Records<Claim>,
     sent: Records<SentCommand>,
+    ttl: Duration,
     over: Records<Over>,
+    keys: Keys,
     in_work: InWork,
     releasing: Arc<Semaphore>,
     own: Incarnation,
@@ -100,8 +102,16 @@ pub(super) struct Claims {
 
 impl Claims {
     /// Commands are known for `ttl` after they were sent: longer than their claims, which are known for three minutes.
-    pub(super) fn new(state: Arc<StateLog>, ttl: Duration, own: Incarnation) -> Self {
+    /// There are `places` for their keys.
+    pub(super) fn new(
+        state: Arc<StateLog>,
+        ttl: Duration,
+        places: Places,
+        own: Incarnation,
+    ) -> Self {
         Self {
+            keys: Keys::new(places),
+            ttl,
             claims: Records::new(Arc::clone(&state), "command-claim", CLAIM_TTL, own),
             sent: Records::new(Arc::clone(&state), "command-sent", ttl, own),
             over: Records::new(Arc::clone(&state), "command-over", OVER_TTL, own),
@@ -118,7 +128,8 @@ impl Claims {
     ///
     /// # Errors
     /// 422 when the command is another one than before under the same key, 409 when it is still being sent, 503 when
-    /// the shared state cannot be read, or too many commands are known: then nothing was claimed.
+    /// the shared state cannot be read, or too many commands are
+    /// known, 429 when too many of this caller are: then nothing was claimed.
     ///
     /// # Cancel safety
     /// Dropping the future may leave a claim that counts at other instances for two minutes, though nothing is sent.
@@ -184,6 +195,7 @@ impl Claims {
         if let Err(error) = until_written(keep, stopping).await {
             tracing::warn!(%error, "a command was sent, but that could not be kept; it may be sent twice");
         }
+        self.keys.hold(won.give_up().place, self.ttl);
     }
 
     /// The command was not sent: whoever tries again may send it. Here that holds at once, at the other instances when
@@ -196,6 +208,7 @@ impl Claims {
         if let Err(error) = released {
             tracing::warn!(%error, "a command was not sent, and can be tried again at other instances only after a while");
         }
+        self.keys.hold(attempt.place, OVER_TTL);
     }
 
     /// Removes what has ended.
@@ -203,6 +216,7 @@ impl Claims {
         self.claims.remove_ended().await;
         self.sent.remove_ended().await;
         self.over.remove_ended().await;
+        self.keys.remove_ended(std::time::Instant::now());
     }
 
     /// Tries to have an attempt. Returns `None` when another one has it, or it is known by now that there is none to
@@ -213,9 +227,8 @@ impl Claims {
         number: u32,
         claim_number: u64,
     ) -> Result<Option<Claimed>, HttpError> {
-        if self.sent.count() + self.over.count() >= MAX_COMMANDS {
-            return Err(too_many_keys());
-        }
+        let known = self.sent.count() + self.over.count();
+        let place = self.keys.take(&key.party, known).map_err(no_key)?;
         let attempt = Attempt {
             key: key.clone(),
             number,
@@ -225,6 +238,7 @@ impl Claims {
                 number: claim_number,
                 at_ms: now_ms(),
             },
+            place,
         };
         // From before it is written, so that it counts here from then on.
         let working = self.in_work.begin(claim_number);

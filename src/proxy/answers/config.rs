@@ -42,6 +42,11 @@ pub struct AnswersConfig {
     /// For how long a command with the same `Idempotency-Key` is the same command; three minutes at least
     #[arg(long, default_value = "1h", value_parser = longer_than_claims, value_name = "DURATION")]
     pub idempotency_ttl: Duration,
+
+    /// Commands with an `Idempotency-Key` that the cluster knows at the same time; over it, 503. Nobody gets more of
+    /// these places than are left: 429
+    #[arg(long, default_value_t = 100_000, value_name = "NUMBER")]
+    pub max_idempotency_keys: usize,
 }
 
 /// Why a command is not known for so short a time.

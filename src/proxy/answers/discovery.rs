@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use librdkafka_calls::TopicId;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::kafka::{
     Identities, KafkaConfig, QuietContext, TopicSpec, ensure_topics, partition_count,
 };
+use crate::telemetry::now_ms;
 
 /// How long one question to Kafka may take.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
@@ -24,6 +25,10 @@ const ASK_LIMIT: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_secs(2);
 /// How often until all of them are found.
 const START_INTERVAL: Duration = Duration::from_millis(200);
+/// How long what cannot be looked at holds up what can, at the start.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How far the clocks of those who answer may be behind, in milliseconds.
+const CLOCKS_MS: i64 = 60_000;
 
 /// A response topic.
 #[derive(Debug)]
@@ -32,6 +37,25 @@ struct Topic {
     id: TopicId,
     /// The partitions that are read.
     read: BTreeSet<i32>,
+    /// Whether some of it could not be looked at, and is read from when we began, once that is possible.
+    is_missed: bool,
+}
+
+/// Since when something could be looked at at the start, and something could not.
+#[derive(Debug, Default)]
+struct HeldUp {
+    since: Option<Instant>,
+}
+
+impl HeldUp {
+    /// Returns whether that has been so for too long.
+    fn is_over(&mut self, reads_some: bool, now: Instant) -> bool {
+        if !reads_some {
+            self.since = None;
+            return false;
+        }
+        now >= *self.since.get_or_insert(now) + PATIENCE
+    }
 }
 
 /// The state of the thread.
@@ -44,11 +68,13 @@ pub(super) struct Discovery {
     topics: Vec<Topic>,
     identities: Identities,
     stands: watch::Sender<bool>,
+    held_up: HeldUp,
+    began_ms: i64,
 }
 
 impl Discovery {
     /// Looks for the partitions of `topics`; `stands` becomes true once all that there are at first are read from
-    /// their ends.
+    /// their ends, or those that can be, where others cannot be looked at for some seconds.
     pub(super) fn new(
         consumer: Arc<BaseConsumer<QuietContext>>,
         config: KafkaConfig,
@@ -60,6 +86,7 @@ impl Discovery {
             name: name.clone(),
             id: TopicId::UNKNOWN,
             read: BTreeSet::new(),
+            is_missed: false,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -72,6 +99,8 @@ impl Discovery {
             identities: Identities::new(topics.len()),
             topics: topics.iter().map(topic).collect(),
             stands,
+            held_up: HeldUp::default(),
+            began_ms: now_ms(),
         })
     }
 
@@ -103,7 +132,8 @@ impl Discovery {
         }
     }
 
-    /// Asks once about every topic. Returns whether nothing is missing that could be there soon.
+    /// Asks once about every topic. Returns whether nothing is missing that could be there soon, or that is waited for
+    /// any longer.
     fn round(&mut self) -> KafkaResult<bool> {
         let names: Vec<&str> = self
             .topics
@@ -114,9 +144,27 @@ impl Discovery {
             .ask(self.consumer.client(), &names, ASK_LIMIT)?;
         let mut is_complete = true;
         for index in 0..self.topics.len() {
-            is_complete &= self.look_at(index)?;
+            match self.look_at(index) {
+                Ok(is_settled) => is_complete &= is_settled,
+                Err(error) => {
+                    is_complete = false;
+                    self.missed(index, &error);
+                }
+            }
         }
-        Ok(is_complete)
+        let reads_some = self.topics.iter().any(|topic| !topic.read.is_empty());
+        Ok(is_complete || self.held_up.is_over(reads_some, Instant::now()))
+    }
+
+    fn missed(&mut self, index: usize, error: &KafkaError) {
+        if let Some(topic) = self.topics.get_mut(index) {
+            topic.is_missed = true;
+            let name = &topic.name;
+            let log = &self.config.log;
+            log.warn(format_args!(
+                "looking for the response topic {name}: {error}"
+            ));
+        }
     }
 
     fn look_at(&mut self, index: usize) -> KafkaResult<bool> {
@@ -142,18 +190,27 @@ impl Discovery {
             self.consumer.incremental_unassign(&read)?;
             topic.read.clear();
         }
-        let from_end = !*self.stands.borrow();
-        for number in 0..count {
-            if !topic.read.contains(&number) {
-                let (first, end) =
-                    self.consumer
-                        .fetch_watermarks(&topic.name, number, ASK_LIMIT)?;
-                let start = if from_end { end } else { first };
-                let new = list(&topic.name, [number], Some(start))?;
-                self.consumer.incremental_assign(&new)?;
-                topic.read.insert(number);
+        let is_start = !*self.stands.borrow();
+        // One that cannot be read now does not hold up the others.
+        let mut failed = None;
+        let read = topic.read.clone();
+        for number in (0..count).filter(|number| !read.contains(number)) {
+            let from = match (is_start, topic.is_missed) {
+                (true, _) => From::End,
+                (false, true) => From::Time(self.began_ms - CLOCKS_MS),
+                (false, false) => From::Beginning,
+            };
+            match assign(&self.consumer, &topic.name, number, from) {
+                Ok(()) => {
+                    topic.read.insert(number);
+                }
+                Err(error) => failed = Some(error),
             }
         }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        topic.is_missed = false;
         Ok(true)
     }
 
@@ -180,6 +237,39 @@ impl Discovery {
             }
         }
     }
+}
+
+/// Where the reading of a partition begins.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Beginning,
+    /// In Unix milliseconds.
+    Time(i64),
+    End,
+}
+
+/// Has a partition read.
+fn assign(
+    consumer: &BaseConsumer<QuietContext>,
+    name: &str,
+    number: i32,
+    from: From,
+) -> KafkaResult<()> {
+    let (first, end) = consumer.fetch_watermarks(name, number, ASK_LIMIT)?;
+    let start = match from {
+        From::Beginning => first,
+        From::End => end,
+        From::Time(time_ms) => {
+            let time = list(name, [number], Some(time_ms))?;
+            let found = consumer.offsets_for_times(time, ASK_LIMIT)?;
+            match found.find_partition(name, number).map(|at| at.offset()) {
+                Some(Offset::Offset(offset)) => offset,
+                // Nothing is that young.
+                _ => end,
+            }
+        }
+    };
+    consumer.incremental_assign(&list(name, [number], Some(start))?)
 }
 
 /// Returns whether some partition ends before what was read of it: the embedded broker gives topics no ids and
@@ -213,4 +303,22 @@ fn list(
         }
     }
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One response topic that could not be looked at kept all routes whose answers come over Kafka at 503.
+    #[test]
+    fn what_cannot_be_looked_at_holds_up_the_others_for_a_while_only() {
+        let (mut held_up, now) = (HeldUp::default(), Instant::now());
+        assert!(!held_up.is_over(false, now));
+        let began = now + 2 * PATIENCE;
+        assert!(!held_up.is_over(true, began));
+        assert!(!held_up.is_over(true, began + PATIENCE / 2));
+        assert!(held_up.is_over(true, began + PATIENCE));
+        assert!(!held_up.is_over(false, began + 2 * PATIENCE));
+        assert!(!held_up.is_over(true, began + 3 * PATIENCE));
+    }
 }

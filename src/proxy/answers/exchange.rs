@@ -89,6 +89,8 @@ impl Answers {
     pub fn new(config: &AnswersConfig, parts: AnswersParts) -> Self {
         let gauge = |kind| parts.metrics.proxy.awaited.with_label_values(&[kind]);
         let places = |kind| Places::new(config.proxy_max_waiting, gauge(kind));
+        let known = &parts.metrics.proxy.idempotency_keys;
+        let keys = Places::new(config.max_idempotency_keys, known.clone());
         let replies = Replies {
             waiting: places("nats_waiting"),
             kept: places("nats_kept"),
@@ -107,7 +109,7 @@ impl Answers {
             parts.tasks,
         );
         let desk = Arc::new(desk);
-        let claims = Claims::new(parts.state, config.idempotency_ttl, parts.own);
+        let claims = Claims::new(parts.state, config.idempotency_ttl, keys, parts.own);
         let topics = config.proxy_kafka_response_topics.names();
         let reader = Reader::new(
             parts.kafka,

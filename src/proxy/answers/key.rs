@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName};
 use uuid::Uuid;
 
+use super::places::Party;
 use crate::http::HttpError;
 use crate::proxy::call::{Call, Caller};
 
@@ -26,6 +27,8 @@ pub(super) struct IdempotencyKey {
     pub(super) fingerprint: String,
     /// The id of its event, made from the name.
     pub(super) event_id: Uuid,
+    /// To whom it belongs.
+    pub(super) party: Party,
 }
 
 impl IdempotencyKey {
@@ -44,6 +47,7 @@ impl IdempotencyKey {
             name: encode(&name),
             fingerprint: encode(&hash(fingerprint)),
             event_id: uuid::Builder::from_custom_bytes(*id).into_uuid(),
+            party: Party::of(&call.caller, call.request.client_address()),
         }))
     }
 

@@ -34,6 +34,7 @@ mod elsewhere;
 mod exchange;
 mod in_work;
 mod key;
+mod keys;
 mod later;
 mod message;
 mod once;

@@ -83,14 +83,13 @@ impl Places {
 
     /// Takes a place, unless the party has as many as are left.
     pub(super) fn take(&self, party: &Party) -> Result<Place, NoPlace> {
-        self.take_beside(party, 0)
+        self.take_of(party, 0)
     }
 
-    /// As [`take`](Self::take), where `elsewhere` are taken that are not counted here.
-    pub(super) fn take_beside(&self, party: &Party, elsewhere: usize) -> Result<Place, NoPlace> {
+    /// As [`take`](Self::take), where `known` are taken if that is more than are counted here.
+    pub(super) fn take_of(&self, party: &Party, known: usize) -> Result<Place, NoPlace> {
         let mut taken = self.0.taken.lock();
-        let in_all = taken.in_all.saturating_add(elsewhere);
-        let left = self.0.limit.saturating_sub(in_all);
+        let left = self.0.limit.saturating_sub(taken.in_all.max(known));
         let own = taken.by_party.get(party).copied().unwrap_or_default();
         if left == 0 {
             return Err(NoPlace::Full);
@@ -179,7 +178,7 @@ mod tests {
         }
         drop(only);
         assert_eq!(
-            places.take_beside(&user("first"), 1).unwrap_err(),
+            places.take_of(&user("first"), 1).unwrap_err(),
             NoPlace::Full
         );
         assert!(places.take(&user("second")).is_ok());

@@ -92,11 +92,19 @@ pub(super) fn reused() -> HttpError {
     )
 }
 
-/// 503: no more keys can be known.
-pub(super) fn too_many_keys() -> HttpError {
-    HttpError::unavailable(
-        "too_many_keys",
-        "Too many commands with an Idempotency-Key are known.",
-        Duration::from_secs(60),
-    )
+/// 503: no more keys can be known; or 429 where those of others could.
+pub(super) fn no_key(why: NoPlace) -> HttpError {
+    let later = Duration::from_secs(60);
+    match why {
+        NoPlace::Full => HttpError::unavailable(
+            "too_many_keys",
+            "Too many commands with an Idempotency-Key are known.",
+            later,
+        ),
+        NoPlace::Share => HttpError::too_many_requests(
+            "too_many_keys",
+            "Too many of your commands with an Idempotency-Key are known.",
+            later,
+        ),
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::super::attempt::{Attempt, Claim};
 use super::super::claims::{Claimed, Claims};
 use super::super::key::IdempotencyKey;
+use super::super::places::Places;
 use super::*;
 
 /// What a target was sent.
@@ -36,6 +37,7 @@ fn key(name: &str, fingerprint: &str) -> Option<IdempotencyKey> {
         name: name.to_owned(),
         fingerprint: fingerprint.to_owned(),
         event_id: uuid::Uuid::from_u128(7),
+        party: Party::Address(HERE),
     })
 }
 
@@ -44,6 +46,10 @@ fn keyed(from: AnswerFrom, name: &str) -> Command {
         key: key(name, "same"),
         ..command(from)
     }
+}
+
+fn places() -> Places {
+    Places::new(10, Metrics::new().proxy.idempotency_keys)
 }
 
 impl Instance {
@@ -308,6 +314,7 @@ async fn only_an_own_attempt_is_released() {
             number: 1_000_000,
             at_ms: crate::telemetry::now_ms(),
         },
+        place: places().take(&key.party).expect("there is one"),
     };
     one.answers.claims.release(attempt(&one), &stopping).await;
     let claimed = two.answers.claims.claim(&key, 7, |_| true, || true).await;
@@ -381,6 +388,41 @@ async fn a_large_answer_is_repeated_as_well() {
     two.stop().await;
 }
 
+/// One client could take all keys, for an hour.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_gets_all_keys() {
+    let cluster = Cluster::start().await;
+    let one = cluster
+        .instance("one", &["--max-idempotency-keys", "4"])
+        .await;
+    let target = Target::default();
+    let run = |name: &'static str, party: &str| {
+        let mut command = keyed(AnswerFrom::Target, name);
+        if let Some(key) = &mut command.key {
+            key.party = Party::User(party.into());
+        }
+        one.done(command, &target, "x")
+    };
+    for (name, party, status) in [
+        ("a", "one", 202),
+        ("b", "one", 202),
+        ("c", "one", 429),
+        ("a", "one", 202),
+        ("d", "two", 202),
+        ("e", "two", 429),
+        ("f", "three", 202),
+        ("g", "four", 503),
+    ] {
+        let came = run(name, party).await;
+        assert_eq!(came.status, status, "{name} of {party}");
+        if status != 202 {
+            assert_eq!(came.code().1, "too_many_keys");
+        }
+    }
+    assert_eq!(one.metrics.proxy.idempotency_keys.get(), 4);
+    one.stop().await;
+}
+
 /// When Kafka is away at the start, a command with a key is refused and not sent twice.
 #[tokio::test]
 async fn without_the_shared_state_no_command_with_a_key_is_sent() {
@@ -389,7 +431,7 @@ async fn without_the_shared_state_no_command_with_a_key_is_sent() {
     let producer = Producer::new(&settings.kafka).expect("a producer");
     let state = StateLog::start(&settings.kafka, producer, Readiness::new());
     let state = Arc::new(state.expect("the state starts"));
-    let claims = Claims::new(state, SOON, Incarnation(1));
+    let claims = Claims::new(state, SOON, places(), Incarnation(1));
     let key = key("k", "same").expect("a key");
     let refused = claims.claim(&key, 1, |_| true, || true).await.unwrap_err();
     assert_eq!(
