@@ -245,9 +245,9 @@ async fn in_time<T>(
         let now = Instant::now();
         let (since, patience) = match body.waits(begun) {
             // That is not the backend's fault.
-            Waits::ForClient => (now, None),
-            Waits::ForReading(since) => (since, reading),
-            Waits::ForAnswer(since) => (since, answering),
+            Waits::Client => (now, None),
+            Waits::Reading(since) => (since, reading),
+            Waits::Answer(since) => (since, answering),
         };
         let end = patience.map(|patience| (since + patience, patience));
         if let Some((_, patience)) = end.filter(|(end, _)| *end <= now) {

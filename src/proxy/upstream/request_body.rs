@@ -8,22 +8,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderName;
 use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::headers;
 use crate::http::StreamBody;
+use crate::proxy::route::Route;
 
 /// What a request waits for that was sent, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waits {
     /// The client has to send more of the body.
-    ForClient,
+    Client,
     /// The backend has to read what there is of the body.
-    ForReading(Instant),
+    Reading(Instant),
     /// The backend has everything, and has to answer.
-    ForAnswer(Instant),
+    Answer(Instant),
 }
 
 /// The body of a call, for as many tries as there are.
@@ -31,6 +33,8 @@ pub(super) struct Outgoing(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
+    /// Says which trailers must not go on.
+    route: Arc<Route>,
     length: SizeHint,
     is_empty: bool,
 }
@@ -47,10 +51,11 @@ enum State {
 }
 
 impl Outgoing {
-    pub(super) fn new(body: StreamBody) -> Self {
+    pub(super) fn new(body: StreamBody, route: Arc<Route>) -> Self {
         let (length, is_empty) = (body.size_hint(), body.is_end_stream());
         Self(Arc::new(Shared {
             state: Mutex::new(State::Untouched(body)),
+            route,
             length,
             is_empty,
         }))
@@ -78,13 +83,13 @@ impl Outgoing {
     /// Returns what a try waits for that began then. As long as no try has asked for the body, that is an answer.
     pub(super) fn waits(&self, begun: Instant) -> Waits {
         match *self.0.state.lock() {
-            State::Untouched(_) | State::Failed(_) => Waits::ForAnswer(begun),
-            State::AwaitsClient => Waits::ForClient,
+            State::Untouched(_) | State::Failed(_) => Waits::Answer(begun),
+            State::AwaitsClient => Waits::Client,
             State::Handed {
                 at,
                 is_whole: false,
-            } => Waits::ForReading(at.max(begun)),
-            State::Handed { at, is_whole: true } => Waits::ForAnswer(at.max(begun)),
+            } => Waits::Reading(at.max(begun)),
+            State::Handed { at, is_whole: true } => Waits::Answer(at.max(begun)),
         }
     }
 
@@ -174,7 +179,9 @@ impl Body for RequestBody {
             }
         };
         drop(state);
-        Poll::Ready(frame.map(|frame| frame.map(headers::without_dangerous_trailers)))
+        let is_ours = |name: &HeaderName| shared.route.decides_by(name);
+        let cleaned = |frame| headers::without_dangerous_trailers(frame, is_ours);
+        Poll::Ready(frame.map(|frame| frame.map(cleaned)))
     }
 
     fn is_end_stream(&self) -> bool {
