@@ -24,6 +24,7 @@ mod numbers;
 mod presence;
 mod registry;
 mod stays;
+mod times;
 
 pub use blacklist::{Blacklist, MAX_SESSION_BYTES};
 pub use config::SessionConfig;

@@ -9,9 +9,10 @@ use tokio::sync::Notify;
 
 use super::config::SessionConfig;
 use super::guest::Guest;
-use super::members::{Due, Entry, Listed, Members, Number, PollSession, Times};
+use super::members::{Due, Entry, Listed, Members, Number, PollSession};
 use super::presence::{Presence, PresenceEvents};
 use super::stays::Stays;
+use super::times::Times;
 use crate::dispatch::{CloseReason, ConnectionId, ControlEvent, Dispatcher, Held};
 use crate::telemetry::{Tasks, Transport, now_ms};
 

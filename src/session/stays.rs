@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::config::SessionConfig;
-use super::members::{Number, Times};
+use super::members::Number;
+use super::times::Times;
 use crate::telemetry::now_ms;
 
 /// How long the clock is trusted: it may be set while we wait for a token to expire.

@@ -138,7 +138,8 @@ impl Body for AnswerBody {
             Some(Ok(_)) if !self.body.is_end_stream() => {}
             None | Some(Ok(_)) => self.end(),
         }
-        Poll::Ready(piece.map(|piece| piece.map(headers::without_dangerous_trailers)))
+        let cleaned = |frame| headers::without_dangerous_trailers(frame, |_| false);
+        Poll::Ready(piece.map(|piece| piece.map(cleaned)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -9,13 +9,13 @@ use crate::settings;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "HTTP targets")]
 pub struct UpstreamConfig {
-    /// Time until a backend's answer begins, from the last piece of the request's body on; a plain number counts milliseconds, 0 waits for ever
+    /// Time until a backend's answer begins, from the end of the request on; a plain number counts milliseconds, 0 waits for ever
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = settings::duration_ms)]
     pub proxy_recv_timeout: Duration,
     /// Time for a connection to a backend, with TLS; 0 waits for ever
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
     pub proxy_connect_timeout: Duration,
-    /// Time between two pieces of a backend's answer, unless it is `text/event-stream`; 0 waits for ever
+    /// Time for which a backend may pause in reading a request's body, or in an answer that is not `text/event-stream`; 0 waits for ever
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = settings::duration)]
     pub proxy_idle_timeout: Duration,
     /// Time for which a WebSocket to a backend may be silent in both directions; 0 is for ever

@@ -65,8 +65,8 @@ pub(super) enum UpstreamError {
         /// What the client saw.
         source: hyper::Error,
     },
-    /// No answer began in time.
-    #[error("{address} did not begin to answer within {timeout:?}")]
+    /// No answer began in time, and the backend read nothing more of the body.
+    #[error("{address} neither answered nor read on within {timeout:?}")]
     Silent {
         /// Who was called.
         address: Box<str>,

@@ -27,7 +27,7 @@ use super::dial::DialError;
 use super::error::UpstreamError;
 use super::failure::failure;
 use super::headers;
-use super::request_body::{Outgoing, RequestBody};
+use super::request_body::{Outgoing, RequestBody, Waits};
 use super::upstreams::Upstream;
 use crate::access::Place;
 use crate::proxy::route::{Protocol, UpstreamSpec};
@@ -164,10 +164,10 @@ async fn attempt(
     };
     let mut lease = leased.map_err(|source| UpstreamError::no_lease(&address.name, source))?;
     let request = outbound.request(&upstream.spec, &address.name, lease.is_http2(), body)?;
-    let sent = in_time(lease.send(request), body, config.proxy_recv_timeout).await;
+    let sent = in_time(lease.send(request), body, config).await;
     let response = match sent {
-        Some(Ok(response)) => response,
-        Some(Err(mut error)) => {
+        Ok(Ok(response)) => response,
+        Ok(Err(mut error)) => {
             let was_sent = error.take_message().is_none();
             let name = &address.name;
             let error = failure(error.into_error(), (was_sent, lease.was_kept()), body, name);
@@ -176,10 +176,10 @@ async fn attempt(
             }
             return Err(error);
         }
-        None => {
+        Err(timeout) => {
             return Err(UpstreamError::Silent {
                 address: address.name.as_str().into(),
-                timeout: config.proxy_recv_timeout,
+                timeout,
             });
         }
     };
@@ -218,31 +218,46 @@ fn check(response: &Response<Incoming>, may_switch: bool) -> Result<(), &'static
     Ok(())
 }
 
-/// Waits for the head of an answer; `None` when the backend has had everything for `timeout` and says nothing.
+/// Waits for the head of an answer, or until the backend has been idle for too long: with all of the request, or in
+/// the middle of its body.
+///
+/// # Errors
+/// The time that it had.
 async fn in_time<T>(
     sending: impl Future<Output = T>,
     body: &Outgoing,
-    timeout: Duration,
-) -> Option<T> {
+    config: &UpstreamConfig,
+) -> Result<T, Duration> {
     let mut sending = pin!(sending);
-    let Some(timeout) = limit(timeout) else {
-        return Some(sending.await);
+    let answering = limit(config.proxy_recv_timeout);
+    let reading = limit(config.proxy_idle_timeout);
+    let Some(shortest) = answering.into_iter().chain(reading).min() else {
+        return Ok(sending.await);
     };
     let begun = Instant::now();
-    let mut timer = pin!(tokio::time::sleep_until(begun + timeout));
+    let mut timer = pin!(tokio::time::sleep_until(begun + shortest));
     loop {
         tokio::select! {
             biased;
-            sent = &mut sending => return Some(sent),
+            sent = &mut sending => return Ok(sent),
             () = &mut timer => {}
         }
         let now = Instant::now();
-        // While the client takes its time, that is not the backend's fault.
-        let since = body.backend_has_all_since(begun).unwrap_or(now);
-        if since + timeout <= now {
-            return None;
+        let (since, patience) = match body.waits(begun) {
+            // That is not the backend's fault.
+            Waits::Client => (now, None),
+            Waits::Reading(since) => (since, reading),
+            Waits::Answer(since) => (since, answering),
+        };
+        let end = patience.map(|patience| (since + patience, patience));
+        if let Some((_, patience)) = end.filter(|(end, _)| *end <= now) {
+            return Err(patience);
         }
-        timer.as_mut().reset(since + timeout);
+        // What it waits for may change meanwhile.
+        let look = now + shortest;
+        timer
+            .as_mut()
+            .reset(end.map_or(look, |(end, _)| end.min(look)));
     }
 }
 

@@ -1,5 +1,7 @@
 //! From a call to a request for a backend, and from its answer to a reply.
 
+use std::sync::Arc;
+
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
@@ -57,10 +59,11 @@ impl Forwarder {
             None
         };
         let body = if outbound.is_upgrade {
-            Outgoing::new(Empty::new().map_err(|never| match never {}).boxed_unsync())
+            Empty::new().map_err(|never| match never {}).boxed_unsync()
         } else {
-            Outgoing::new(body)
+            body
         };
+        let body = Outgoing::new(body, Arc::clone(&call.route));
         let upstream = self.upstreams.get(spec);
         let tries = &self.upstreams.metrics().proxy.upstream_tries;
         let note = |outcome| {

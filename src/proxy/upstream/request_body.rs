@@ -8,18 +8,33 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderName;
 use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::headers;
 use crate::http::StreamBody;
+use crate::proxy::route::Route;
+
+/// What a request waits for that was sent, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// The client has to send more of the body.
+    Client,
+    /// The backend has to read what there is of the body.
+    Reading(Instant),
+    /// The backend has everything, and has to answer.
+    Answer(Instant),
+}
 
 /// The body of a call, for as many tries as there are.
 pub(super) struct Outgoing(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
+    /// Says which trailers must not go on.
+    route: Arc<Route>,
     length: SizeHint,
     is_empty: bool,
 }
@@ -29,17 +44,18 @@ enum State {
     Untouched(StreamBody),
     /// A try has asked, and the client has to send more.
     AwaitsClient,
-    /// The backend got all that came from the client; the last of it then.
-    Handed(Instant),
+    /// The backend gets what came from the client; the last of it, or of all, was taken then.
+    Handed { at: Instant, is_whole: bool },
     /// The client broke it off.
     Failed(io::ErrorKind),
 }
 
 impl Outgoing {
-    pub(super) fn new(body: StreamBody) -> Self {
+    pub(super) fn new(body: StreamBody, route: Arc<Route>) -> Self {
         let (length, is_empty) = (body.size_hint(), body.is_end_stream());
         Self(Arc::new(Shared {
             state: Mutex::new(State::Untouched(body)),
+            route,
             length,
             is_empty,
         }))
@@ -60,17 +76,20 @@ impl Outgoing {
         RequestBody {
             shared: Some(Arc::clone(&self.0)),
             taken: None,
+            passed: 0,
         }
     }
 
-    /// Returns since when the backend has had all that there is; `None` while it is the client that takes its time.
-    ///
-    /// For a body that nobody has read yet, that is `begun`, when the try began.
-    pub(super) fn backend_has_all_since(&self, begun: Instant) -> Option<Instant> {
+    /// Returns what a try waits for that began then. As long as no try has asked for the body, that is an answer.
+    pub(super) fn waits(&self, begun: Instant) -> Waits {
         match *self.0.state.lock() {
-            State::Untouched(_) | State::Failed(_) => Some(begun),
-            State::AwaitsClient => None,
-            State::Handed(at) => Some(at.max(begun)),
+            State::Untouched(_) | State::Failed(_) => Waits::Answer(begun),
+            State::AwaitsClient => Waits::Client,
+            State::Handed {
+                at,
+                is_whole: false,
+            } => Waits::Reading(at.max(begun)),
+            State::Handed { at, is_whole: true } => Waits::Answer(at.max(begun)),
         }
     }
 
@@ -88,6 +107,8 @@ pub(super) struct RequestBody {
     /// `None` for a request that never has one.
     shared: Option<Arc<Shared>>,
     taken: Option<StreamBody>,
+    /// How many bytes of it were passed on.
+    passed: u64,
 }
 
 impl RequestBody {
@@ -96,6 +117,16 @@ impl RequestBody {
         Self {
             shared: None,
             taken: None,
+            passed: 0,
+        }
+    }
+}
+
+impl State {
+    fn handed(is_whole: bool) -> Self {
+        Self::Handed {
+            at: Instant::now(),
+            is_whole,
         }
     }
 }
@@ -130,7 +161,7 @@ impl Body for RequestBody {
             Some(body) => body,
             None => this.taken.insert(shared.take()?),
         };
-        let polled = Pin::new(body).poll_frame(cx);
+        let polled = Pin::new(&mut *body).poll_frame(cx);
         let mut state = shared.state.lock();
         if polled.is_pending() {
             *state = State::AwaitsClient;
@@ -138,10 +169,19 @@ impl Body for RequestBody {
         let frame = ready!(polled);
         *state = match &frame {
             Some(Err(error)) => State::Failed(error.kind()),
-            None | Some(Ok(_)) => State::Handed(Instant::now()),
+            None => State::handed(true),
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                this.passed += u64::try_from(bytes).unwrap_or(u64::MAX);
+                // Nobody asks for the end of a body that is known to have ended.
+                let has_all = shared.length.exact() == Some(this.passed) || body.is_end_stream();
+                State::handed(has_all || frame.is_trailers())
+            }
         };
         drop(state);
-        Poll::Ready(frame.map(|frame| frame.map(headers::without_dangerous_trailers)))
+        let is_ours = |name: &HeaderName| shared.route.decides_by(name);
+        let cleaned = |frame| headers::without_dangerous_trailers(frame, is_ours);
+        Poll::Ready(frame.map(|frame| frame.map(cleaned)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::config::SessionConfig;
 use super::guest::Guest;
 use super::numbers::Numbers;
+use super::times::Times;
 use crate::dispatch::{CloseReason, ConnectionId};
-use crate::telemetry::{Transport, as_ms};
+use crate::telemetry::Transport;
 
 /// For how long somebody who polls counts as here after a poll was answered, in milliseconds.
 const POLL_PATIENCE_MS: i64 = 30_000;
@@ -47,36 +47,6 @@ pub(super) enum Due {
     Notice(ConnectionId, i64),
     /// End it.
     End(ConnectionId),
-}
-
-/// When members are told and ended, in milliseconds.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
-    /// How long before the token's end a member is told.
-    pub(super) notice_ms: i64,
-    /// How long after the token's end it may stay.
-    pub(super) grace_ms: i64,
-    /// Over how much more the ends are spread.
-    pub(super) jitter_ms: i64,
-}
-
-impl Times {
-    pub(super) fn of(config: &SessionConfig) -> Self {
-        Self {
-            notice_ms: as_ms(config.session_expiry_notice),
-            grace_ms: as_ms(config.session_expiry_grace),
-            jitter_ms: as_ms(config.session_expiry_jitter).min(3_600_000),
-        }
-    }
-
-    /// Returns when a member ends, spread evenly by its number.
-    pub(super) fn end_ms(&self, expires_ms: i64, number: Number) -> i64 {
-        let spread = i64::try_from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).unwrap_or(0);
-        let jitter_ms = spread * self.jitter_ms / (1 << 24);
-        expires_ms
-            .saturating_add(self.grace_ms)
-            .saturating_add(jitter_ms)
-    }
 }
 
 /// A connection as it is listed: transport, since when and until when in Unix milliseconds, poll session.

@@ -166,11 +166,15 @@ pub(super) fn set_upgrade(headers: &mut HeaderMap) {
 }
 
 /// Removes from trailers what must not be there (RFC 9110, 6.5.1): what frames a message, says whose it is, or that
-/// the other end decides by.
-pub(super) fn without_dangerous_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+/// the other end decides by; also what `is_ours`, since an end that merges trailers into the fields would have them.
+pub(super) fn without_dangerous_trailers(
+    mut frame: Frame<Bytes>,
+    is_ours: impl Fn(&HeaderName) -> bool,
+) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
-        remove_lookalikes(trailers, |_| false);
-        let is_dangerous = |name: &&HeaderName| is_end_to_end(name) || HOP_BY_HOP.contains(name);
+        remove_lookalikes(trailers, &is_ours);
+        let is_dangerous =
+            |name: &&HeaderName| is_end_to_end(name) || HOP_BY_HOP.contains(name) || is_ours(name);
         let dangerous: Vec<HeaderName> = trailers.keys().filter(is_dangerous).cloned().collect();
         for name in dangerous {
             trailers.remove(name);

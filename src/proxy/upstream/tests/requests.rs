@@ -139,10 +139,13 @@ async fn trailers_go_on_over_http_1_1() {
         pieces.send(data("ab")).await.unwrap();
         let mut trailers = HeaderMap::new();
         trailers.insert("x-sum", HeaderValue::from_static("1"));
+        // What the route adds would be another one's word in the trailers.
+        trailers.insert("x-internal", HeaderValue::from_static("evil"));
         pieces.send(Ok(Frame::trailers(trailers))).await.unwrap();
     });
     let asked = Asked {
         headers: vec![("trailer", "x-sum")],
+        added: vec![("x-internal", "yes")],
         ..Asked::with(Method::POST, &[&backend])
     };
     let answer = Proxy::new().ask_with(&asked, body).await;

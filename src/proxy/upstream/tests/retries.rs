@@ -129,10 +129,13 @@ async fn a_silent_backend_is_a_504_and_is_asked_once() {
         notes.read_request(&mut socket).await;
     })
     .await;
-    let proxy = Proxy::with(impatient());
-    let answer = proxy.ask(&Asked::of(&[&silent, &silent])).await;
-    assert_eq!((answer.status, answer.code), (504, "upstream_timeout"));
-    assert_eq!((silent.seen().len(), proxy.tries("timeout")), (1, 1));
+    for (number, (method, body)) in (1..).zip([(Method::GET, ""), (Method::POST, "body")]) {
+        let proxy = Proxy::with(impatient());
+        let asked = Asked::with(method, &[&silent, &silent]);
+        let answer = proxy.ask_with(&asked, whole(body)).await;
+        assert_eq!((answer.status, answer.code), (504, "upstream_timeout"));
+        assert_eq!((silent.seen().len(), proxy.tries("timeout")), (number, 1));
+    }
 }
 
 #[tokio::test]

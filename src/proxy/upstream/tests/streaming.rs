@@ -265,3 +265,55 @@ async fn events_end_with_the_process_and_other_answers_are_sent_whole() {
         assert_eq!(read.ok().as_deref(), is_whole.then_some(&b"xy"[..]));
     }
 }
+
+/// Sends more than the kernel keeps of a connection, as fast as it is taken.
+fn large_body() -> StreamBody {
+    let (pieces, body) = piecewise();
+    tokio::task::spawn(async move {
+        let piece = Bytes::from(vec![b'x'; PIECE_BYTES]);
+        for _ in 0..256 {
+            if pieces.send(Ok(Frame::data(piece.clone()))).await.is_err() {
+                return;
+            }
+        }
+    });
+    body
+}
+
+/// One that paused for longer than an answer may take was given up, and the upload cut.
+#[tokio::test]
+async fn a_backend_may_pause_in_the_middle_of_a_request_for_as_long_as_in_an_answer() {
+    let pausing = Backend::playing(|mut socket, _, _| async move {
+        read_until(&mut socket, b"\r\n\r\n").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        let (mut buffer, mut last) = (vec![0; PIECE_BYTES], [0; 5]);
+        while last != *b"0\r\n\r\n" {
+            let read = socket.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "cut off");
+            let both = [&last[..], &buffer[..read]].concat();
+            last.copy_from_slice(&both[both.len() - 5..]);
+        }
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        socket.write_all(answer).await.unwrap();
+    })
+    .await;
+    let proxy = Proxy::with(UpstreamConfig {
+        proxy_recv_timeout: Duration::from_secs(1),
+        ..UpstreamConfig::default()
+    });
+    let asked = Asked::with(Method::POST, &[&pausing]);
+    assert_eq!(proxy.ask_with(&asked, large_body()).await.status, 200);
+    let stopped = Backend::playing(|socket, _, _| async move {
+        std::future::pending::<()>().await;
+        drop(socket);
+    })
+    .await;
+    let proxy = Proxy::with(UpstreamConfig {
+        proxy_recv_timeout: Duration::from_secs(3_600),
+        proxy_idle_timeout: Duration::from_millis(500),
+        ..UpstreamConfig::default()
+    });
+    let asked = Asked::with(Method::POST, &[&stopped]);
+    let answer = proxy.ask_with(&asked, large_body()).await;
+    assert_eq!((answer.status, answer.code), (504, "upstream_timeout"));
+}
