@@ -40,21 +40,24 @@ pub struct ProxyMetrics {
     pub log_dropped: IntCounterVec,
 }
 
+/// What a request for a route is counted by.
+const OF_A_REQUEST: [&str; 7] = [
+    "api",
+    "endpoint",
+    "method",
+    "path_regex",
+    "target",
+    "response_from",
+    "status",
+];
+
 impl ProxyMetrics {
     pub(super) fn new(make: &Maker<'_>) -> Self {
         Self {
             requests: make.counters(
                 "rig_proxy_requests_total",
                 "Requests for a route of the proxy, by how they ended",
-                &[
-                    "api",
-                    "endpoint",
-                    "method",
-                    "path_regex",
-                    "target",
-                    "response_from",
-                    "status",
-                ],
+                &OF_A_REQUEST,
             ),
             duration: make.seconds_by(
                 "sluicegate_proxy_duration_seconds",
