@@ -24,6 +24,7 @@ check:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
     cargo deny --locked check
     .ci/validate-compose
+    .ci/check-links
 
 # Check the histories of many clients while things break: just history --minutes 10 --seed 7
 history *arguments:

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::gateway::{Gateway, Settings, event, eventually, query};
+use crate::support::gateway::{Gateway, Settings, event, eventually, query, unique};
 use crate::support::http::{self, Answer, PATIENCE};
 use crate::support::kafka::Kafka;
 use crate::support::longpoll::LongPoll;
@@ -321,4 +321,89 @@ pub async fn in_the_events_that_a_session_submits(kafka: &Kafka) {
     tokio::time::timeout(Duration::from_secs(30), gateway.stop())
         .await
         .expect("stops");
+}
+
+/// The largest body of a command; all bodies may take four times as much.
+const LARGEST: usize = 256 << 10;
+
+/// All but the last byte of the largest body, of a client that then is silent.
+async fn stalled(gateway: &Gateway, client: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(gateway.public()).await.unwrap();
+    let headers = [("x-forwarded-for", client)];
+    let request = http::written("POST", "/command", &headers, &vec![b'x'; LARGEST]);
+    socket
+        .write_all(&request[..request.len() - 1])
+        .await
+        .unwrap();
+    socket
+}
+
+pub async fn in_the_memory_that_their_bodies_take_together(kafka: &'static Kafka) {
+    let topic = unique("commands");
+    kafka.create(&topic, 1).await;
+    let endpoints = json!([{ "id": "command", "method": "POST", "path_regex": "/command", "target": "kafka", "topic": topic }]);
+    let api = json!({ "id": "test", "name": "test", "version_data": { "default": { "endpoints": endpoints } } });
+    let settings = Settings::new(kafka)
+        .with("HTTP_MAX_BODIES_BYTES", "1MiB")
+        .with("PROXY_MAX_COMMAND_BYTES", "256KiB")
+        .with("MAX_SUBMISSION_BYTES", "256KiB")
+        .with("TRUSTED_PROXIES", "127.0.0.0/8")
+        .with("PROXY_CONFIG_FILE", json!([api]).to_string());
+    let gateway = Gateway::with(settings).await;
+    let taken = async || {
+        gateway
+            .metric("sluicegate_http_body_bytes", "listener=\"public\"")
+            .await
+    };
+    let post = async |path: &str, client: &str| {
+        let headers = [
+            ("x-forwarded-for", client),
+            ("content-type", "application/json"),
+        ];
+        let body = event("t", "1", json!(1)).to_string();
+        let answer = http::request(gateway.public(), "POST", path, &headers, body.as_bytes()).await;
+        assert_eq!(
+            answer.header("retry-after").is_some(),
+            answer.status != 202,
+            "{}",
+            answer.text()
+        );
+        answer.status
+    };
+    let mut one = stalled(&gateway, "192.0.2.1").await;
+    eventually("the body takes its memory", async || {
+        taken().await == 256.0 * 1024.0
+    })
+    .await;
+    for path in ["/command", "/_rig/v1/events"] {
+        assert_eq!(
+            post(path, "192.0.2.1").await,
+            429,
+            "the share of one client"
+        );
+        assert_eq!(post(path, "192.0.2.9").await, 202);
+    }
+    let mut others = Vec::new();
+    for client in ["192.0.2.2", "192.0.2.3", "192.0.2.4"] {
+        others.push(stalled(&gateway, client).await);
+    }
+    eventually("all is taken", async || taken().await == 1024.0 * 1024.0).await;
+    for path in ["/command", "/_rig/v1/events"] {
+        assert_eq!(post(path, "192.0.2.9").await, 503);
+    }
+    let health = http::request(gateway.public(), "GET", "/_rig/health", &[], b"").await;
+    assert_eq!(health.status, 200);
+    drop(others);
+    eventually("those who leave give it back", async || {
+        taken().await == 256.0 * 1024.0
+    })
+    .await;
+    assert_eq!(post("/command", "192.0.2.9").await, 202);
+    // Who was slow is heard all the same.
+    one.write_all(b"x").await.unwrap();
+    let mut answer = Vec::new();
+    one.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(http::parse(&answer).status, 202);
+    eventually("nothing is taken", async || taken().await == 0.0).await;
+    gateway.stop().await;
 }

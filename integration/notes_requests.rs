@@ -304,7 +304,7 @@ pub async fn in_the_traces_they_belong_to(kafka: &'static Kafka) {
             assert_eq!((*version, trace.len(), span.len()), ("00", 32, 16));
             assert_eq!(*trace == TRACE, goes_on, "{headers:?}");
             assert_ne!(*span, PARENT, "it is a span of its own");
-            assert_eq!(*flags, if goes_on { "01" } else { "00" });
+            assert_eq!(*flags, "01", "whoever records traces records this one");
             assert_eq!(passed_on, state, "{headers:?}");
         }
         assert_ne!(of_backend.0, of_record.0);

@@ -128,10 +128,79 @@ pub async fn with_tokens_where_they_are_configured(kafka: &'static Kafka) {
             assert_eq!(seen.target, format!("/{name}{query}"), "{what}");
             for header in ["authorization", "x-token"] {
                 let sent = headers.iter().find(|(name, _)| *name == header);
-                assert_eq!(seen.header(header), sent.map(|(_, value)| *value), "{what}");
+                let mut expected = sent.map(|(_, value)| *value);
+                // A token that was verified is in the header that there is for it, wherever it came.
+                if is_taken_out && name == "both" && header == "authorization" {
+                    expected = Some(&bearer);
+                }
+                assert_eq!(seen.header(header), expected, "{what}");
             }
         }
     }
+    gateway.stop().await;
+}
+
+/// A backend that leaves the signature to the gateway may decide by whatever token it finds.
+pub async fn and_hands_on_no_token_but_the_one_it_verified(kafka: &'static Kafka) {
+    let mut backend = Backend::saying(200, "in").await;
+    let mut apis = apis(&backend);
+    let secured = json!([{ "id": "two", "method": "GET", "path_regex": "/two", "secured": true }]);
+    let mut two = api("two", backend.address, secured);
+    two["auth"] = serde_json::from_str(
+        r#"{"use_header":true,"header_name":"x-token","use_query":true,"query_name":"t"}"#,
+    )
+    .unwrap();
+    apis.push(two);
+    let settings = Settings::new(kafka).with_tokens().with_apis(&apis);
+    let gateway = Gateway::with(settings).await;
+    let good = token("mallory", "m1");
+    let forged = token("admin", "a1") + "x";
+    let (bearer, of_admin) = (format!("Bearer {good}"), format!("Bearer {forged}"));
+    let both = format!("{of_admin}, {bearer}");
+    let in_query = format!("/two?t={good}");
+    let basic = "Basic YWRtaW46YWRtaW4=";
+    let cases: [(&str, Headers<'_>, &str, &str); 6] = [
+        (
+            "/default",
+            &[("authorization", &of_admin), ("authorization", &bearer)],
+            "authorization",
+            &bearer,
+        ),
+        (
+            "/default",
+            &[("authorization", &both)],
+            "authorization",
+            &bearer,
+        ),
+        (
+            "/default",
+            &[("authorization", basic), ("authorization", &bearer)],
+            "authorization",
+            &bearer,
+        ),
+        (&in_query, &[("x-token", &forged)], "x-token", &good),
+        (&in_query, &[], "x-token", &good),
+        (
+            "/header",
+            &[("x-token", &good), ("connection", "x-token")],
+            "x-token",
+            &good,
+        ),
+    ];
+    for (target, headers, name, expected) in cases {
+        let answer = get(&gateway, target, headers).await;
+        assert_eq!(answer.status, 200, "{target} {headers:?}");
+        let seen = backend.next().await;
+        let sent: Vec<_> = seen.headers.get_all(name).iter().collect();
+        assert_eq!(sent, [expected], "{target} {headers:?}");
+        assert!(!seen.target.contains(&good), "{target}");
+    }
+    assert_eq!(
+        get(&gateway, "/default", &[("authorization", &of_admin)])
+            .await
+            .status,
+        401
+    );
     gateway.stop().await;
 }
 
@@ -191,7 +260,8 @@ pub async fn without_telling_tokens(kafka: &'static Kafka) {
     let (topic, log) = (unique("commands"), unique("log"));
     let mut apis = apis(&backend);
     let mut to_kafka = json!([{ "id": "record", "method": "POST", "path_regex": "/record", "target": "kafka",
-        "topic": topic, "secured": true }]);
+        "topic": topic, "secured": true },
+        { "id": "open-record", "method": "POST", "path_regex": "/open-record", "target": "kafka", "topic": topic }]);
     to_kafka[0]["key"] = json!("session");
     let mut record = api("record", backend.address, to_kafka);
     record["auth"] = serde_json::from_str(
@@ -233,6 +303,11 @@ pub async fn without_telling_tokens(kafka: &'static Kafka) {
                 "/record".to_owned(),
                 &[("x-token", token.as_str()), headers[0]],
             ),
+            // A page sends its token whether it is asked for or not.
+            (
+                format!("/open-record?a=1&token={token}"),
+                &[("x-token", token.as_str())],
+            ),
         ] {
             let answer = http::request(process.public, "POST", &target, headers, b"{}").await;
             answers += &format!(
@@ -246,11 +321,11 @@ pub async fn without_telling_tokens(kafka: &'static Kafka) {
     assert_eq!(seen[1].target, "/query");
     let mut said = answers;
     eventually("the requests are logged", async || {
-        kafka.whole_records(&log).await.len() >= 8
+        kafka.whole_records(&log).await.len() >= 10
     })
     .await;
     let records = kafka.whole_records(&topic).await;
-    assert_eq!(records.len(), 2);
+    assert_eq!(records.len(), 4);
     for record in records.iter().chain(&kafka.whole_records(&log).await) {
         said += &format!("{:?} {:?} ", record.key, record.headers);
         said += &String::from_utf8_lossy(&record.value);

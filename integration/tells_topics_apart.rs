@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use librdkafka_calls::{Error, TopicId, topic_ids};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::types::RDKafkaErrorCode;
-use topic_ids::{Error, TopicId, topic_ids};
 
 use crate::support::gateway::{eventually, unique};
 use crate::support::kafka::{Backend, Kafka};

@@ -25,10 +25,13 @@ pub enum ValueError {
     TooLarge,
 }
 
-/// Parses a duration; a plain number counts seconds.
+/// The longest duration, so that no clock overflows: a hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Parses a duration of at most a hundred years; a plain number counts seconds.
 ///
 /// # Errors
-/// [`ValueError`] when `text` is not a number with one of the units `ms`, `s`, `m`, `h`, `d` or none.
+/// [`ValueError`] when `text` is not a number with one of the units `ms`, `s`, `m`, `h`, `d` or none, or too large.
 pub fn duration(text: &str) -> Result<Duration, ValueError> {
     duration_with_unit(text, "s")
 }
@@ -49,17 +52,17 @@ fn duration_with_unit(text: &str, default_unit: &str) -> Result<Duration, ValueE
         unit.to_ascii_lowercase()
     };
     let number: u64 = number.parse().map_err(|_| ValueError::TooLarge)?;
-    let seconds_per_unit = match unit.as_str() {
-        "ms" => return Ok(Duration::from_millis(number)),
-        "s" | "sec" => 1,
-        "m" | "min" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
+    let unit_ms = match unit.as_str() {
+        "ms" => 1,
+        "s" | "sec" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return Err(ValueError::Duration),
     };
-    number
-        .checked_mul(seconds_per_unit)
-        .map(Duration::from_secs)
+    let duration = number.checked_mul(unit_ms).map(Duration::from_millis);
+    duration
+        .filter(|duration| *duration <= LONGEST)
         .ok_or(ValueError::TooLarge)
 }
 
@@ -208,9 +211,16 @@ mod tests {
         for text in ["", "s", "-1", "1.5s", "1 y", "ms500", "1s2", "١s"] {
             assert_eq!(duration(text), Err(ValueError::Duration), "{text}");
         }
-        for text in ["99999999999999999999", "18446744073709551615d"] {
+        for text in [
+            "99999999999999999999",
+            "18446744073709551615d",
+            "18446744073709551615",
+            "18446744073709551615ms",
+            "36501d",
+        ] {
             assert_eq!(duration(text), Err(ValueError::TooLarge), "{text}");
         }
+        assert_eq!(duration("36500d"), Ok(LONGEST));
     }
 
     #[test]

@@ -45,7 +45,12 @@ impl Load {
     }
 
     /// Returns how many events were answered with 202.
+    ///
+    /// # Panics
+    /// When a publisher has ended, which it says why: nothing would come of it any more.
     pub fn acknowledged(&self) -> usize {
+        let has_ended = self.publishers.iter().any(JoinHandle::is_finished);
+        assert!(!has_ended, "a publisher has failed");
         self.acknowledged.load(Ordering::Relaxed)
     }
 

@@ -50,6 +50,12 @@ impl Visitor {
         &self.tokens
     }
 
+    /// Returns the first of the tokens.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.tokens.first().map(String::as_str)
+    }
+
     /// Returns the names of the sessions.
     #[must_use]
     pub fn sessions(&self) -> Box<[Arc<str>]> {

@@ -15,10 +15,12 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    /// Starts the embedded broker when no brokers are configured, and points the clients to it.
+    /// Starts the embedded broker when no brokers are configured, and points the clients to it; else finds out whether
+    /// they are that of another instance.
     #[cfg(feature = "embedded-broker")]
-    pub(super) fn start(config: &mut Config) -> Result<Self, AppError> {
+    pub(super) async fn start(config: &mut Config) -> Result<Self, AppError> {
         if !config.kafka.kafka_brokers.is_empty() {
+            config.kafka = config.kafka.clone().recognised().await?;
             return Ok(Self { embedded: None });
         }
         let address = SocketAddr::from(([127, 0, 0, 1], config.process.embedded_kafka_port));
@@ -29,14 +31,15 @@ impl Broker {
         })
     }
 
-    /// Checks that there are brokers: this build has none of its own.
+    /// Checks that there are brokers, since this build has none of its own, and finds out whether they are the embedded one
+    /// of another instance.
     #[cfg(not(feature = "embedded-broker"))]
-    pub(super) fn start(config: &mut Config) -> Result<Self, AppError> {
+    pub(super) async fn start(config: &mut Config) -> Result<Self, AppError> {
         if config.kafka.kafka_brokers.is_empty() {
-            Err(AppError::NoBrokers)
-        } else {
-            Ok(Self {})
+            return Err(AppError::NoBrokers);
         }
+        config.kafka = config.kafka.clone().recognised().await?;
+        Ok(Self {})
     }
 
     /// Says in words where Kafka is.

@@ -126,7 +126,7 @@ impl App {
             has_tls,
         )?;
         config.kafka.name_instance(public.plain.local_addr().port());
-        let broker = Broker::start(&mut config)?;
+        let broker = Broker::start(&mut config).await?;
         let producer = Producer::new(&config.kafka)?;
         let (core, texts) = Core::start(&config, &producer)?;
         let commands = core.start_commands(&config, &producer)?;

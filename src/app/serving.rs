@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
 use super::background;
@@ -13,7 +14,9 @@ use crate::api::{
     Texts,
 };
 use crate::dispatch::ClientText;
-use crate::http::{BindError, Handler, HttpLimits, Listener, Serving, Tls, TrustedProxies};
+use crate::http::{
+    BindError, BodyMemory, Handler, HttpLimits, Listener, Serving, Tls, TrustedProxies,
+};
 use crate::proxy::Proxy;
 use crate::session::Blacklist;
 use crate::shared::StateLog;
@@ -107,6 +110,7 @@ impl Services {
         }
         let serving = Serving {
             tls: self.internal_tls.clone(),
+            body_memory: self.body_memory("internal", BodyMemory::for_trusted),
             ..self.serving("internal", self.tasks.clone())
         };
         port.serve(api, serving);
@@ -175,7 +179,14 @@ impl Services {
             metrics: self.metrics.clone(),
             tls: self.tls.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
+            body_memory: self.body_memory(name, BodyMemory::for_strangers),
         }
+    }
+
+    /// Makes the memory of a port: what strangers send takes nothing from those who use the internal one.
+    fn body_memory(&self, name: &str, make: fn(usize, IntGauge) -> BodyMemory) -> BodyMemory {
+        let gauge = self.metrics.http_body_bytes.with_label_values(&[name]);
+        make(self.limits.http_max_bodies_bytes, gauge)
     }
 }
 

@@ -32,11 +32,11 @@ use crate::access::{AccessConfig, PlacesConfig, RatesConfig, Rules};
 use crate::api::{InternalGuard, InternalGuardConfig, SubmissionConfig};
 use crate::avro::AvroConfig;
 use crate::dispatch::DispatchConfig;
-use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
+use crate::http::{BodyMemory, CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
 use crate::nats::NatsConfig;
-use crate::proxy::{ApisConfig, ConfiguredApis, Hosts, ProxySettings};
+use crate::proxy::{ApisConfig, ConfiguredApis, Hosts, Means, ProxySettings};
 use crate::replay::ReplayConfig;
 use crate::session::SessionConfig;
 use crate::shared::SharedConfig;
@@ -325,6 +325,37 @@ impl Settings {
         Ok(())
     }
 
+    /// Returns what definitions of APIs can rely on.
+    fn means(&self) -> Means {
+        Means {
+            verifies_tokens: self.identity.is_configured(),
+            has_nats: !self.nats.nats_servers.is_empty(),
+            has_registry: !self.avro.kafka_schema_registry_host.as_slice().is_empty(),
+        }
+    }
+
+    /// Checks sizes that depend on one another.
+    fn check_sizes(&self, merged: &Merged) -> Result<(), ConfigError> {
+        let bad = |id: &str, value: &str, expected| bad_value::of(merged, id, value, expected);
+        let outbox_bytes = self.dispatch.outbox_bytes;
+        if self.replay.replay_ring_bytes < outbox_bytes {
+            let expected = format!("expected at least OUTBOX_BYTES, which is {outbox_bytes}");
+            let value = self.replay.replay_ring_bytes.to_string();
+            return Err(bad("replay_ring_bytes", &value, expected));
+        }
+        let largest = self.proxy.command.proxy_max_command_bytes;
+        let largest = largest.max(self.submission.max_submission_bytes);
+        let least = BodyMemory::at_least_for(largest);
+        if self.http_limits.http_max_bodies_bytes < least {
+            let value = self.http_limits.http_max_bodies_bytes.to_string();
+            let expected = format!(
+                "expected at least {least}, four times the larger one of PROXY_MAX_COMMAND_BYTES and MAX_SUBMISSION_BYTES"
+            );
+            return Err(bad("http_max_bodies_bytes", &value, expected));
+        }
+        Ok(())
+    }
+
     fn checked(self, merged: &Merged, environment: &Environment) -> Result<Config, ConfigError> {
         let bad = |id: &str, value: &str, expected| bad_value::of(merged, id, value, expected);
         let extractors = self.process.read_extractors().map_err(|error| {
@@ -336,12 +367,8 @@ impl Settings {
         let rules = self
             .access
             .load_rules(has_keys, self.cors.cors.is_exact())?;
-        let outbox_bytes = self.dispatch.outbox_bytes;
-        if self.replay.replay_ring_bytes < outbox_bytes {
-            let expected = format!("expected at least OUTBOX_BYTES, which is {outbox_bytes}");
-            let value = self.replay.replay_ring_bytes.to_string();
-            return Err(bad("replay_ring_bytes", &value, expected));
-        }
+        self.check_sizes(merged)?;
+        let apis = self.apis.load(hosts(environment), self.means())?;
         let tls = self.tls.load()?;
         let internal_tls = self.tls.load_internal(tls.as_ref())?;
         let has_ca = internal_tls
@@ -378,7 +405,7 @@ impl Settings {
             access: self.access,
             rules,
             session: self.session,
-            apis: self.apis.load(hosts(environment))?,
+            apis,
             proxy: self.proxy,
             avro: self.avro,
         })

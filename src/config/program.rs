@@ -51,17 +51,22 @@ pub(super) fn parse(
     }
     let (config, merged) = Config::load(arguments, environment)?;
     Ok(match command.as_deref() {
-        Some("check-config") => Program::Print(in_force(&merged)),
+        Some("check-config") => Program::Print(in_force(&merged, &config.apis.doubts())),
         Some("healthcheck") => Program::HealthCheck(config.internal_address()),
         _ => Program::Run(Box::new(config), unsupported::without_effect(environment)),
     })
 }
 
-/// Lists the settings in force, with where each comes from.
-fn in_force(merged: &Merged) -> String {
+/// Lists the settings in force, with where each comes from, below what is doubtful about the definitions of APIs.
+fn in_force(merged: &Merged, doubts: &[String]) -> String {
     let command = Settings::command();
     let matches = command.clone().try_get_matches_from(&merged.arguments);
     let mut text = String::from("# The configuration is valid.\n");
+    for doubt in doubts {
+        text.push_str("# Warning: ");
+        text.push_str(doubt);
+        text.push('\n');
+    }
     for arg in sources::settings(&command) {
         let id = arg.get_id().as_str();
         let raw = matches

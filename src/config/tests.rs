@@ -141,6 +141,24 @@ fn secrets_come_from_files_and_are_never_printed() {
 }
 
 #[test]
+fn what_definitions_of_apis_cannot_rely_on_is_a_warning_of_the_check() {
+    let apis = r#"[{"id": "a", "name": "a", "auth_type": "jwt", "proxy": {"target_url": "http://x", "port": 1},
+        "version_data": {"default": {"endpoints": [{"id": "e", "method": "GET", "path_regex": "/e", "secured": true}]}}}]"#;
+    let warns = |variables: &[(&str, &str)]| {
+        let program = program::parse(vec!["check-config".into()], &environment(variables));
+        let Ok(Program::Print(text)) = program else {
+            panic!("{program:?}")
+        };
+        text.contains("# Warning: api \"a\", endpoint \"e\": it is secured, and there is no key")
+    };
+    assert!(warns(&[("PROXY_CONFIG_FILE", apis)]));
+    assert!(!warns(&[
+        ("PROXY_CONFIG_FILE", apis),
+        ("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef")
+    ]));
+}
+
+#[test]
 fn unknown_names_are_refused_with_the_nearest_known_one() {
     let file = TemporaryFile::with("inbond_port = 5");
     let message = load(&["--config", file.path()], &[])

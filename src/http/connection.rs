@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::body_memory::BodyMemory;
 use super::ending::{hand_over, linger, reset, stream_head, tell_timeout};
 use super::framing::{self, Framing};
 use super::http2;
@@ -49,6 +50,8 @@ pub(super) struct Shared<H> {
     pub(super) tls: Option<Tls>,
     /// Whose word counts on who its clients are.
     pub(super) trusted_proxies: TrustedProxies,
+    /// For bodies that are read as a whole.
+    pub(super) body_memory: BodyMemory,
 }
 
 /// Configures hyper; its own header timer is replaced by the deadlines of [`Wire`].
@@ -300,6 +303,7 @@ async fn handle<H: Handler>(
         Source::Http1(body, wire.clone()),
         (peer, &shared.trusted_proxies),
         shared.limits.http_body_timeout,
+        &shared.body_memory,
     );
     shared.handler.handle(request).await
 }

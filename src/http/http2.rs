@@ -160,6 +160,7 @@ async fn answer<H: Handler>(
                 Source::Http2(body),
                 (peer, &shared.trusted_proxies),
                 shared.limits.http_body_timeout,
+                &shared.body_memory,
             );
             match shared.handler.handle(request).await {
                 Reply::Later(response) => Reply::Response(response.await),

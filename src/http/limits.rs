@@ -29,6 +29,9 @@ pub struct HttpLimits {
     /// Largest number of header fields of a request
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     pub http_max_headers: u16,
+    /// Memory for the bodies of all requests that are read as a whole: commands for Kafka and NATS, events, subscriptions; a quarter of it for one client address
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = settings::bytes)]
+    pub http_max_bodies_bytes: usize,
     /// After how long without taking a byte the kernel gives up the client of a stream; so that it does
     /// not do so before the stream's own timeout.
     #[arg(skip = STREAM_WRITE_TIMEOUT)]
@@ -47,6 +50,7 @@ impl Default for HttpLimits {
             http_write_timeout: Duration::from_secs(30),
             http_max_header_bytes: MIN_HEAD_BYTES * 8,
             http_max_headers: 100,
+            http_max_bodies_bytes: 128 << 20,
             stream_write_timeout: STREAM_WRITE_TIMEOUT,
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::body_memory::BodyMemory;
 use super::connection::{self, Shared};
 use super::http2;
 use super::limits::HttpLimits;
@@ -60,6 +61,8 @@ pub struct Serving {
     pub tls: Option<Tls>,
     /// Proxies that are believed when they say who their clients are.
     pub trusted_proxies: TrustedProxies,
+    /// For the bodies that are read as a whole; several listeners may share it.
+    pub body_memory: BodyMemory,
 }
 
 /// How many connections the kernel keeps until they are accepted.
@@ -97,6 +100,7 @@ impl Listener {
             metrics,
             tls,
             trusted_proxies,
+            body_memory,
         } = serving;
         let meter = Meter::new(metrics, name);
         let shared = Arc::new(Shared {
@@ -106,6 +110,7 @@ impl Listener {
             tasks: tasks.clone(),
             tls,
             trusted_proxies,
+            body_memory,
             limits,
             stopping: tasks.stopping(),
             meter,

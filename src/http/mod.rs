@@ -34,6 +34,7 @@
 //! (WebSocket over HTTP/2), RFC 9457 (problem details), RFC 7239 (`Forwarded`), WHATWG Fetch (CORS protocol).
 
 mod authorities;
+mod body_memory;
 mod certificate;
 mod connection;
 mod cookie;
@@ -71,6 +72,7 @@ mod wire;
 #[cfg(test)]
 mod wire_tests;
 
+pub use body_memory::BodyMemory;
 pub use cookie::cookie;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use error::HttpError;

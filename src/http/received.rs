@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
+use super::body_memory::Held;
 use super::error::HttpError;
 use super::idle::IdleTimer;
 use super::unread::Http2Body;
@@ -131,43 +132,86 @@ impl HttpBody for Received {
     }
 }
 
-/// Reads a body to its end.
+/// The least that is taken for a body of more than one piece.
+const MIN_ROOM_BYTES: usize = 16 * 1024;
+
+/// Reads a body to its end; what it takes of memory, it takes from `held` beforehand.
 ///
 /// # Errors
-/// 413 over `limit_bytes`, 400 when it ends early or is framed wrongly.
-pub(super) async fn collect(mut body: Source, limit_bytes: usize) -> Result<Bytes, HttpError> {
+/// 413 over `limit_bytes`, 400 when it ends early or is framed wrongly, and as of [`Held::grow_to`].
+pub(super) async fn collect(
+    mut body: Source,
+    limit_bytes: usize,
+    held: &mut Option<Held>,
+) -> Result<Bytes, HttpError> {
+    let mut take = |bytes| held.as_mut().map_or(Ok(()), |held| held.grow_to(bytes));
     let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            HttpError::bad_request(
-                "incomplete_body",
-                "The request body is incomplete or malformed.",
-            )
-            .with_cause(error)
-            .and_close()
-        })?;
-        let Ok(data) = frame.into_data() else {
+        let Ok(data) = frame.map_err(incomplete)?.into_data() else {
             continue;
         };
-        if first.len() + rest.len() + data.len() > limit_bytes {
+        let length = first.len() + whole.len() + data.len();
+        if length > limit_bytes {
             return Err(HttpError::too_large(limit_bytes));
         }
-        if first.is_empty() {
+        if length == data.len() {
+            take(length)?;
             first = data;
-        } else {
-            if rest.is_empty() {
-                let hint = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-                rest.reserve(data.len().saturating_add(hint).min(limit_bytes));
-            }
-            rest.extend_from_slice(&data);
+            continue;
         }
+        if length > whole.capacity() {
+            let left = body.size_hint().exact();
+            let left = left.map_or(usize::MAX, |left| {
+                usize::try_from(left).unwrap_or(usize::MAX)
+            });
+            let most = length.saturating_add(left).min(limit_bytes);
+            let room = (whole.capacity() * 2)
+                .max(MIN_ROOM_BYTES)
+                .max(length)
+                .min(most);
+            take(room)?;
+            whole.reserve_exact(room - whole.len());
+        }
+        whole.extend_from_slice(&std::mem::take(&mut first));
+        whole.extend_from_slice(&data);
     }
-    if rest.is_empty() {
-        return Ok(first);
+    Ok(if whole.is_empty() {
+        first
+    } else {
+        whole.into()
+    })
+}
+
+fn incomplete(error: io::Error) -> HttpError {
+    let public = "The request body is incomplete or malformed.";
+    HttpError::bad_request("incomplete_body", public)
+        .with_cause(error)
+        .and_close()
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::IntGauge;
+
+    use super::*;
+    use crate::http::BodyMemory;
+
+    #[tokio::test]
+    async fn a_body_takes_what_it_is_and_no_more() {
+        let gauge = IntGauge::new("bytes", "bytes").unwrap();
+        let memory = BodyMemory::for_trusted(100, gauge.clone());
+        let mut held = Some(memory.of([127, 0, 0, 1].into()));
+        let of = |length: usize| Source::Memory(Full::new(Bytes::from(vec![b'x'; length])));
+        let collected = collect(of(60), 1000, &mut held).await.unwrap();
+        assert_eq!((collected.len(), gauge.get()), (60, 60));
+        let mut other = Some(memory.of([127, 0, 0, 1].into()));
+        let refused = collect(of(60), 1000, &mut other).await.unwrap_err();
+        assert_eq!(
+            (refused.status().as_u16(), refused.code()),
+            (503, "too_many_bodies")
+        );
+        drop(held);
+        assert_eq!(collect(of(60), 1000, &mut other).await.unwrap().len(), 60);
     }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
 }

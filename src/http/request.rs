@@ -10,6 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Body as _;
 use tokio::time::Instant;
 
+use super::body_memory::{BodyMemory, Held};
 use super::error::HttpError;
 use super::peer::Peer;
 use super::proxies::TrustedProxies;
@@ -36,6 +37,10 @@ pub struct Request {
     has_client_certificate: bool,
     is_tls: bool,
     body: Source,
+    /// Where the memory for the body comes from; `None` for one that is in memory.
+    memory: Option<BodyMemory>,
+    /// What the body has taken of it.
+    held: Option<Held>,
     body_timeout: Duration,
     body_deadline: Instant,
     /// The connection, where the client has it for itself (HTTP/1.1).
@@ -82,12 +87,14 @@ impl Request {
         request
     }
 
-    /// Takes over what hyper has read; the time for the body starts now.
+    /// Takes over what hyper has read; the time for the body starts now, and `memory` is for one that is read as a
+    /// whole.
     pub(super) fn from_hyper(
         head: http::request::Parts,
         body: Source,
         from: (Peer, &TrustedProxies),
         body_timeout: Duration,
+        memory: &BodyMemory,
     ) -> Self {
         let wire = match &body {
             Source::Http1(_, wire) => Some(wire.clone()),
@@ -95,6 +102,7 @@ impl Request {
         };
         Self {
             wire,
+            memory: Some(memory.clone()),
             ..Self::from_head(head, body, from, body_timeout)
         }
     }
@@ -117,6 +125,8 @@ impl Request {
             has_client_certificate: peer.has_certificate,
             is_tls: peer.is_tls,
             body,
+            memory: None,
+            held: None,
             body_timeout,
             body_deadline: Instant::now() + body_timeout,
             wire: None,
@@ -170,14 +180,15 @@ impl Request {
         Query::parse(self.uri.query().unwrap_or_default())
     }
 
-    /// Reads the whole body. A second call returns nothing.
+    /// Reads the whole body. A second call returns nothing. The memory that it takes counts until the request is dropped.
     ///
     /// A `Content-Length` over the limit is refused before a byte is read, so that a client which waits for
     /// `100 Continue` sends nothing.
     ///
     /// # Errors
     /// 413 over `limit_bytes`, 415 with a content coding, 408 when the body did not arrive in time (counted from
-    /// the end of the head), 400 when it ends early or is framed wrongly. The connection is closed after the answer.
+    /// the end of the head), 400 when it ends early or is framed wrongly; 429 and 503 when the bodies of its client, or
+    /// of all, take too much memory ([`BodyMemory`]). The connection is closed after the answer.
     ///
     /// # Cancel safety
     /// Not cancel safe: what was read is lost, and a second call returns nothing.
@@ -191,7 +202,8 @@ impl Request {
         if declared.is_some_and(|length| length > limit_bytes as u64) {
             return Err(HttpError::too_large(limit_bytes));
         }
-        let read = collect(source, limit_bytes);
+        self.held = self.memory.as_ref().map(|memory| memory.of(self.client));
+        let read = collect(source, limit_bytes, &mut self.held);
         match tokio::time::timeout_at(self.body_deadline, read).await {
             Ok(result) => result,
             Err(_) => Err(HttpError::body_timeout()),

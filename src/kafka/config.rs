@@ -78,7 +78,7 @@ pub struct KafkaConfig {
     #[arg(long, value_name = "KEY=VALUE,…")]
     pub kafka_properties: Vec<Properties>,
 
-    /// How long a submitted event may wait for Kafka's acknowledgement
+    /// How long a submitted event may wait for Kafka's acknowledgement; a plain number counts milliseconds
     #[arg(long, default_value = "10s", value_parser = parse_timeout, value_name = "TIME")]
     pub produce_timeout: Duration,
 
@@ -164,7 +164,7 @@ impl KafkaConfig {
     /// Returns the context for clients whose events matter only to the log.
     #[must_use]
     pub fn quiet(&self) -> QuietContext {
-        QuietContext(self.log.clone())
+        QuietContext::new(self.log.clone())
     }
 
     /// Returns the configuration for the embedded broker at `address`.

@@ -13,12 +13,14 @@ use tokio::sync::oneshot;
 use url::Url;
 use uuid::Uuid;
 
+use super::recognition::EMBEDDED_CLUSTER_ID;
+
 /// How long the broker may take to open its storage and its port.
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long a request in work may take when the broker is stopped.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 /// The identity of the broker; fixed, since the storage belongs to it.
-const CLUSTER_ID: &str = "sluicegate";
+const CLUSTER_ID: &str = EMBEDDED_CLUSTER_ID;
 const NODE_ID: i32 = 1;
 
 /// Why the embedded broker is not running.

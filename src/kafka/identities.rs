@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use librdkafka_calls::{Error, TopicId, topic_ids};
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
-use topic_ids::{Error, TopicId, topic_ids};
 
 /// Returns the number of partitions of a topic, or `None` when there is no such topic. Blocks for at most `limit`.
 ///

@@ -8,6 +8,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::Rebootstrap;
 use crate::telemetry::Limited;
 
 /// The log of all Kafka clients of a process. Cheap to clone; all clones share one limit.
@@ -48,17 +49,33 @@ impl ClientLog {
     }
 }
 
-/// The context of clients whose events matter only to the log.
-#[derive(Debug, Clone, Default)]
-pub struct QuietContext(pub ClientLog);
+/// The context of clients whose events matter only to the log, and to who brings them back to their brokers.
+#[derive(Debug)]
+pub struct QuietContext {
+    log: ClientLog,
+    /// To be run by whoever polls the client.
+    pub rebootstrap: Rebootstrap,
+}
+
+impl QuietContext {
+    /// Makes the context of one client.
+    #[must_use]
+    pub fn new(log: ClientLog) -> Self {
+        Self {
+            log,
+            rebootstrap: Rebootstrap::default(),
+        }
+    }
+}
 
 impl ClientContext for QuietContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.0.line(level, facility, text);
+        self.log.line(level, facility, text);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(&error, reason);
+        self.rebootstrap.note(&error);
+        self.log.error(&error, reason);
     }
 
     fn stats_raw(&self, _statistics: &[u8]) {}

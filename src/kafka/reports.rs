@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
-use rdkafka::producer::{BaseProducer, DeliveryResult, ProducerContext};
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
 use tokio::sync::oneshot;
 
-use super::QuietContext;
 use super::producer::Delivered;
+use super::{KafkaConfig, QuietContext};
 
 /// What Kafka said about a record.
 pub(super) type Reported = Result<Delivered, KafkaError>;
@@ -53,15 +53,21 @@ impl Reporting {
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub(super) fn new(client: BaseProducer<QuietContext>) -> std::io::Result<Self> {
+    pub(super) fn new(
+        client: BaseProducer<QuietContext>,
+        config: &KafkaConfig,
+    ) -> std::io::Result<Self> {
         let client = Arc::new(client);
         let is_over = Arc::new(AtomicBool::new(false));
         let (polled, ends) = (Arc::clone(&client), Arc::clone(&is_over));
+        let config = config.clone();
         thread::Builder::new()
             .name("produce-reports".to_owned())
             .spawn(move || {
                 while !ends.load(Ordering::Relaxed) {
                     polled.poll(WAIT);
+                    let client = polled.client();
+                    client.context().rebootstrap.run(client, &config);
                 }
             })?;
         Ok(Self { client, is_over })

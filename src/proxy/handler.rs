@@ -168,7 +168,8 @@ impl Proxy {
         request.cancel_when_client_leaves();
         let visitor = self.access.identify(request, &request.query()?).await?;
         let wait = preferred_wait(&request.headers).map(Duration::from_secs);
-        let reply = self.answers.ask(id, &Caller::from(&visitor), wait).await?;
+        let (caller, address) = (Caller::from(&visitor), request.client_address());
+        let reply = self.answers.ask(id, &caller, address, wait).await?;
         Ok(Page::of(&self.cors, &request.headers).may_read_reply(reply))
     }
 
@@ -227,7 +228,7 @@ impl Proxy {
     async fn call(
         &self,
         found: Matched,
-        request: Request,
+        mut request: Request,
         known: Option<Caller>,
         ongoing: &mut Ongoing,
     ) -> Result<Reply, HttpError> {
@@ -236,10 +237,10 @@ impl Proxy {
             target: path,
             groups,
         } = found;
-        let places = route.secured.as_ref();
-        let (caller, expires_ms) = match places {
+        let (caller, expires_ms) = match route.secured() {
             Some(places) => {
-                let identified = secured::identify(places, &request, known, &self.access).await?;
+                let identified =
+                    secured::identify(places, &mut request, known, &self.access).await?;
                 (identified.caller, Some(identified.expires_ms))
             }
             None => (known.unwrap_or_default(), None),
@@ -247,10 +248,11 @@ impl Proxy {
         ongoing.belongs_to(&caller);
         self.limit(&caller, &request)?;
         let query = request.uri.query();
-        let target = match query.and_then(|query| secured::without_token(query, places)) {
-            Some(query) => format!("{path}?{query}"),
-            None => path,
-        };
+        let target =
+            match query.and_then(|query| secured::without_token(query, route.kept_parameter())) {
+                Some(query) => format!("{path}?{query}"),
+                None => path,
+            };
         let call = Call {
             trace: TraceContext::child_of(&request.headers),
             route: Arc::clone(&route),

@@ -44,7 +44,7 @@ pub use answers::{
 pub use apis::{ApiError, Apis, ApisConfig, ApisConfigError, ConfiguredApis, MAX_API_BYTES};
 pub use call::Caller;
 pub use command_event::CommandConfig;
-pub use definition::{Faults, Hosts};
+pub use definition::{Faults, Hosts, Means};
 pub use handler::{Proxy, ProxyParts};
 pub use request_log::{RequestLog, RequestLogConfig, RequestLogError, RequestLogParts};
 pub use settings::ProxySettings;

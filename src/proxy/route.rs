@@ -18,8 +18,11 @@ pub(crate) struct Route {
     pub(crate) method: Method,
     /// The pattern of its paths as it was configured; the name of the route in metrics and logs.
     pub(crate) path_regex: Arc<str>,
-    /// Where a token has to be; `None` for a route that is open to all.
-    pub(crate) secured: Option<TokenPlaces>,
+    /// Whether only somebody with a token may use it; then there are `tokens`.
+    pub(crate) is_secured: bool,
+    /// Where requests for its API have their tokens, also those for a route that is open to all; `None` for an API
+    /// without.
+    pub(crate) tokens: Option<TokenPlaces>,
     /// Headers that are set before the request goes on.
     pub(crate) add_headers: Box<[(HeaderName, HeaderValue)]>,
     /// Where its requests go.
@@ -37,23 +40,44 @@ impl Route {
         matches!(key, KeyRule::Path(_))
     }
 
-    /// Returns whether a header has a token that was verified, or is set before the request goes on.
+    /// Returns where a token has to be; `None` for a route that is open to all.
+    #[must_use]
+    pub(super) fn secured(&self) -> Option<&TokenPlaces> {
+        self.tokens.as_ref().filter(|_| self.is_secured)
+    }
+
+    /// Returns the parameter of the query that is not for the target, since it has a token. Of a request for an HTTP
+    /// backend that nobody verified, all goes on.
+    #[must_use]
+    pub(super) fn kept_parameter(&self) -> Option<&str> {
+        let goes_on = !self.is_secured && matches!(self.target, Target::Http { .. });
+        let places = self.tokens.as_ref().filter(|_| !goes_on)?;
+        places.query.as_deref()
+    }
+
+    /// Returns whether a header is the one in which requests for the API have their tokens.
+    #[must_use]
+    pub(super) fn has_token_in(&self, name: &HeaderName) -> bool {
+        let header = self
+            .tokens
+            .as_ref()
+            .and_then(|places| places.header.as_ref());
+        header == Some(name)
+    }
+
+    /// Returns whether a header has a token, or is set before the request goes on.
     #[must_use]
     pub(super) fn decides_by(&self, name: &HeaderName) -> bool {
-        let token = self
-            .secured
-            .as_ref()
-            .and_then(|place| place.header.as_ref());
-        token == Some(name) || self.add_headers.iter().any(|(added, _)| added == name)
+        self.has_token_in(name) || self.add_headers.iter().any(|(added, _)| added == name)
     }
 }
 
-/// Where a request of a secured route may have its token: in at least one of these.
+/// Where the requests for an API may have their tokens: in at least one of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TokenPlaces {
     /// In this header: after `Bearer` in `Authorization`, else alone or after `Bearer`.
     pub(crate) header: Option<HeaderName>,
-    /// In this parameter of the query, which is taken out before the request goes on.
+    /// In this parameter of the query; see [`Route::kept_parameter`].
     pub(crate) query: Option<Box<str>>,
 }
 

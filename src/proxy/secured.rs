@@ -3,8 +3,8 @@
 //! # Source
 //! RFC 6750, sections 2.1 and 3; RIG's `auth` of an API definition.
 
-use http::HeaderName;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use super::call::Caller;
@@ -33,47 +33,69 @@ pub(super) struct Identified {
     pub(super) expires_ms: i64,
 }
 
-/// Finds out who sends a request for a secured route; of several tokens, one that is good is enough.
+/// Finds out who sends a request for a secured route, and leaves of its tokens only the one that was verified: in
+/// the header that the route has for it, wherever it stood. Of several tokens, one that is good is enough.
 ///
-/// `known` is who sends it where that is known already: the owner of the connection that it came on, for a
-/// request that has no token of its own.
+/// The parameter of the query is for [`without_token`]. `known` is who sends the request where that is known already:
+/// the owner of the connection that it came on, for a request that has no token of its own; it goes on without one.
 ///
 /// # Errors
 /// 401 without a token that is good and not of a session that was ended; 503 while there are no keys.
 pub(super) async fn identify(
     places: &TokenPlaces,
-    request: &Request,
+    request: &mut Request,
     known: Option<Caller>,
     access: &Access,
 ) -> Result<Identified, HttpError> {
     let tokens = tokens(places, request);
-    match known {
-        Some(caller) if tokens.is_empty() => Ok(Identified {
-            caller,
-            expires_ms: i64::MAX,
-        }),
+    let (identified, verified) = match known {
+        Some(caller) if tokens.is_empty() => {
+            let expires_ms = i64::MAX;
+            (Identified { caller, expires_ms }, None)
+        }
         _ => {
             let visitor = access.verify_any(tokens).await?;
-            Ok(Identified {
+            let identified = Identified {
                 caller: Caller::from(&visitor),
                 expires_ms: visitor.expires_ms().unwrap_or(i64::MAX),
-            })
+            };
+            (identified, visitor.token().map(str::to_owned))
         }
+    };
+    if let Some(name) = &places.header {
+        leave_only(verified.as_deref(), name, &mut request.headers)?;
     }
+    Ok(identified)
 }
 
-/// Returns the tokens that stand where they may.
+/// Makes the header `name` have this token, as it was written if it stood there, and nothing else.
+fn leave_only(
+    verified: Option<&str>,
+    name: &HeaderName,
+    headers: &mut HeaderMap,
+) -> Result<(), HttpError> {
+    let Some(verified) = verified else {
+        headers.remove(name);
+        return Ok(());
+    };
+    let written = in_header(name, headers)
+        .find_map(|(text, token)| (token == verified).then(|| text.to_owned()));
+    let written = written.unwrap_or_else(|| match *name == AUTHORIZATION {
+        true => format!("Bearer {verified}"),
+        false => verified.to_owned(),
+    });
+    let mut value = HeaderValue::try_from(written).map_err(HttpError::internal)?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(())
+}
+
+/// Returns the tokens that stand where they may, those of the header first.
 fn tokens(places: &TokenPlaces, request: &Request) -> Vec<String> {
     let mut tokens = Vec::new();
     if let Some(name) = &places.header {
-        for line in request.headers.get_all(name) {
-            tokens.extend(
-                line.to_str()
-                    .ok()
-                    .into_iter()
-                    .flat_map(|line| in_header(name, line)),
-            );
-        }
+        let shown = in_header(name, &request.headers);
+        tokens.extend(shown.map(|(_, token)| token.to_owned()));
     }
     if let Some(name) = &places.query {
         let pairs = request.uri.query().unwrap_or_default().split('&');
@@ -85,22 +107,30 @@ fn tokens(places: &TokenPlaces, request: &Request) -> Vec<String> {
     tokens
 }
 
-/// Returns the tokens of a header's line: those after `Bearer`, and, unless it is `Authorization`, those alone.
-fn in_header<'a>(name: &'a HeaderName, line: &'a str) -> impl Iterator<Item = String> + 'a {
-    line.split(',').map(str::trim).filter_map(move |text| {
-        match text.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
-            None if *name != AUTHORIZATION => Some(text),
-            _ => None,
+/// Returns the tokens of a header, each after how it is written there: those after `Bearer`, and, unless it is
+/// `Authorization`, those alone.
+fn in_header<'a>(
+    name: &HeaderName,
+    headers: &'a HeaderMap,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let may_be_alone = *name != AUTHORIZATION;
+    let lines = headers.get_all(name).into_iter();
+    let texts = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(',').map(str::trim));
+    texts.filter_map(move |text| match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Some((text, token.trim()))
         }
-        .map(str::to_owned)
+        None if may_be_alone => Some((text, text)),
+        _ => None,
     })
 }
 
-/// Returns the query without the parameter that has the token; everything else stays as it came. `None` for one that
-/// had nothing else: an empty query stays one.
-pub(super) fn without_token(query: &str, places: Option<&TokenPlaces>) -> Option<String> {
-    let Some(name) = places.and_then(|places| places.query.as_deref()) else {
+/// Returns the query without the parameter `name`, which has the token; everything else stays as it came. `None` for
+/// one that had nothing else: an empty query stays one.
+pub(super) fn without_token(query: &str, name: Option<&str>) -> Option<String> {
+    let Some(name) = name else {
         return Some(query.to_owned());
     };
     let others = query.split('&').filter(|pair| !is_named(pair, name));
@@ -180,6 +210,61 @@ mod tests {
         }
     }
 
+    /// A backend that leaves the signature to the gateway takes the first one that it finds.
+    #[test]
+    fn of_the_header_only_the_token_that_was_verified_is_left() {
+        const FORGED: &str = "Bearer forged";
+        const OTHER: &str = "Basic YWRtaW46YWRtaW4=";
+        type Case<'a> = (
+            &'static str,
+            &'a [&'static str],
+            Option<&'a str>,
+            &'a [&'a str],
+        );
+        let cases: [Case<'_>; 10] = [
+            (
+                "authorization",
+                &[FORGED, "Bearer good"],
+                Some("good"),
+                &["Bearer good"],
+            ),
+            (
+                "authorization",
+                &["Bearer forged, bearer  good"],
+                Some("good"),
+                &["bearer  good"],
+            ),
+            (
+                "authorization",
+                &[OTHER, "Bearer good"],
+                Some("good"),
+                &["Bearer good"],
+            ),
+            (
+                "authorization",
+                &[FORGED, OTHER],
+                Some("good"),
+                &["Bearer good"],
+            ),
+            ("authorization", &[], Some("good"), &["Bearer good"]),
+            ("authorization", &[OTHER], None, &[]),
+            ("x-token", &["forged"], Some("good"), &["good"]),
+            ("x-token", &["forged", "good"], Some("good"), &["good"]),
+            ("x-token", &["Bearer good"], Some("good"), &["Bearer good"]),
+            ("x-token", &["Bearer\u{e9}"], None, &[]),
+        ];
+        for (name, lines, verified, expected) in cases {
+            let name = HeaderName::from_static(name);
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(&name, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            }
+            leave_only(verified, &name, &mut headers).unwrap();
+            let left: Vec<_> = headers.get_all(&name).iter().collect();
+            assert_eq!(left, expected, "{lines:?}");
+        }
+    }
+
     #[test]
     fn only_some_tokens_are_looked_at() {
         let own = places(None, Some("t"));
@@ -191,7 +276,6 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_query_stays_as_it_came() {
-        let own = places(None, Some("token"));
         for (query, expected) in [
             ("", Some("")),
             ("a=1&a=2&b=%20+%2B", Some("a=1&a=2&b=%20+%2B")),
@@ -201,12 +285,9 @@ mod tests {
             ("token=x&&a", Some("&a")),
             ("tokens=x", Some("tokens=x")),
         ] {
-            let rest = without_token(query, Some(&own));
+            let rest = without_token(query, Some("token"));
             assert_eq!(rest.as_deref(), expected, "{query}");
         }
         assert_eq!(without_token("token=x", None).as_deref(), Some("token=x"));
-        let header = places(Some("authorization"), None);
-        let rest = without_token("token=x", Some(&header));
-        assert_eq!(rest.as_deref(), Some("token=x"));
     }
 }

@@ -1,13 +1,13 @@
 //! Routes to NATS: a request becomes a message.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::answers::{Answer, AnswerFrom, Answers, CORRELATION_HEADER, Command, Sending, Sent};
+use super::answers::{
+    Answer, AnswerFrom, Answers, CORRELATION_HEADER, Command, Place, Sending, Sent,
+};
 use super::call::Call;
 use super::command_event::{CommandConfig, CommandEvent};
 use super::route::Target;
@@ -28,8 +28,6 @@ pub(super) struct ToNats {
     client: Option<NatsClient>,
     answers: Answers,
     config: CommandConfig,
-    /// Room for replies that are waited for.
-    places: Arc<Semaphore>,
     tasks: Tasks,
 }
 
@@ -47,24 +45,22 @@ struct Outgoing {
 struct Wait {
     answers: Answers,
     limit: Duration,
-    place: OwnedSemaphorePermit,
+    place: Place,
     tasks: Tasks,
 }
 
 impl ToNats {
-    /// Waits for as many replies at the same time as commands may wait for answers.
+    /// Without a `client`, all commands are refused.
     pub(super) fn new(
         client: Option<NatsClient>,
         answers: Answers,
         config: CommandConfig,
         tasks: Tasks,
     ) -> Self {
-        let places = answers.max_waiting().min(Semaphore::MAX_PERMITS);
         Self {
             client,
             answers,
             config,
-            places: Arc::new(Semaphore::new(places)),
             tasks,
         }
     }
@@ -101,11 +97,10 @@ impl ToNats {
     }
 
     fn wait(&self, command: &Command) -> Result<Wait, HttpError> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
         Ok(Wait {
             answers: self.answers.clone(),
             limit: self.answers.patience(command),
-            place: place.map_err(|_| too_many())?,
+            place: self.answers.place_for_reply(command)?,
             tasks: self.tasks.clone(),
         })
     }
@@ -221,11 +216,6 @@ fn not_configured() -> HttpError {
     let public = "Commands cannot be sent over NATS here.";
     HttpError::unavailable("nats_not_configured", public, RETRY_AFTER)
         .with_cause("the route is for nats, but NATS_SERVERS is not set")
-}
-
-fn too_many() -> HttpError {
-    let public = "Too many commands wait for their answers.";
-    HttpError::unavailable("too_many_waiting", public, RETRY_AFTER)
 }
 
 #[cfg(test)]

@@ -202,9 +202,17 @@ impl<F: Follow> Following<F> {
                         .log
                         .warn(format_args!("cannot read topic {topic} yet: {error}"));
                     std::thread::sleep(RETRY_PAUSE);
+                    // Nothing is assigned yet: what comes are the client's errors.
+                    drop(self.consumer.poll(Duration::ZERO));
+                    self.stay_connected();
                 }
             }
         }
+    }
+
+    fn stay_connected(&self) {
+        let client = self.consumer.client();
+        client.context().rebootstrap.run(client, &self.config);
     }
 
     /// Creates the topic if it is missing, and assigns its partition at an exact offset.
@@ -234,6 +242,7 @@ impl<F: Follow> Following<F> {
         let mut last_create = Instant::now();
         self.note_caught_up();
         while !self.is_stopping() {
+            self.stay_connected();
             match self.consumer.poll(POLL_WAIT) {
                 None => {}
                 Some(Ok(message)) => {

@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use serde::Deserialize;
 
 use super::seen_ids::SeenIds;
-use crate::kafka::ClientLog;
+use crate::kafka::{ClientLog, Rebootstrap};
 use crate::telemetry::{Condition, Metrics, Readiness};
 
 /// Whether Kafka can be reached, for the operator.
@@ -99,6 +99,7 @@ pub(super) struct SourceContext {
     pub(super) reach: Arc<Reach>,
     pub(super) statistics: Mutex<Option<Statistics>>,
     pub(super) seen_ids: SeenIds,
+    pub(super) rebootstrap: Rebootstrap,
 }
 
 impl ClientContext for SourceContext {
@@ -111,6 +112,7 @@ impl ClientContext for SourceContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.rebootstrap.note(&error);
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             self.reach.set(false);
         }

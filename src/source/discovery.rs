@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
-use topic_ids::TopicId;
+use librdkafka_calls::TopicId;
 
 use super::SourceConfig;
 use super::ask::{self, ASK_LIMIT};

@@ -18,7 +18,7 @@ use super::ingest::Ingest;
 use super::poller::{Phase, Poller, SourceTopic};
 use super::progress::Progress;
 use super::seen_ids::SeenIds;
-use crate::kafka::{ConfigError, KafkaConfig};
+use crate::kafka::{ConfigError, KafkaConfig, Rebootstrap};
 use crate::telemetry::{Condition, Metrics, Readiness};
 
 /// How long stopping may take; Kafka may be away.
@@ -80,7 +80,7 @@ impl KafkaSource {
             progress: Progress::new(!kafka.is_embedded),
             news,
             stop: Arc::clone(&is_stopping),
-            log: kafka.log.clone(),
+            kafka: kafka.clone(),
             metrics,
             readiness: readiness.clone(),
             phase: Phase::Finding,
@@ -167,6 +167,7 @@ fn connect(
         reach: Arc::clone(reach),
         statistics: Mutex::new(None),
         seen_ids: SeenIds::default(),
+        rebootstrap: Rebootstrap::default(),
     };
     let mut client = kafka.consumer(&group, &own);
     client.set_log_level(RDKafkaLogLevel::Debug);

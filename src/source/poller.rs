@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use topic_ids::TopicId;
+use librdkafka_calls::TopicId;
 
 use super::context::{SourceContext, Statistics};
 use super::discovery::News;
@@ -18,7 +18,7 @@ use super::ingest::Ingest;
 use super::progress::{PartitionId, Progress, Step};
 use super::start::Kept;
 use crate::event::Epoch;
-use crate::kafka::ClientLog;
+use crate::kafka::KafkaConfig;
 use crate::replay::Record;
 use crate::telemetry::{Condition, Metrics, Readiness};
 
@@ -37,7 +37,7 @@ pub(super) struct Poller {
     pub(super) progress: Progress,
     pub(super) news: Receiver<News>,
     pub(super) stop: Arc<AtomicBool>,
-    pub(super) log: ClientLog,
+    pub(super) kafka: KafkaConfig,
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
     pub(super) phase: Phase,
@@ -87,6 +87,8 @@ impl Poller {
     /// Polls until told to stop, then commits.
     pub(super) fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
+            let client = self.consumer.client();
+            client.context().rebootstrap.run(client, &self.kafka);
             self.hear_news();
             self.take_batch();
             self.read_statistics();
@@ -320,7 +322,8 @@ impl Poller {
 
     fn note(&self, error: &KafkaError) {
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.log
+            self.kafka
+                .log
                 .warn(format_args!("reading the source topics: {error}"));
         }
     }

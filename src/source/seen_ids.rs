@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use librdkafka_calls::TopicId;
 use parking_lot::Mutex;
-use topic_ids::TopicId;
 
 /// An id that could not be read; no broker gives it.
 const UNREADABLE: TopicId = TopicId::from_bytes([0xff; 16]);

@@ -131,6 +131,8 @@ pub struct Metrics {
     pub http_requests: IntCounterVec,
     /// `sluicegate_http_refused_connections_total{reason}`.
     pub http_refused: IntCounterVec,
+    /// `sluicegate_http_body_bytes{listener}`: memory of bodies that are read as a whole.
+    pub http_body_bytes: IntGaugeVec,
     /// `sluicegate_kafka_up`: 1 while at least one broker answers.
     pub kafka_up: IntGauge,
     /// `sluicegate_consumer_lag_records`: records not yet read, over all partitions.
@@ -248,6 +250,11 @@ impl Metrics {
                 "sluicegate_http_refused_connections_total",
                 "Connections refused before a request was answered",
                 &["reason"],
+            ),
+            http_body_bytes: make.gauges(
+                "sluicegate_http_body_bytes",
+                "Memory of request bodies that are read as a whole",
+                &["listener"],
             ),
             kafka_up: make.gauge("sluicegate_kafka_up", "1 while at least one broker answers"),
             consumer_lag: make.gauge(
@@ -405,7 +412,7 @@ impl Maker<'_> {
     pub(super) fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.registered(IntGauge::new(name, help))
     }
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.registered(IntGaugeVec::new(Opts::new(name, help), labels))
     }
     fn seconds(&self, name: &str, help: &str) -> Histogram {

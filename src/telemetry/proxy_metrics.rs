@@ -1,6 +1,6 @@
 //! The metrics of the request proxy. Labels name routes as they were configured, never what a client wrote.
 
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::metrics::Maker;
 
@@ -20,6 +20,9 @@ pub struct ProxyMetrics {
     /// `sluicegate_proxy_answers_total{result}`: answers to commands that came over Kafka, NATS or a callback, by
     /// what became of them.
     pub answers: IntCounterVec,
+    /// `sluicegate_proxy_answers_awaited{kind}`: answers that have not come: those of clients that wait (`waiting`), of
+    /// commands whose answer will be kept (`kept`), and replies of NATS for both (`nats_waiting`, `nats_kept`).
+    pub awaited: IntGaugeVec,
     /// `sluicegate_upstream_tries_total{api,outcome}`: requests sent, or tried to be sent, to HTTP backends:
     /// `answered`, `unreachable`, `not_sent`, `refused`, `broken`, `timeout`, `bad_answer` or `request_body`; and not
     /// sent, `busy` or `no_sockets`. Each retry is one more.
@@ -68,6 +71,11 @@ impl ProxyMetrics {
                 "sluicegate_proxy_answers_total",
                 "Answers to commands, by what became of them",
                 &["result"],
+            ),
+            awaited: make.gauges(
+                "sluicegate_proxy_answers_awaited",
+                "Answers to commands that have not come",
+                &["kind"],
             ),
             upstream_tries: make.counters(
                 "sluicegate_upstream_tries_total",

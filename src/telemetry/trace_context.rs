@@ -48,7 +48,9 @@ impl TraceContext {
             None => Self {
                 trace: (u128::from(random) << 64) | u128::from(Uuid::new_v4().as_u64_pair().1),
                 span,
-                flags: 0,
+                // Whoever goes on with the trace decides by this whether to record it: the default of OpenTelemetry's
+                // SDKs would drop all that we begin.
+                flags: SAMPLED,
                 state: None,
             },
         }
@@ -150,6 +152,17 @@ mod tests {
         assert_ne!(text.get(36..52), PARENT.get(36..52));
         assert!(text.ends_with("-01"));
         assert_eq!(child.state(), Some("a=1,b=2"));
+    }
+
+    #[test]
+    fn whether_a_trace_is_recorded_is_said_by_who_began_it() {
+        let left_out = PARENT.replace("-01", "-00");
+        assert!(
+            child(&[("traceparent", &left_out)])
+                .to_string()
+                .ends_with("-00")
+        );
+        assert!(child(&[]).to_string().ends_with("-01"));
     }
 
     #[test]

@@ -14,13 +14,25 @@ pub(crate) fn is_valid(value: &Value, schema: &Value) -> bool {
 fn is_as(value: &Value, schema: &Value, root: &Value) -> bool {
     let rules = schema.as_object().unwrap();
     rules.iter().all(|(keyword, wants)| match keyword.as_str() {
-        "$schema" | "$defs" | "title" | "description" | "default" => true,
+        "$schema" | "$defs" | "title" | "description" | "default" | "examples" => true,
+        // They belong to "if".
+        "then" | "else" => true,
         "$ref" => {
             let pointer = wants.as_str().unwrap().trim_start_matches('#');
             is_as(value, root.pointer(pointer).unwrap(), root)
         }
         "anyOf" => elements(wants).any(|schema| is_as(value, schema, root)),
-        "required" => elements(wants).all(|name| value.get(name.as_str().unwrap()).is_some()),
+        "allOf" => elements(wants).all(|schema| is_as(value, schema, root)),
+        "not" => !is_as(value, wants, root),
+        "if" => {
+            let holds = is_as(value, wants, root);
+            let schema = rules.get(if holds { "then" } else { "else" });
+            schema.is_none_or(|schema| is_as(value, schema, root))
+        }
+        "required" => elements(wants).all(|name| {
+            let member = value.get(name.as_str().unwrap());
+            member.is_some() || !value.is_object()
+        }),
         "properties" => members(wants).all(|(name, schema)| {
             let member = value.get(name);
             member.is_none_or(|member| is_as(member, schema, root))
@@ -33,6 +45,9 @@ fn is_as(value: &Value, schema: &Value, root: &Value) -> bool {
             }),
         "propertyNames" => members(value).all(|(name, _)| is_as(&json!(name), wants, root)),
         "items" => elements(value).all(|element| is_as(element, wants, root)),
+        "contains" => {
+            elements(value).any(|element| is_as(element, wants, root)) || !value.is_array()
+        }
         _ => is_within(value, keyword, wants),
     })
 }
@@ -50,6 +65,8 @@ fn is_within(value: &Value, keyword: &str, wants: &Value) -> bool {
         "const" => value == wants,
         "minItems" => elements(value).count() >= count() || !value.is_array(),
         "maxItems" => elements(value).count() <= count(),
+        "minProperties" => members(value).count() >= count() || !value.is_object(),
+        "maxProperties" => members(value).count() <= count(),
         "minLength" => chars().is_none_or(|chars| chars >= count()),
         "maxLength" => chars().is_none_or(|chars| chars <= count()),
         "minimum" => value
@@ -82,6 +99,7 @@ fn is_of_type(value: &Value, name: &Value) -> bool {
         "number" => value.is_number(),
         "integer" => value.is_i64() || value.is_u64(),
         "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
         other => panic!("the type {other} is not known"),
     }
 }

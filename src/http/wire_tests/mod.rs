@@ -22,8 +22,8 @@ use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 
 use super::{
-    Body, Handler, HttpLimits, Link, Listener, Reply, Request, Serving, StreamBody, TakeOver,
-    TakenConnection, Tls,
+    Body, BodyMemory, Handler, HttpLimits, Link, Listener, Reply, Request, Serving, StreamBody,
+    TakeOver, TakenConnection, Tls,
 };
 use crate::telemetry::{Metrics, Tasks};
 
@@ -146,8 +146,10 @@ impl Server {
         let entered = runtime.enter();
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr();
+        let gauge = metrics.http_body_bytes.with_label_values(&["test"]);
         let serving = Serving {
             name: "test",
+            body_memory: BodyMemory::for_strangers(limits.http_max_bodies_bytes, gauge),
             limits,
             tasks: tasks.clone(),
             metrics: metrics.clone(),

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::answer::Answer;
 use super::key::IdempotencyKey;
+use super::places::Party;
 use crate::http::{HttpError, Reply};
 use crate::proxy::call::{Call, Caller};
 
@@ -25,6 +26,7 @@ pub(in crate::proxy) enum AnswerFrom {
 pub(in crate::proxy) struct Command {
     pub(super) from: AnswerFrom,
     pub(super) caller: Caller,
+    pub(super) party: Party,
     pub(super) prefers_async: bool,
     pub(super) key: Option<IdempotencyKey>,
 }
@@ -35,9 +37,15 @@ impl Command {
         Self {
             from,
             caller: call.caller.clone(),
+            party: Party::of(&call.caller, call.request.client_address()),
             prefers_async: prefers_async(&call.request.headers),
             key: None,
         }
+    }
+
+    /// Returns whether its answer is kept for whoever asks for it, or sends it again.
+    pub(super) const fn is_kept(&self) -> bool {
+        self.prefers_async || self.key.is_some()
     }
 
     /// Takes the `Idempotency-Key` of the call, if it has one: a command that comes again with the same key is the

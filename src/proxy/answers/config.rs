@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::claims::CLAIM_TTL;
 use crate::kafka::TopicList;
 use crate::settings;
 
@@ -25,7 +26,8 @@ pub struct AnswersConfig {
     #[arg(long, default_value = "60000", value_parser = settings::duration_ms, value_name = "DURATION")]
     pub proxy_nats_response_timeout: Duration,
 
-    /// Commands that may wait for their answers at the same time; over it, 503
+    /// Clients that may wait for the answers to their commands at the same time, and as many commands again whose
+    /// answer is for later; over it, 503. Nobody gets more of these places than are left: 429
     #[arg(long, default_value_t = 50_000, value_name = "NUMBER")]
     pub proxy_max_waiting: usize,
 
@@ -37,9 +39,29 @@ pub struct AnswersConfig {
     #[arg(long, default_value = "64MiB", value_parser = settings::bytes, value_name = "SIZE")]
     pub proxy_kept_answers_bytes: usize,
 
-    /// For how long a command with the same `Idempotency-Key` is the same command
-    #[arg(long, default_value = "1h", value_parser = settings::duration, value_name = "DURATION")]
+    /// For how long a command with the same `Idempotency-Key` is the same command; three minutes at least
+    #[arg(long, default_value = "1h", value_parser = longer_than_claims, value_name = "DURATION")]
     pub idempotency_ttl: Duration,
+}
+
+/// Why a command is not known for so short a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum TtlError {
+    /// It is no duration.
+    #[error(transparent)]
+    Value(#[from] settings::ValueError),
+    /// The claim under which it is sent would outlive it, and look as if the command were still being sent.
+    #[error("expected {}s at least", CLAIM_TTL.as_secs())]
+    TooShort,
+}
+
+fn longer_than_claims(text: &str) -> Result<Duration, TtlError> {
+    let ttl = settings::duration(text)?;
+    if ttl >= CLAIM_TTL {
+        Ok(ttl)
+    } else {
+        Err(TtlError::TooShort)
+    }
 }
 
 #[cfg(test)]
@@ -70,6 +92,17 @@ mod tests {
             Duration::from_millis(5_000)
         );
         assert_eq!(config.proxy_nats_response_timeout, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_command_is_known_for_longer_than_its_claim() {
+        let ttl = |text| {
+            let settings = Settings::try_parse_from(["test", "--idempotency-ttl", text]);
+            settings.map(|settings| settings.answers.idempotency_ttl)
+        };
+        assert_eq!(ttl("3m").unwrap(), Duration::from_secs(180));
+        let refused = ttl("2s").unwrap_err().to_string();
+        assert!(refused.contains("expected 180s at least"), "{refused}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where answers come in and are asked for: here, or at the instance that the id names.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -9,7 +9,8 @@ use super::answer::Answer;
 use super::correlation::{Correlation, Holder};
 use super::delivered::Delivered;
 use super::elsewhere::{self, Wish};
-use super::refusals::{gone, too_many, unknown};
+use super::places::Party;
+use super::refusals::{gone, no_place, too_many, unknown};
 use super::table::{ForOthers, Joined, Limits, Seen, Table, Waiter};
 use crate::dispatch::{Incarnation, TokenKey};
 use crate::http::HttpError;
@@ -97,18 +98,18 @@ impl Desk {
     /// Begins to wait for an answer.
     ///
     /// # Errors
-    /// 503 when too many wait.
-    pub(super) fn wait(&self) -> Result<Waiter, HttpError> {
-        self.table.wait().map_err(|_full| too_many())
+    /// 503 when too many wait, 429 when too many of this party do.
+    pub(super) fn wait(&self, party: &Party) -> Result<Waiter, HttpError> {
+        self.table.wait(party).map_err(no_place)
     }
 
     /// Begins a command whose answer is kept, and returns its number.
     ///
     /// # Errors
-    /// 503 when too many wait.
-    pub(super) fn keep(&self, caller: Caller) -> Result<u64, HttpError> {
-        let kept = self.table.keep(caller, Instant::now());
-        kept.map_err(|_full| too_many())
+    /// 503 when too many such commands have no answer, 429 when too many of this party have none.
+    pub(super) fn keep(&self, caller: Caller, party: &Party) -> Result<u64, HttpError> {
+        let kept = self.table.keep(caller, party, Instant::now());
+        kept.map_err(no_place)
     }
 
     /// Hands an answer in, for this or another instance, and counts it.
@@ -146,7 +147,7 @@ impl Desk {
         delivered
     }
 
-    /// Asks for an answer that is kept, here or elsewhere; with `waits`, also to be told when it comes.
+    /// Asks for an answer that is kept, here or elsewhere; with `wait`, also to be told when it comes within this time.
     ///
     /// # Errors
     /// 404 for the command of somebody else, 410 for an answer that is not kept, or not any more; 503 when too many
@@ -154,15 +155,16 @@ impl Desk {
     pub(super) async fn ask(
         &self,
         of: Correlation,
-        caller: &Caller,
-        waits: bool,
+        (caller, party): (&Caller, &Party),
+        wait: Option<Duration>,
     ) -> Result<Asked, HttpError> {
-        let waiter = waits.then(|| self.wait()).transpose()?;
+        let waiter = wait.map(|_| self.wait(party)).transpose()?;
         let seen = if of.by == self.own {
             let joined = waiter.as_ref().map(|waiter| Joined::Here(waiter.number()));
             self.table.look(of.number, caller, joined, Instant::now())
         } else {
-            self.ask_elsewhere(of, caller, waiter.as_ref()).await?
+            let waits = waiter.as_ref().zip(wait);
+            self.ask_elsewhere(of, caller, waits).await?
         };
         match seen {
             Seen::Answered(answer) => Ok(Asked::Answered(answer)),
@@ -198,10 +200,11 @@ impl Desk {
         }
     }
 
-    fn on_ask(&self, id: &str, caller: &Caller, waits: Option<&str>) -> Seen {
-        let joined = waits.map(|id| Joined::There(id.into()));
+    fn on_ask(&self, id: &str, caller: &Caller, waits: Option<(&str, Duration)>) -> Seen {
+        let now = Instant::now();
+        let joined = waits.map(|(id, wait)| Joined::There(id.into(), now + wait));
         match self.open_own(id, Holder::Asker) {
-            Some(of) => self.table.look(of.number, caller, joined, Instant::now()),
+            Some(of) => self.table.look(of.number, caller, joined, now),
             None => Seen::Gone,
         }
     }
@@ -252,14 +255,19 @@ impl Desk {
         &self,
         of: Correlation,
         caller: &Caller,
-        waiter: Option<&Waiter>,
+        waits: Option<(&Waiter, Duration)>,
     ) -> Result<Seen, HttpError> {
         let commands = self.commands.get().ok_or_else(HttpError::state_not_read)?;
-        let waits = waiter
-            .map(|waiter| self.id(self.own(waiter.number()), Holder::Answerer))
-            .transpose()?;
+        let waits = match waits {
+            Some((waiter, wait)) => {
+                let id = self.id(self.own(waiter.number()), Holder::Answerer)?;
+                Some((id, wait))
+            }
+            None => None,
+        };
+        let waits = waits.as_ref().map(|(id, wait)| (id.as_str(), *wait));
         let id = self.id(of, Holder::Asker)?;
-        elsewhere::ask(commands, of.by, &id, caller, waits.as_deref()).await
+        elsewhere::ask(commands, of.by, &id, caller, waits).await
     }
 
     fn open(&self, id: &str, holder: Holder) -> Option<Correlation> {

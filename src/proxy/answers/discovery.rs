@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use librdkafka_calls::TopicId;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use topic_ids::TopicId;
 
 use crate::kafka::{
     Identities, KafkaConfig, QuietContext, TopicSpec, ensure_topics, partition_count,

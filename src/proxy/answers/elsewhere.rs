@@ -30,8 +30,8 @@ const MAX_PASSED_BYTES: usize = MAX_ANSWER_BYTES + 128 * 1024;
 pub(super) enum Wish<'a> {
     /// To hand an answer to whoever waits for it here; `None` for one that cannot be read.
     Deliver(&'a str, Option<Answer>),
-    /// For an answer that is kept here, and to get it when it comes, under the id at the end.
-    Ask(&'a str, Caller, Option<&'a str>),
+    /// For an answer that is kept here, and to get it when it comes, under the id at the end, within this time.
+    Ask(&'a str, Caller, Option<(&'a str, Duration)>),
 }
 
 impl<'a> Wish<'a> {
@@ -43,7 +43,7 @@ impl<'a> Wish<'a> {
             ASK_COMMAND => Some(Self::Ask(
                 id,
                 read_caller(&command["caller"]),
-                command["waits"].as_str(),
+                command["waits"].as_str().map(|id| (id, read_wait(command))),
             )),
             _ => None,
         }
@@ -85,7 +85,8 @@ pub(super) fn passed(delivered: Delivered) -> Value {
     json!({ "result": delivered.as_str() })
 }
 
-/// Asks another instance for an answer that it keeps; `waits` is the id under which it is taken when it comes later.
+/// Asks another instance for an answer that it keeps; `waits` is the id under which it is taken when it comes later,
+/// within a time.
 ///
 /// # Errors
 /// 503 when the instance cannot be reached, 502 when the answer is too large to be passed on.
@@ -94,14 +95,15 @@ pub(super) async fn ask(
     to: Incarnation,
     id: &str,
     caller: &Caller,
-    waits: Option<&str>,
+    waits: Option<(&str, Duration)>,
 ) -> Result<Seen, HttpError> {
     let sessions: Vec<&str> = caller.sessions.iter().map(AsRef::as_ref).collect();
     let command = json!({
         "command": ASK_COMMAND,
         "id": id,
         "caller": { "sessions": sessions, "user": caller.user.as_deref() },
-        "waits": waits,
+        "waits": waits.map(|(id, _)| id),
+        "waits_ms": waits.map(|(_, wait)| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
     });
     match commands.request(&to.to_string(), command, LIMIT).await {
         Ok(reply) => read_seen(&reply),
@@ -142,6 +144,13 @@ fn read_seen(reply: &Value) -> Result<Seen, HttpError> {
         )),
         _ => Err(unreachable()),
     }
+}
+
+fn read_wait(command: &Value) -> Duration {
+    const USUAL_MS: u64 = 30_000;
+    const LONGEST_MS: u64 = 24 * 3_600_000;
+    let wait_ms = command["waits_ms"].as_u64().unwrap_or(USUAL_MS);
+    Duration::from_millis(wait_ms.min(LONGEST_MS))
 }
 
 fn result(reply: &Value) -> Option<&str> {

@@ -1,11 +1,11 @@
 //! Runs commands whose answers come later.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -17,21 +17,20 @@ use super::config::AnswersConfig;
 use super::correlation::Holder;
 use super::delivered::Delivered;
 use super::desk::{Asked, Desk};
+use super::later::{accepted, later, not_yet};
 use super::message::{Message, MessageFault};
 use super::passed::{HeaderLog, Poster};
+use super::places::{Party, Place, Places};
 use super::pledge::Pledge;
 use super::reader::Reader;
-use super::refusals::{shutting_down, too_late};
-use super::table::{Limits, Unanswered, Waiter};
+use super::refusals::{no_place, too_late};
+use super::table::{Limits, Waiter};
 use crate::dispatch::{Incarnation, TokenKey};
-use crate::http::{Body, HttpError, Reply};
+use crate::http::{HttpError, Reply};
 use crate::kafka::KafkaConfig;
 use crate::proxy::call::Caller;
 use crate::shared::{CommandLog, StateLog};
 use crate::telemetry::{Metrics, Tasks};
-
-/// The path under which answers are asked for; the id follows.
-pub(super) const RESPONSES_PATH: &str = "/_rig/v1/responses/";
 
 /// What the waits stand on.
 #[derive(Debug)]
@@ -73,15 +72,30 @@ pub struct Answers {
     pub(super) desk: Arc<Desk>,
     pub(super) claims: Claims,
     reader: Arc<Reader>,
+    replies: Replies,
     pub(super) headers: Arc<HeaderLog>,
+}
+
+/// Places for replies of NATS, which are waited for when the client is gone, too.
+#[derive(Debug, Clone)]
+struct Replies {
+    waiting: Places,
+    kept: Places,
 }
 
 impl Answers {
     /// Begins with nothing to wait for. Other instances are reached from [`connect`](Self::connect) on.
     #[must_use]
     pub fn new(config: &AnswersConfig, parts: AnswersParts) -> Self {
+        let gauge = |kind| parts.metrics.proxy.awaited.with_label_values(&[kind]);
+        let places = |kind| Places::new(config.proxy_max_waiting, gauge(kind));
+        let replies = Replies {
+            waiting: places("nats_waiting"),
+            kept: places("nats_kept"),
+        };
         let limits = Limits {
-            waiting: config.proxy_max_waiting,
+            waiting: places("waiting"),
+            kept: places("kept"),
             kept_bytes: config.proxy_kept_answers_bytes,
             ttl: config.proxy_answer_ttl,
         };
@@ -106,6 +120,7 @@ impl Answers {
             desk,
             claims,
             reader: Arc::new(reader),
+            replies,
             headers: Arc::default(),
         }
     }
@@ -191,7 +206,7 @@ impl Answers {
     /// The `Idempotency-Key` of the command counts for [`run_once`](Self::run_once) only.
     ///
     /// # Errors
-    /// Those of `send`; 503 when too many wait, or what is needed to get the answer is not there yet.
+    /// Those of `send`; 503 when too many wait, 429 when too many of this caller do; 503 when what is needed to get the answer is not there yet.
     ///
     /// # Cancel safety
     /// Dropping the future, or the reply, ends the wait.
@@ -217,8 +232,8 @@ impl Answers {
         }
     }
 
-    /// Answers a client that asks for the answer to a command: with the answer, or 202 where it has not come within
-    /// `wait`.
+    /// Answers a client at `address` that asks for the answer to a command: with the answer, or 202 where it has not
+    /// come within `wait`.
     ///
     /// # Errors
     /// 404 for an id that is none or another one's, 410 for an answer that is not kept any more; 503 when the instance
@@ -227,15 +242,17 @@ impl Answers {
         &self,
         id: &str,
         caller: &Caller,
+        address: IpAddr,
         wait: Option<Duration>,
     ) -> Result<Reply, HttpError> {
         let of = self.desk.asked(id)?;
-        match self.desk.ask(of, caller, wait.is_some()).await? {
+        let wait = wait.map(|wait| wait.min(MAX_WAIT));
+        let asking = (caller, &Party::of(caller, address));
+        match self.desk.ask(of, asking, wait).await? {
             Asked::Answered(answer) => Ok(answer.into()),
             Asked::Waits(None) => Ok(not_yet().into()),
             Asked::Waits(Some(waiter)) => {
-                let wait = wait.unwrap_or_default().min(MAX_WAIT);
-                let deadline = Instant::now() + wait;
+                let deadline = Instant::now() + wait.unwrap_or_default();
                 Ok(later(waiter, deadline, not_yet))
             }
         }
@@ -251,15 +268,23 @@ impl Answers {
         }
     }
 
-    /// Returns how many commands may wait for their answers at the same time.
-    pub(in crate::proxy) fn max_waiting(&self) -> usize {
-        self.config.proxy_max_waiting
+    /// Takes a place for the reply to a command, as long as that is waited for.
+    ///
+    /// # Errors
+    /// 503 when too many are waited for, 429 when too many of this caller are.
+    pub(in crate::proxy) fn place_for_reply(&self, command: &Command) -> Result<Place, HttpError> {
+        let places = if command.is_kept() {
+            &self.replies.kept
+        } else {
+            &self.replies.waiting
+        };
+        places.take(&command.party).map_err(no_place)
     }
 
     /// Returns how long the answer to this command is of use: as long as its client waits, or may ask for it.
     pub(in crate::proxy) fn patience(&self, command: &Command) -> Duration {
         let timeout = self.timeout(command.from);
-        if command.prefers_async || command.key.is_some() {
+        if command.is_kept() {
             return timeout.max(self.config.proxy_answer_ttl);
         }
         timeout
@@ -294,14 +319,14 @@ impl Answers {
             return Ok(Begun::nothing(self.desk.table().number()));
         }
         if command.prefers_async {
-            let number = self.desk.keep(command.caller.clone())?;
+            let number = self.desk.keep(command.caller.clone(), &command.party)?;
             return Ok(Begun {
                 number,
                 kept: Some(Pledge::new(&self.desk, number)),
                 waiter: None,
             });
         }
-        let waiter = self.desk.wait()?;
+        let waiter = self.desk.wait(&command.party)?;
         Ok(Begun {
             number: waiter.number(),
             kept: None,
@@ -349,41 +374,4 @@ impl Begun {
             waiter: None,
         }
     }
-}
-
-/// Answers when the answer is there, or with what `otherwise` makes at the deadline. Keeps little meanwhile.
-pub(super) fn later(waiter: Waiter, deadline: Instant, otherwise: fn() -> Response<Body>) -> Reply {
-    Reply::Later(Box::pin(async move {
-        match waiter.answer(deadline).await {
-            Ok(answer) => answer.into_response(),
-            Err(Unanswered::TooLate) => otherwise(),
-            Err(Unanswered::Closed) => shutting_down().into_response(),
-        }
-    }))
-}
-
-/// 202: the command was taken, and its answer can be asked for (RFC 7240, 4.1).
-pub(super) fn accepted(id: &str) -> Result<Response<Body>, HttpError> {
-    const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-    let location = HeaderValue::try_from(format!("{RESPONSES_PATH}{id}"));
-    let mut response = not_yet();
-    let headers = response.headers_mut();
-    headers.insert(LOCATION, location.map_err(HttpError::internal)?);
-    headers.insert(
-        PREFERENCE_APPLIED,
-        HeaderValue::from_static("respond-async"),
-    );
-    Ok(response)
-}
-
-/// 202: the answer has not come.
-fn not_yet() -> Response<Body> {
-    let mut response = Answer::new(StatusCode::ACCEPTED, "").into_response();
-    let headers = response.headers_mut();
-    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    headers.insert(
-        http::header::CACHE_CONTROL,
-        HeaderValue::from_static("no-store"),
-    );
-    response
 }

@@ -46,6 +46,11 @@ impl IdempotencyKey {
             event_id: uuid::Builder::from_custom_bytes(*id).into_uuid(),
         }))
     }
+
+    /// Names an attempt to send the command.
+    pub(super) fn attempt(&self, number: u32) -> String {
+        format!("{}.{number}", self.name)
+    }
 }
 
 /// Returns whose keys are told apart from those of others.

@@ -15,12 +15,14 @@
 //! - Only who began a command can ask for its answer, with an id that cannot be used to answer.
 //!
 //! # Backpressure
-//! Commands that wait are bounded in number, answers that are kept in bytes, the oldest dropped first.
+//! Commands that wait, and those whose answer is kept and has not come, are bounded in number, each on their own, and
+//! nobody has more of these places than are left; answers that are kept are bounded in bytes, the oldest dropped first.
 //!
 //! # Source
 //! RIG's header contract of answers; RFC 7240 (`Prefer`); draft-ietf-httpapi-idempotency-key-header.
 
 mod answer;
+mod attempt;
 mod claims;
 mod command;
 mod config;
@@ -30,10 +32,13 @@ mod desk;
 mod discovery;
 mod elsewhere;
 mod exchange;
+mod in_work;
 mod key;
+mod later;
 mod message;
 mod once;
 mod passed;
+mod places;
 mod pledge;
 mod reader;
 mod recent;
@@ -48,6 +53,7 @@ pub use elsewhere::MAX_ANSWER_BYTES;
 pub use exchange::{Answers, AnswersInbox, AnswersParts};
 pub(in crate::proxy) use message::CORRELATION_HEADER;
 pub use message::MessageFault;
+pub(in crate::proxy) use places::Place;
 
 pub(in crate::proxy) use command::{AnswerFrom, Command, Sending, Sent, preferred_wait};
 

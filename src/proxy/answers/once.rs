@@ -1,17 +1,21 @@
 //! Runs commands that may come again under the same `Idempotency-Key`.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Instant as StdInstant;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::answer::{Answer, WrittenAnswer};
-use super::claims::{Claimed, SentCommand, Won};
+use super::attempt::{Attempt, Won};
+use super::claims::{Claimed, SentCommand};
 use super::command::{AnswerFrom, Command, Sending, Sent};
 use super::correlation::Holder;
 use super::desk::Asked;
-use super::exchange::{Answers, accepted, later};
+use super::exchange::Answers;
+use super::key::IdempotencyKey;
+use super::later::{accepted, later};
 use super::pledge::Pledge;
 use super::refusals::too_late;
 use super::table::{Joined, Waiter};
@@ -22,15 +26,20 @@ const MAX_SHARED_BYTES: usize = 2048;
 
 /// How a command went.
 enum Outcome {
-    /// Its answer will come.
-    Waits,
+    /// It was sent under this number, and its answer will come; the wait for it, if the client waits.
+    Waits(u64, Option<Waiter>),
     /// This is what the client gets.
     Over(Reply),
+    /// It was sent before.
+    Again(SentCommand),
 }
+
+/// Tells the client how its command went.
+type Tell = oneshot::Sender<Result<Outcome, HttpError>>;
 
 impl Answers {
     /// As [`run`](Self::run), but a command that comes again with the same `Idempotency-Key` is not sent again: it gets
-    /// the answer of the first. `send` goes on when the client is gone.
+    /// the answer of the first. What was begun goes on when the client is gone.
     ///
     /// When `send` fails, the command counts as not sent, and is sent when it comes again, under the same event id.
     ///
@@ -53,30 +62,86 @@ impl Answers {
             return self.run(command, send).await;
         };
         self.hear(command.from).await?;
-        let event_id = key.event_id.to_string();
-        let number = self.desk.table().number();
-        let is_alive = |by| self.desk.is_alive(by);
-        let won = match self.claims.claim(&key, number, is_alive).await? {
-            Claimed::Won(won) => won,
-            Claimed::Sent(sent) => return self.again(command, &sent).await,
-        };
-        let begun = match self.begin_kept(&command, event_id) {
-            Ok(begun) => begun,
-            Err(error) => {
-                self.claims.release(&won).await;
-                return Err(error);
-            }
-        };
-        let number = begun.pledge.number();
-        let outcome = self.spawn_sending(won, begun.pledge, send(begun.sending));
+        let (tell, outcome) = oneshot::channel();
+        let (answers, command) = (self.clone(), Arc::new(command));
+        let sent = Arc::clone(&command);
+        // On its own, since a client that goes away must not leave a claim under which nobody sends.
+        self.desk.tasks().spawn("command.once", async move {
+            answers.claim_and_send(key, &sent, send, tell).await;
+        });
         match outcome.await.map_err(HttpError::internal)?? {
             Outcome::Over(reply) => Ok(reply),
-            Outcome::Waits => self.reply_later(command.from, number, begun.waiter),
+            Outcome::Waits(number, waiter) => self.reply_later(command.from, number, waiter),
+            Outcome::Again(sent) => self.again(&command, &sent).await,
         }
     }
 
+    /// Sends the command, unless that was done before, and tells its client.
+    async fn claim_and_send<F, Fut>(
+        &self,
+        key: IdempotencyKey,
+        command: &Command,
+        send: F,
+        tell: Tell,
+    ) where
+        F: FnOnce(Sending) -> Fut,
+        Fut: Future<Output = Result<Sent, HttpError>>,
+    {
+        let number = self.desk.table().number();
+        let is_alive = |by| self.desk.is_alive(by);
+        let is_wanted = || !tell.is_closed();
+        let claimed = self.claims.claim(&key, number, is_alive, is_wanted).await;
+        let won = match claimed {
+            Ok(Claimed::Won(won)) => won,
+            Ok(Claimed::Sent(sent)) => return told(tell, Ok(Outcome::Again(sent))),
+            Ok(Claimed::Unsure(attempt, error)) => {
+                told(tell, Err(error));
+                return self.release(attempt).await;
+            }
+            Err(error) => return told(tell, Err(error)),
+        };
+        let begun = match self.begin_kept(command, key.event_id.to_string()) {
+            Ok(begun) => begun,
+            Err(error) => return self.not_sent(won, tell, Err(error)).await,
+        };
+        let outcome = match send(begun.sending).await {
+            Ok(Sent::Waits) => {
+                let number = begun.pledge.hold();
+                // The answer may be there before it is kept that it will come.
+                told(tell, Ok(Outcome::Waits(number, begun.waiter)));
+                return self.keep_sent(won, number, None).await;
+            }
+            Ok(Sent::Done(answer)) => {
+                drop(begun.waiter);
+                told(tell, Ok(Outcome::Over(answer.clone().into())));
+                return self.keep_answer(won, begun.pledge, &answer).await;
+            }
+            Ok(Sent::Replied(reply)) => Ok(Outcome::Over(reply)),
+            Err(error) => Err(error),
+        };
+        drop((begun.pledge, begun.waiter));
+        self.not_sent(won, tell, outcome).await;
+    }
+
+    /// A command was not sent, or nothing is kept of it: it may be sent again, before its client learns of it.
+    async fn not_sent(&self, won: Won, tell: Tell, outcome: Result<Outcome, HttpError>) {
+        let attempt = won.give_up();
+        told(tell, outcome);
+        self.release(attempt).await;
+    }
+
+    async fn release(&self, attempt: Attempt) {
+        let stopping = self.desk.tasks().stopping();
+        self.claims.release(attempt, &stopping).await;
+    }
+
+    async fn keep_sent(&self, won: Won, number: u64, done: Option<WrittenAnswer>) {
+        let stopping = self.desk.tasks().stopping();
+        self.claims.sent(won, number, done, &stopping).await;
+    }
+
     /// Answers a command that was sent before as it was answered then.
-    async fn again(&self, command: Command, sent: &SentCommand) -> Result<Reply, HttpError> {
+    async fn again(&self, command: &Command, sent: &SentCommand) -> Result<Reply, HttpError> {
         if let Some(answer) = sent.done.as_ref().and_then(WrittenAnswer::read) {
             return Ok(answer.into());
         }
@@ -84,8 +149,10 @@ impl Answers {
         if command.prefers_async && command.from != AnswerFrom::Target {
             return Ok(accepted(&self.desk.id(of, Holder::Asker)?)?.into());
         }
-        let deadline = Instant::now() + self.timeout(command.from);
-        match self.desk.ask(of, &command.caller, true).await? {
+        let timeout = self.timeout(command.from);
+        let deadline = Instant::now() + timeout;
+        let asking = (&command.caller, &command.party);
+        match self.desk.ask(of, asking, Some(timeout)).await? {
             Asked::Answered(answer) => Ok(answer.into()),
             Asked::Waits(Some(waiter)) => {
                 Ok(later(waiter, deadline, || too_late().into_response()))
@@ -96,10 +163,10 @@ impl Answers {
 
     /// Begins a command whose answer is kept for whoever sends it again.
     fn begin_kept(&self, command: &Command, event_id: String) -> Result<Begun, HttpError> {
-        let number = self.desk.keep(command.caller.clone())?;
+        let number = self.desk.keep(command.caller.clone(), &command.party)?;
         let pledge = Pledge::new(&self.desk, number);
         let waits = command.from != AnswerFrom::Target && !command.prefers_async;
-        let waiter = waits.then(|| self.desk.wait()).transpose()?;
+        let waiter = waits.then(|| self.desk.wait(&command.party)).transpose()?;
         if let Some(waiter) = &waiter {
             let joined = Some(Joined::Here(waiter.number()));
             let table = self.desk.table();
@@ -117,54 +184,15 @@ impl Answers {
         })
     }
 
-    /// Sends the command, whether or not its client stays, and keeps that it was sent.
-    fn spawn_sending(
-        &self,
-        won: Won,
-        pledge: Pledge,
-        sending: impl Future<Output = Result<Sent, HttpError>> + Send + 'static,
-    ) -> oneshot::Receiver<Result<Outcome, HttpError>> {
-        let (tell, outcome) = oneshot::channel();
-        let answers = self.clone();
-        self.desk.tasks().spawn("command.once", async move {
-            let told = match sending.await {
-                Ok(Sent::Waits) => {
-                    let number = pledge.hold();
-                    // The answer may be there before it is kept that it will come.
-                    let told = tell.send(Ok(Outcome::Waits));
-                    answers.claims.sent(&won, number, None).await;
-                    told
-                }
-                Ok(Sent::Done(answer)) => {
-                    answers.keep_answer(&won, pledge, &answer).await;
-                    tell.send(Ok(Outcome::Over(answer.into())))
-                }
-                Ok(Sent::Replied(reply)) => {
-                    drop(pledge);
-                    answers.claims.release(&won).await;
-                    tell.send(Ok(Outcome::Over(reply)))
-                }
-                Err(error) => {
-                    drop(pledge);
-                    answers.claims.release(&won).await;
-                    tell.send(Err(error))
-                }
-            };
-            // The client is gone.
-            drop(told);
-        });
-        outcome
-    }
-
     /// Keeps the answer to a command that was answered at once.
-    async fn keep_answer(&self, won: &Won, pledge: Pledge, answer: &Answer) {
+    async fn keep_answer(&self, won: Won, pledge: Pledge, answer: &Answer) {
         if answer.size_bytes() <= MAX_SHARED_BYTES {
             let written = Some(WrittenAnswer::from(answer));
-            return self.claims.sent(won, pledge.number(), written).await;
+            return self.keep_sent(won, pledge.number(), written).await;
         }
         let number = pledge.hold();
         self.desk.table().deliver(number, answer.clone());
-        self.claims.sent(won, number, None).await;
+        self.keep_sent(won, number, None).await;
     }
 
     fn reply_later(
@@ -191,4 +219,10 @@ struct Begun {
     pledge: Pledge,
     sending: Sending,
     waiter: Option<Waiter>,
+}
+
+/// Tells the client how its command went, if it is still there.
+fn told(tell: Tell, outcome: Result<Outcome, HttpError>) {
+    // What comes back is for a client that is gone.
+    drop(tell.send(outcome));
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use parking_lot::Mutex;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use thiserror::Error;
@@ -203,6 +203,8 @@ struct Polling {
 impl Polling {
     fn run(self) {
         while !self.is_stopping.load(Ordering::Relaxed) {
+            let client = self.consumer.client();
+            client.context().rebootstrap.run(client, &self.config);
             match self.consumer.poll(POLL_WAIT) {
                 None => {}
                 Some(Ok(message)) => self.take(&message),

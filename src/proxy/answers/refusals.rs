@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::places::NoPlace;
 use crate::http::HttpError;
 
 /// 503: there is no place for another wait.
@@ -13,6 +14,18 @@ pub(super) fn too_many() -> HttpError {
         "Too many commands wait for their answers.",
         Duration::from_secs(1),
     )
+}
+
+/// 503, or 429 where there would be a place for others.
+pub(super) fn no_place(why: NoPlace) -> HttpError {
+    match why {
+        NoPlace::Full => too_many(),
+        NoPlace::Share => HttpError::too_many_requests(
+            "too_many_commands",
+            "Too many of your commands have no answer yet.",
+            Duration::from_secs(1),
+        ),
+    }
 }
 
 /// 503: the other instance cannot be reached.
@@ -57,5 +70,33 @@ pub(super) fn unknown() -> HttpError {
         StatusCode::NOT_FOUND,
         "unknown_answer",
         "There is no command with this id.",
+    )
+}
+
+/// 409: the first one is still being sent.
+pub(super) fn in_progress() -> HttpError {
+    HttpError::new(
+        StatusCode::CONFLICT,
+        "command_in_progress",
+        "A request with this Idempotency-Key is still in progress.",
+    )
+    .with_retry_after(Duration::from_secs(1))
+}
+
+/// 422: the key is that of another command.
+pub(super) fn reused() -> HttpError {
+    HttpError::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "idempotency_key_reused",
+        "This Idempotency-Key was used for another request.",
+    )
+}
+
+/// 503: no more keys can be known.
+pub(super) fn too_many_keys() -> HttpError {
+    HttpError::unavailable(
+        "too_many_keys",
+        "Too many commands with an Idempotency-Key are known.",
+        Duration::from_secs(60),
     )
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::proxy::definition::{Definition, Faults, Hosts};
+use crate::proxy::definition::{Definition, Faults, Hosts, Means, doubts};
 use crate::proxy::routes::{Routes, TooLarge};
 
 /// Where the definitions of APIs are.
@@ -50,14 +50,15 @@ pub struct ConfiguredApis {
     pub(super) routes: Arc<Routes>,
     /// What definitions with `use_env` name, also those that are made later.
     pub(super) hosts: Arc<Hosts>,
+    pub(super) means: Means,
 }
 
 impl ApisConfig {
-    /// Reads the definitions; `hosts` are what those with `use_env` name.
+    /// Reads the definitions; `hosts` are what those with `use_env` name, and `means` what they can rely on.
     ///
     /// # Errors
     /// [`ApisConfigError`], with all that is wrong in one line.
-    pub fn load(&self, hosts: Hosts) -> Result<ConfiguredApis, ApisConfigError> {
+    pub fn load(&self, hosts: Hosts, means: Means) -> Result<ConfiguredApis, ApisConfigError> {
         let json = match self.proxy_config_file.as_deref().map(str::trim) {
             None | Some("") => "[]".to_owned(),
             Some(json) if json.starts_with(['[', '{']) => json.to_owned(),
@@ -77,7 +78,22 @@ impl ApisConfig {
             routes: Arc::new(Routes::compile(candidates.collect())?),
             definitions: definitions.into(),
             hosts: Arc::new(hosts),
+            means,
         })
+    }
+}
+
+impl ConfiguredApis {
+    /// Returns what is doubtful about definitions that are in use: members that mean nothing, and what this instance
+    /// cannot serve.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let active = self.definitions.iter().filter(|api| api.is_active);
+        active.flat_map(|api| self.doubts_of(api)).collect()
+    }
+
+    pub(super) fn doubts_of(&self, api: &Definition) -> Vec<String> {
+        doubts(&api.document, &self.hosts, self.means)
     }
 }
 
@@ -112,7 +128,7 @@ mod tests {
         let config = ApisConfig {
             proxy_config_file: Some(text.to_owned()),
         };
-        config.load(Hosts::default())
+        config.load(Hosts::default(), Means::default())
     }
 
     fn api(id: &str) -> Value {

@@ -53,9 +53,9 @@ impl Kept {
         self.by_id.insert(id, entry);
     }
 
-    /// Returns all routes in their order: those of the file, each as the state has it where it has it, then the others
-    /// sorted by the ids of their APIs.
-    pub(super) fn candidates(&self, configured: &ConfiguredApis) -> Vec<Arc<Candidate>> {
+    /// Returns the definitions that are in use, in the order of their routes: those of the file, each as the state has it
+    /// where it has it, then the others sorted by their ids.
+    pub(super) fn active(&self, configured: &ConfiguredApis) -> Vec<Arc<Definition>> {
         let mut others = self.by_id.clone();
         let of_file =
             configured
@@ -67,11 +67,30 @@ impl Kept {
                 });
         let of_file: Vec<Arc<Definition>> = of_file.collect();
         let others = others.into_values().filter_map(|entry| entry.definition);
-        let active = of_file
+        of_file
             .into_iter()
             .chain(others)
-            .filter(|api| api.is_active);
+            .filter(|api| api.is_active)
+            .collect()
+    }
+
+    /// Returns all routes in their order.
+    pub(super) fn candidates(&self, configured: &ConfiguredApis) -> Vec<Arc<Candidate>> {
+        let active = self.active(configured).into_iter();
         active.flat_map(|api| api.routes.clone()).collect()
+    }
+
+    /// Returns what to tell whoever runs this instance: what is doubtful, and what of the file is not in force.
+    pub(super) fn doubts(&self, configured: &ConfiguredApis) -> Vec<String> {
+        let overridden = configured.definitions.iter().filter_map(|api| {
+            let id = &api.id;
+            self.by_id.contains_key(id).then(|| {
+                format!("api {id:?} of PROXY_CONFIG_FILE is not in force: it was changed or deleted over /v3/apis")
+            })
+        });
+        let active = self.active(configured);
+        let doubtful = active.iter().flat_map(|api| configured.doubts_of(api));
+        overridden.chain(doubtful).collect()
     }
 }
 
@@ -117,6 +136,7 @@ mod tests {
 
     use super::*;
     use crate::proxy::apis::ApisConfig;
+    use crate::proxy::definition::Means;
 
     fn api(id: &str, path: &str) -> Value {
         json!({
@@ -130,7 +150,7 @@ mod tests {
         let config = ApisConfig {
             proxy_config_file: Some(file),
         };
-        let configured = config.load(Hosts::default()).unwrap();
+        let configured = config.load(Hosts::default(), Means::default()).unwrap();
         let mut all = Kept::default();
         for (id, value) in kept {
             let value = Bytes::from(value.to_string());

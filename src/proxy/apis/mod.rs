@@ -19,6 +19,7 @@
 mod configured;
 mod merged;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -85,6 +86,8 @@ struct Shared {
     routes: watch::Sender<Arc<Routes>>,
     /// What the state said when the routes were last compiled.
     kept: Mutex<Kept>,
+    /// What was told of the definitions in force.
+    told: Mutex<HashSet<String>>,
     is_loaded: AtomicBool,
 }
 
@@ -99,8 +102,10 @@ impl Apis {
             state,
             instance,
             kept: Mutex::default(),
+            told: Mutex::default(),
             is_loaded: AtomicBool::new(false),
         };
+        shared.tell(shared.configured.doubts());
         Self {
             shared: Arc::new(shared),
         }
@@ -297,11 +302,21 @@ impl Shared {
         match Routes::compile(kept.candidates(&self.configured)) {
             Ok(routes) => {
                 self.routes.send_replace(Arc::new(routes));
+                self.tell(kept.doubts(&self.configured));
             }
             Err(error) => {
                 tracing::error!(%error, "the routes stay as they were: delete some definitions of APIs");
             }
         }
+    }
+
+    /// Logs what is doubtful about the definitions in force, each once as long as it holds.
+    fn tell(&self, doubts: Vec<String>) {
+        let mut told = self.told.lock();
+        for doubt in doubts.iter().filter(|doubt| !told.contains(*doubt)) {
+            tracing::warn!("{doubt}");
+        }
+        *told = doubts.into_iter().collect();
     }
 
     fn configured(&self, id: &str) -> Option<&Arc<Definition>> {

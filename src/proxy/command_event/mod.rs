@@ -226,11 +226,7 @@ fn headers(call: &Call, with_credentials: bool) -> Vec<Value> {
 }
 
 fn is_credential(route: &Route, name: &HeaderName) -> bool {
-    let token = route
-        .secured
-        .as_ref()
-        .and_then(|places| places.header.as_ref());
-    [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name) || token == Some(name)
+    [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name) || route.has_token_in(name)
 }
 
 fn scheme(call: &Call) -> &'static str {

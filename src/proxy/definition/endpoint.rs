@@ -52,7 +52,8 @@ pub(super) fn read_endpoint<'a>(
             endpoint: id?.into(),
             method: method?,
             path_regex: text?.into(),
-            secured: around.tokens.clone().filter(|_| is_secured),
+            is_secured,
+            tokens: around.tokens.clone(),
             add_headers: match transforms {
                 true => around.add_headers.clone(),
                 false => Box::default(),

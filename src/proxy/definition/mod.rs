@@ -8,12 +8,13 @@
 //!
 //! # Invariants
 //! - What cannot be honoured is refused: an API that was taken works as it says.
-//! - Members that mean nothing here are kept and have no effect.
+//! - Members that mean nothing here are kept and have no effect; `doubts` tells them, and what this instance cannot serve.
 //!
 //! # Source
 //! RIG 3.0's API definitions; `docs/api-definitions.md` and `schemas/api-definitions.json` have the format.
 
 mod address;
+mod doubts;
 mod endpoint;
 mod faults;
 mod fields;
@@ -28,6 +29,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+pub use self::doubts::Means;
+pub(super) use self::doubts::doubts;
 use self::endpoint::Surroundings;
 pub use self::faults::Faults;
 use self::fields::Fields;

@@ -14,7 +14,8 @@ fn entry(session: Option<&str>) -> Entry {
         endpoint: "order".into(),
         method: Method::POST,
         path_regex: "/orders/.*".into(),
-        secured: None,
+        is_secured: false,
+        tokens: None,
         add_headers: Box::default(),
         target: Target::Kafka {
             topic: "orders".into(),

@@ -22,7 +22,8 @@ fn candidate(
         endpoint: number.to_string().into(),
         method: method.parse().unwrap(),
         path_regex: pattern.into(),
-        secured: None,
+        is_secured: false,
+        tokens: None,
         add_headers: Box::default(),
         target: Target::Kafka {
             topic: "t".into(),

@@ -9,7 +9,7 @@ use crate::settings;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "HTTP targets")]
 pub struct UpstreamConfig {
-    /// Time until a backend's answer begins, from the end of the request on; 0 waits for ever
+    /// Time until a backend's answer begins, from the end of the request on; a plain number counts milliseconds, 0 waits for ever
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = settings::duration_ms)]
     pub proxy_recv_timeout: Duration,
     /// Time for a connection to a backend, with TLS; 0 waits for ever

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Empty};
 
 use super::answer_body::{AnswerBody, Patience};
@@ -166,8 +166,9 @@ fn outbound(call: &Call, spec: &UpstreamSpec, target: &str) -> Result<Outbound, 
         return Err(HttpError::new(status, "not_implemented", text));
     }
     let mut fields = request.headers.clone();
-    headers::clean_request(&mut fields);
-    headers::remove_lookalikes(&mut fields, |name| call.route.decides_by(name));
+    let is_ours = |name: &HeaderName| call.route.decides_by(name);
+    headers::clean_request(&mut fields, is_ours);
+    headers::remove_lookalikes(&mut fields, is_ours);
     fields.remove(HOST);
     let declares_length = fields.remove(CONTENT_LENGTH).is_some();
     request.write_forwarded(&mut fields);

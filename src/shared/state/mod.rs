@@ -229,6 +229,9 @@ impl StateLog {
     /// When another instance was faster, its value is written again, so that it is also the last one
     /// and survives compaction. Waits until the state is loaded.
     ///
+    /// What is removed while several agree may come back, written again by one of them who had not read that yet: an
+    /// entry that is agreed on is better left alone, and ended by another one.
+    ///
     /// # Errors
     /// As [`put`](Self::put).
     ///
@@ -236,14 +239,16 @@ impl StateLog {
     /// As [`put`](Self::put).
     pub async fn agree(&self, kind: &str, key: &str, proposal: &[u8]) -> Result<Bytes, StateError> {
         self.loaded().await;
-        if self.entry(kind, key).is_none() {
-            self.put(kind, key, proposal).await?;
+        loop {
+            match self.entry(kind, key) {
+                // Also when it was removed since.
+                None => self.put(kind, key, proposal).await?,
+                Some(entry) if entry.first != entry.last => {
+                    self.put(kind, key, &entry.first).await?;
+                }
+                Some(entry) => return Ok(entry.first),
+            }
         }
-        let entry = self.entry(kind, key).ok_or(StateError::NotSeen)?;
-        if entry.first != entry.last {
-            self.put(kind, key, &entry.first).await?;
-        }
-        Ok(entry.first)
     }
 
     /// Stops reading and waits for the thread's end, at most some seconds. Blocks.

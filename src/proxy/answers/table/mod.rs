@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::Delivered;
 use super::answer::Answer;
 use super::recent::Recent;
+use crate::proxy::answers::places::{NoPlace, Party, Place, Places};
 use crate::proxy::call::Caller;
 
 /// What a kept answer takes beyond its own bytes, about.
@@ -19,19 +20,17 @@ const KEPT_OVERHEAD_BYTES: usize = 512;
 const MAX_JOINED: usize = 64;
 
 /// How much a table holds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Limits {
-    /// Commands without their answer.
-    pub(super) waiting: usize,
+    /// For clients that wait.
+    pub(super) waiting: Places,
+    /// For commands whose answer will be kept, and has not come.
+    pub(super) kept: Places,
     /// Bytes of answers that are kept.
     pub(super) kept_bytes: usize,
     /// How long a command is known whose answer is kept, from its beginning.
     pub(super) ttl: Duration,
 }
-
-/// Too many wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full;
 
 /// Why a wait ended without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +46,8 @@ pub(super) enum Unanswered {
 pub(super) enum Joined {
     /// A client of this instance, by the number of its wait.
     Here(u64),
-    /// One of another instance, by the id under which it takes the answer.
-    There(Box<str>),
+    /// One of another instance, by the id under which it takes the answer, and until when it does.
+    There(Box<str>, Instant),
 }
 
 /// What is known of an answer that is kept.
@@ -79,7 +78,7 @@ pub(super) struct Table {
 #[derive(Debug, Default)]
 struct Entries {
     next: u64,
-    waiting: HashMap<u64, oneshot::Sender<Answer>, RandomState>,
+    waiting: HashMap<u64, Waiting, RandomState>,
     /// Whether whoever waits is sent away.
     is_closed: bool,
     /// In the order in which the commands began.
@@ -91,11 +90,19 @@ struct Entries {
 }
 
 #[derive(Debug)]
+struct Waiting {
+    client: oneshot::Sender<Answer>,
+    _place: Place,
+}
+
+#[derive(Debug)]
 struct Kept {
     caller: Caller,
     until: Instant,
     answer: Option<Answer>,
     joined: Vec<Joined>,
+    /// Until it is answered.
+    place: Option<Place>,
 }
 
 impl Table {
@@ -112,13 +119,16 @@ impl Table {
     }
 
     /// Begins to wait for an answer.
-    pub(super) fn wait(self: &Arc<Self>) -> Result<Waiter, Full> {
-        let (sender, answer) = oneshot::channel();
+    pub(super) fn wait(self: &Arc<Self>, party: &Party) -> Result<Waiter, NoPlace> {
+        let (client, answer) = oneshot::channel();
+        let waiting = Waiting {
+            client,
+            _place: self.limits.waiting.take(party)?,
+        };
         let mut entries = self.entries.lock();
-        entries.make_room(&self.limits)?;
         let number = entries.number();
         if !entries.is_closed {
-            entries.waiting.insert(number, sender);
+            entries.waiting.insert(number, waiting);
         }
         drop(entries);
         let table = Arc::clone(self);
@@ -130,16 +140,17 @@ impl Table {
     }
 
     /// Begins a command whose answer is kept for those who ask for it, and returns its number.
-    pub(super) fn keep(&self, caller: Caller, now: Instant) -> Result<u64, Full> {
+    pub(super) fn keep(&self, caller: Caller, party: &Party, now: Instant) -> Result<u64, NoPlace> {
         let mut entries = self.entries.lock();
         entries.expire(now);
-        entries.make_room(&self.limits)?;
+        let place = Some(self.limits.kept.take(party)?);
         let number = entries.number();
         let kept = Kept {
             caller,
             until: now + self.limits.ttl,
             answer: None,
             joined: Vec::new(),
+            place,
         };
         entries.kept.insert(number, kept);
         Ok(number)
@@ -177,7 +188,8 @@ impl Table {
     ) -> Seen {
         let mut entries = self.entries.lock();
         entries.expire(now);
-        let Some(kept) = entries.kept.get_mut(&number) else {
+        let Entries { kept, waiting, .. } = &mut *entries;
+        let Some(kept) = kept.get_mut(&number) else {
             return Seen::Gone;
         };
         if !kept.caller.admits(caller) {
@@ -187,6 +199,12 @@ impl Table {
             return Seen::Answered(answer.clone());
         }
         if let Some(joined) = joined {
+            if kept.joined.len() >= MAX_JOINED {
+                kept.joined.retain(|joined| match joined {
+                    Joined::Here(number) => waiting.contains_key(number),
+                    Joined::There(_, until) => *until > now,
+                });
+            }
             if kept.joined.len() >= MAX_JOINED {
                 return Seen::Crowded;
             }
@@ -207,10 +225,10 @@ impl Table {
         self.entries.lock().expire(now);
     }
 
-    /// Returns how many commands are without their answers.
+    /// Returns how many places are taken: those who wait, and commands whose answer will be kept.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.entries.lock().unanswered()
+        self.limits.waiting.taken() + self.limits.kept.taken()
     }
 }
 
@@ -222,22 +240,10 @@ impl Entries {
         number
     }
 
-    fn unanswered(&self) -> usize {
-        self.waiting.len() + self.kept.len() - self.answered.len()
-    }
-
-    fn make_room(&self, limits: &Limits) -> Result<(), Full> {
-        if self.unanswered() < limits.waiting {
-            Ok(())
-        } else {
-            Err(Full)
-        }
-    }
-
     /// Hands an answer to the one client that waits for it.
     fn hand_over(&mut self, number: u64, answer: Answer) -> Delivered {
         match self.waiting.remove(&number) {
-            Some(client) => match client.send(answer) {
+            Some(waiting) => match waiting.client.send(answer) {
                 Ok(()) => {
                     self.recent.answer(number);
                     Delivered::Here
@@ -252,12 +258,13 @@ impl Entries {
 
     /// Tells everybody here who waits for an answer that is kept, and returns those who do so elsewhere.
     fn tell(&mut self, joined: Vec<Joined>, answer: &Answer) -> Vec<Box<str>> {
-        let mut there = Vec::new();
+        let (mut there, now) = (Vec::new(), Instant::now());
         for joined in joined {
             match joined {
                 // One that is gone by now needs none.
                 Joined::Here(number) => drop(self.hand_over(number, answer.clone())),
-                Joined::There(id) => there.push(id),
+                Joined::There(id, until) if until > now => there.push(id),
+                Joined::There(..) => {}
             }
         }
         there
@@ -270,6 +277,7 @@ impl Entries {
         };
         self.kept_bytes += KEPT_OVERHEAD_BYTES + answer.size_bytes();
         kept.answer = Some(answer);
+        kept.place = None;
         self.answered.insert(number);
         self.recent.answer(number);
         while self.kept_bytes > limits.kept_bytes

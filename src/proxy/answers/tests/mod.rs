@@ -3,6 +3,7 @@
 mod over_kafka;
 mod sent_once;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
-use super::exchange::RESPONSES_PATH;
+use super::later::RESPONSES_PATH;
+use super::places::Party;
 use super::*;
 use crate::dispatch::{Incarnation, TokenKey};
 use crate::http::{Body, HttpError, Reply};
@@ -25,6 +27,7 @@ use crate::shared::{CommandLog, CommandReply, StateLog};
 use crate::telemetry::{Metrics, Readiness, Tasks};
 
 const SOON: Duration = Duration::from_secs(20);
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[derive(clap::Parser)]
 struct Settings {
@@ -197,6 +200,7 @@ fn command(from: AnswerFrom) -> Command {
     Command {
         from,
         caller: Caller::default(),
+        party: Party::Address(HERE),
         prefers_async: false,
         key: None,
     }
@@ -310,7 +314,7 @@ async fn an_answer_can_be_asked_for_later_at_any_instance() {
     let id = accepted.asked_at();
     assert_ne!(id, correlation);
     for instance in [&one, &two] {
-        let ask = |caller, wait| instance.answers.ask(&id, caller, wait);
+        let ask = |caller, wait| instance.answers.ask(&id, caller, HERE, wait);
         let not_yet = came(ask(&caller, None).await).await;
         assert_eq!(
             (not_yet.status, &not_yet.headers["retry-after"]),
@@ -320,27 +324,30 @@ async fn an_answer_can_be_asked_for_later_at_any_instance() {
         assert_eq!(waited.status, 202);
         let foreign = came(ask(&Caller::default(), None).await).await;
         assert_eq!(foreign.code(), (404, "unknown_answer".to_owned()));
-        let wrong = instance.answers.ask(&correlation, &caller, None).await;
+        let wrong = instance
+            .answers
+            .ask(&correlation, &caller, HERE, None)
+            .await;
         assert_eq!(came(wrong).await.status, 404);
     }
     // Whoever asks cannot answer.
     let forged = two.answers.deliver(&id, answer(200, "x")).await;
     assert_eq!(forged, Delivered::Forged);
     let waiting = tokio::join!(
-        one.answers.ask(&id, &caller, Some(SOON)),
-        two.answers.ask(&id, &caller, Some(SOON)),
+        one.answers.ask(&id, &caller, HERE, Some(SOON)),
+        two.answers.ask(&id, &caller, HERE, Some(SOON)),
     );
     let delivered = two.answers.deliver(&correlation, answer(200, "here")).await;
     assert_eq!(delivered, Delivered::Forwarded);
     let (here, there) = tokio::join!(came(waiting.0), came(waiting.1));
     assert_eq!((here.text(), there.text()), ((200, "here"), (200, "here")));
     for instance in [&one, &two] {
-        let asked = instance.answers.ask(&id, &caller, None).await;
+        let asked = instance.answers.ask(&id, &caller, HERE, None).await;
         assert_eq!(came(asked).await.text(), (200, "here"));
     }
     one.stop().await;
     loop {
-        let gone = came(two.answers.ask(&id, &caller, None).await).await;
+        let gone = came(two.answers.ask(&id, &caller, HERE, None).await).await;
         // It may take a while until it is noticed.
         if gone.status != 503 {
             assert_eq!(gone.code(), (410, "answer_gone".to_owned()));

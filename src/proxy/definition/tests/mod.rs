@@ -1,3 +1,4 @@
+mod doubts;
 mod refusals;
 mod schema;
 
@@ -71,7 +72,8 @@ fn an_api_has_the_defaults_of_rig() {
         (route.method.as_str(), &*route.path_regex),
         ("GET", "/(a)/(b)")
     );
-    assert_eq!(route.secured, None);
+    assert!(!route.is_secured);
+    assert_eq!(route.tokens, None);
     assert!(route.add_headers.is_empty());
     let Target::Http { upstream, answer } = &route.target else {
         panic!("{route:?}");
@@ -241,9 +243,12 @@ fn tokens_stand_where_auth_says() {
             header,
             query: query.map(Into::into),
         };
-        assert_eq!(route(&document).secured, Some(places), "{auth}");
+        let secured = route(&document);
+        assert_eq!(secured.secured(), Some(&places), "{auth}");
         document["version_data"]["default"]["endpoints"][0]["secured"] = json!(false);
-        assert_eq!(route(&document).secured, None);
+        let open = route(&document);
+        assert_eq!(open.secured(), None);
+        assert_eq!(open.tokens, Some(places), "{auth}");
     }
 }
 

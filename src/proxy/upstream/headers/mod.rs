@@ -61,22 +61,24 @@ const END_TO_END: [HeaderName; 17] = [
 /// The same, by how their names begin.
 const END_TO_END_PREFIXES: [&str; 2] = ["x-forwarded-", "sec-"];
 
-/// Removes what was meant for the connection on which the fields came.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes what was meant for the connection on which the fields came; what `is_ours` stays, although `Connection`
+/// names it.
+fn remove_hop_by_hop(headers: &mut HeaderMap, is_ours: impl Fn(&HeaderName) -> bool) {
     let named: Vec<HeaderName> = options(headers, &CONNECTION)
         .filter_map(|option| HeaderName::from_bytes(option.as_bytes()).ok())
-        .filter(|name| !is_end_to_end(name))
+        .filter(|name| !is_end_to_end(name) && !is_ours(name))
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
 }
 
-/// Prepares the fields of a request to go on, but for those that say for whom it is asked.
-pub(super) fn clean_request(headers: &mut HeaderMap) {
+/// Prepares the fields of a request to go on, but for those that say for whom it is asked. Of what `is_ours`,
+/// `Connection` can take nothing away.
+pub(super) fn clean_request(headers: &mut HeaderMap, is_ours: impl Fn(&HeaderName) -> bool) {
     let takes_trailers =
         options(headers, &TE).any(|option| option.eq_ignore_ascii_case("trailers"));
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(headers, is_ours);
     // Whoever reads the body lets the client send it.
     headers.remove(EXPECT);
     if takes_trailers {
@@ -103,7 +105,7 @@ pub(super) fn remove_lookalikes(headers: &mut HeaderMap, is_ours: impl Fn(&Heade
 
 /// Prepares the fields of an answer to go on.
 pub(super) fn clean_answer(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(headers, |_| false);
     // It would lead clients past us, to the backend itself.
     headers.remove(ALT_SVC);
 }

@@ -210,7 +210,8 @@ impl Asked {
             endpoint: "endpoint".into(),
             method: self.method.clone(),
             path_regex: "/.*".into(),
-            secured: None,
+            is_secured: false,
+            tokens: None,
             add_headers: added.collect(),
             target: Target::Http {
                 upstream: Arc::new(upstream),

@@ -1,17 +1,8 @@
 //! The ids that Kafka gives to topics, so that a topic that was deleted and made anew under the same
 //! name can be told from the one before.
 //!
-//! The Rust binding of librdkafka has no call for them, so this crate makes it over the C interface.
-//! It exists to keep `unsafe` out of the rest of the program.
-//!
-//! # Invariants
-//! - Whatever librdkafka allocates is held by `Owned` from the moment it is returned.
-//! - Nothing borrowed from librdkafka leaves this crate; names and ids are copied.
-//!
 //! # Source
 //! KIP-516 (topic identifiers); `rdkafka.h`, Admin API, `DescribeTopics`.
-
-mod owned;
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt;
@@ -22,7 +13,7 @@ use rdkafka::bindings as c;
 use rdkafka::client::Client;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
-use owned::Owned;
+use crate::owned::Owned;
 
 /// How much longer than Kafka the client itself may take to say that Kafka did not answer.
 const GRACE: Duration = Duration::from_secs(1);
