@@ -7,7 +7,7 @@
 //! - Nobody waits for memory: those who have some would wait for each other.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 
+use super::client_network;
 use super::error::HttpError;
 
 /// How many parts of the memory for bodies there are at least; one client has no more than one.
@@ -81,7 +82,7 @@ impl BodyMemory {
     pub(super) fn of(&self, client: IpAddr) -> Held {
         Held {
             memory: self.clone(),
-            client: network(client),
+            client: client_network(client),
             bytes: 0,
         }
     }
@@ -134,14 +135,6 @@ impl Drop for Held {
                 taken.by_client.remove(&self.client);
             }
         }
-    }
-}
-
-/// Returns what stands for a client: one of IPv6 has a network of 64 bits, and takes of it what address it likes.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 

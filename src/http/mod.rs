@@ -79,6 +79,7 @@ pub use error::HttpError;
 pub use idle::IdleTimer;
 pub use limits::HttpLimits;
 pub use listener::{BindError, Listener, Serving};
+pub use peer::client_network;
 pub use proxies::{NotANetwork, ProxyConfig, TrustedProxies};
 pub use query::Query;
 pub use reply::{Body, Duplex, Handler, Later, Link, Reply, StreamBody, TakeOver, TakenConnection};

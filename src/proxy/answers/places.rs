@@ -5,12 +5,13 @@
 //! two who do so have a third each; some are always left for somebody who has none.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 
+use crate::http::client_network;
 use crate::proxy::call::Caller;
 
 /// Who takes places.
@@ -34,13 +35,7 @@ impl Party {
         if let Some(session) = caller.sessions.iter().min() {
             return Self::Session(Arc::clone(session));
         }
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(address) => {
-                const NETWORK: u128 = !0 << 64;
-                Ipv6Addr::from_bits(address.to_bits() & NETWORK).into()
-            }
-            address @ IpAddr::V4(_) => address,
-        })
+        Self::Address(client_network(address))
     }
 }
 
