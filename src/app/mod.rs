@@ -56,7 +56,7 @@ pub enum AppError {
     #[error(transparent)]
     Kafka(#[from] crate::kafka::ConfigError),
     /// The certificate authorities for HTTP backends cannot be read.
-    #[error(transparent)]
+    #[error("PROXY_UPSTREAM_CA_FILE is of no use")]
     Trust(#[from] crate::fetch::TrustError),
     /// NATS cannot be spoken to so.
     #[error(transparent)]

@@ -24,7 +24,7 @@ pub enum Trust {
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The file is not PEM, or cannot be read.
-    #[error("cannot read certificates from {path}: {source}", path = path.display())]
+    #[error("cannot read certificates from {path}", path = path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -32,7 +32,7 @@ pub enum TrustError {
         source: pem::Error,
     },
     /// A certificate in it cannot be an authority.
-    #[error("a certificate in {path} cannot be trusted: {source}", path = path.display())]
+    #[error("a certificate in {path} cannot be trusted", path = path.display())]
     NotAnAuthority {
         /// The file.
         path: PathBuf,

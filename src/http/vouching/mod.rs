@@ -11,6 +11,7 @@
 //! # Source
 //! RFC 7239, sections 4 to 6. The others have no specification; they are written as nginx and Envoy do.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{FORWARDED, HOST};
@@ -152,9 +153,11 @@ const CLAIMS_BEGIN: [&str; 9] = [
 /// Takes out all that only proxies may say, also where `_` is written for `-`, as in CGI.
 fn remove_claims(out: &mut HeaderMap) {
     let is_claim = |name: &HeaderName| {
-        let name = name.as_str().replace('_', "-");
-        let begins = |start: &&str| name.starts_with(*start);
-        CLAIMS.contains(&&*name) || CLAIMS_BEGIN.iter().any(begins)
+        let mut name = Cow::from(name.as_str());
+        if name.contains('_') {
+            name = name.replace('_', "-").into();
+        }
+        CLAIMS.contains(&&*name) || CLAIMS_BEGIN.iter().any(|start| name.starts_with(start))
     };
     let claims: Vec<_> = out.keys().filter(|name| is_claim(name)).cloned().collect();
     for name in claims {

@@ -20,7 +20,8 @@ const ERROR_CODE: [&str; 1] = ["Nats-Service-Error-Code"];
 
 impl Answers {
     /// Makes an answer of a reply, whose command is known: with the status of `rig-response-code` or of a service's
-    /// error, else 200, and with the headers that are for the client.
+    /// error, else 200, and with the headers that are for the client. The text of such an error is the body where there
+    /// is none.
     ///
     /// # Errors
     /// [`MessageFault::BadCode`] for a `rig-response-code` that is none.
@@ -34,19 +35,31 @@ impl Answers {
             .map(|(name, value)| (&**name, Some(value.as_bytes())))
             .collect();
         let status = status_of(&headers)?;
+        let fault = fault_of(&headers).filter(|_| body.is_empty());
         let for_client: Vec<_> = headers
             .into_iter()
             .filter(|(name, _)| !name.to_ascii_lowercase().starts_with(OF_NATS))
             .collect();
         let mut headers = passed_on(&for_client, Poster::Record, &self.headers);
+        if fault.is_some() {
+            let text = HeaderValue::from_static("text/plain; charset=utf-8");
+            headers.insert(CONTENT_TYPE, text);
+        }
         let json = HeaderValue::from_static("application/json");
         headers.entry(CONTENT_TYPE).or_insert(json);
         Ok(Answer {
             status,
             headers,
-            body,
+            body: fault.unwrap_or(body),
         })
     }
+}
+
+/// Returns the text in which a service says what went wrong.
+fn fault_of(headers: &[(&str, Option<&[u8]>)]) -> Option<Bytes> {
+    let is_answer = header(headers, &CODE).is_some();
+    let text = header(headers, &ERROR).filter(|text| !is_answer && !text.is_empty());
+    text.map(Bytes::copy_from_slice)
 }
 
 fn status_of(headers: &[(&str, Option<&[u8]>)]) -> Result<StatusCode, MessageFault> {
