@@ -46,6 +46,11 @@ impl Rebootstrap {
         }
     }
 
+    /// Returns whether the client has lost all its brokers not long ago.
+    pub(super) fn has_lost_all(&self) -> bool {
+        self.0.lock().is_some()
+    }
+
     /// Gives the client the brokers of the settings again when it has lost all of its own, and it is time.
     pub fn run<C: ClientContext>(&self, client: &Client<C>, config: &KafkaConfig) {
         if !self.is_due(Instant::now()) {
