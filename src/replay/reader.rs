@@ -1,6 +1,5 @@
 //! The thread that reads the past from Kafka: several partitions at a time, each from a given offset.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,9 +28,6 @@ const RECORDS_PER_TURN: usize = 2048;
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// How long a load may stand still before it is given up; whoever still needs it asks again.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For how long a partition that does not begin where it should may be one that an earlier load of it has left behind:
-/// what the client had for that comes first.
-const DOUBT: Duration = Duration::from_millis(100);
 
 /// The state of the reading thread.
 pub(super) struct Reader {
@@ -41,8 +37,6 @@ pub(super) struct Reader {
     decoder: RecordDecoder,
     desk: Arc<Desk>,
     running: Vec<Running>,
-    /// Which loads did not begin where they should, by partition: where they should, and since when.
-    doubted: HashMap<(u16, u32), (i64, Instant)>,
 }
 
 /// A load that is being read.
@@ -98,7 +92,6 @@ impl Reader {
             decoder,
             desk,
             running: Vec::new(),
-            doubted: HashMap::new(),
         })
     }
 
@@ -185,13 +178,8 @@ impl Reader {
                 };
                 let load = *load;
                 match self.oldest(&load, matches!(progress, Progress::WentBack)) {
-                    Ok(Some(oldest)) if oldest > load.range.from => {
+                    Ok(oldest) if oldest > load.range.from => {
                         self.desk.expired(&load, oldest);
-                        self.running.swap_remove(place);
-                        self.end(&load);
-                    }
-                    // Whoever needs it asks again.
-                    Ok(oldest) if oldest.is_none() || !self.is_sure(&load) => {
                         self.running.swap_remove(place);
                         self.end(&load);
                     }
@@ -226,37 +214,20 @@ impl Reader {
         self.end(&running.load);
     }
 
-    /// Returns whether a load has not begun where it should for long enough to be believed.
-    fn is_sure(&mut self, load: &Load) -> bool {
-        let range = load.range;
-        let doubted = (range.from, Instant::now());
-        let partition = (range.topic, range.partition);
-        let known = self.doubted.entry(partition).or_insert(doubted);
-        if known.0 != range.from {
-            *known = doubted;
+    /// Returns the oldest offset that is there for a load.
+    fn oldest(&self, load: &Load, went_back: bool) -> Result<i64, KafkaError> {
+        if went_back {
+            return Ok(load.range.to);
         }
-        let is_sure = known.1.elapsed() >= DOUBT;
-        if is_sure {
-            self.doubted.remove(&partition);
-        }
-        is_sure
-    }
-
-    /// Returns the oldest offset that is there for a load; `None` where an earlier record came although all that was
-    /// asked for may be there.
-    fn oldest(&self, load: &Load, went_back: bool) -> Result<Option<i64>, KafkaError> {
         let topic = self
             .topics
             .get(usize::from(load.range.topic))
             .map_or("", String::as_str);
         let partition = i32::try_from(load.range.partition).unwrap_or(i32::MAX);
-        let (first, end) = self
+        let (first, _) = self
             .consumer
             .fetch_watermarks(topic, partition, ASK_LIMIT)?;
-        Ok(match went_back {
-            false => Some(first),
-            true => (end < load.range.to).then_some(load.range.to),
-        })
+        Ok(first)
     }
 
     fn end(&self, load: &Load) {
