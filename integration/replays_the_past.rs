@@ -1,9 +1,11 @@
 //! What the replay log has dropped is read from Kafka, for whoever needs it.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use sluicegate::telemetry::now_ms;
 
 use crate::support::gateway::{Gateway, Settings, event, eventually, query};
 use crate::support::http::encode;
@@ -46,15 +48,16 @@ async fn produce(kafka: &Kafka, topic: &str, numbers: std::ops::Range<u32>) {
         .map(|(partition, events)| async move {
             let numbers = events.iter().map(|event| event["id"].as_str().unwrap());
             let times: Vec<i64> = numbers
-                .map(|number| FIRST_MS + number.parse::<i64>().unwrap())
+                .map(|number| *FIRST_MS + number.parse::<i64>().unwrap())
                 .collect();
             kafka.produce_at(topic, partition, events, &times).await;
         });
     join_all(writing).await;
 }
 
-/// When event 0 was made, in Unix milliseconds; each of the others a millisecond later.
-const FIRST_MS: i64 = 1_790_000_000_000;
+/// When event 0 was made, in Unix milliseconds; each of the others a millisecond later. Not long ago: Kafka deletes what is older
+/// than a week.
+static FIRST_MS: LazyLock<i64> = LazyLock::new(|| now_ms() - 3_600_000);
 
 /// Asserts that each id came once, and those of a partition in their order.
 fn assert_complete(got: &[String], numbers: std::ops::Range<u32>, partitions: i32) {
@@ -241,7 +244,7 @@ pub async fn from_the_earliest_record_a_time_or_some_matches_back(kafka: &Kafka)
     let gateway = Gateway::with(settings).await;
     let topic = gateway.settings.topic().to_owned();
     produce(kafka, &topic, 0..1200).await;
-    let between = jiff::Timestamp::from_millisecond(FIRST_MS + 900).unwrap();
+    let between = jiff::Timestamp::from_millisecond(*FIRST_MS + 900).unwrap();
     eventually("all of it is read", async || {
         gateway
             .metric("sluicegate_consumed_records_total", "")

@@ -3,6 +3,7 @@
 # Use: start.sh DIR LIBS PORT CONTROLLER_PORT [KEY=VALUE ...]     further server properties as KEY=VALUE. Needs Java 17 and Maven.
 # KAFKA_CLUSTER_ID makes it one broker of several, which further properties describe; KAFKA_HEAP is the size of its heap.
 # Ends, and Kafka with it, when its standard input is closed: so Kafka never outlives the process that started this script.
+# Retention is looked at each second: what is written with a timestamp that is too old is gone in every run, not in some.
 # The id of the cluster has no hyphen, which could be read as an option. DIR/pid holds the process id of Kafka.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,6 +28,8 @@ transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+log.retention.check.interval.ms=1000
+log.initial.task.delay.ms=1000
 CONF
 [ $# -eq 0 ] || printf '%s\n' "$@" >> "$dir/server.properties"
 [ -e "$dir/data/meta.properties" ] || java -cp "$libs/*" kafka.tools.StorageTool format \

@@ -187,6 +187,8 @@ impl Looking {
             Err(error) => {
                 let log = &self.config.log;
                 log.warn(format_args!("looking for the ends of the topics: {error}"));
+                drop(known);
+                self.stay_connected();
             }
         }
     }
@@ -208,9 +210,18 @@ impl Looking {
                     let log = &self.config.log;
                     log.warn(format_args!("looking for where a client begins: {error}"));
                     std::thread::sleep(RETRY_PAUSE);
+                    self.stay_connected();
                 }
             }
         }
+    }
+
+    /// To be called after an error, of which the client may not have told yet that it has no brokers left.
+    fn stay_connected(&self) {
+        // Nothing is assigned: what comes are the client's errors.
+        drop(self.consumer.poll(Duration::ZERO));
+        let client = self.consumer.client();
+        client.context().rebootstrap.run(client, &self.config);
     }
 
     fn earliest(&mut self) -> KafkaResult<Vec<Place>> {

@@ -98,6 +98,8 @@ impl Reader {
     /// Reads what is asked for until told to stop.
     pub(super) fn run(mut self) {
         while !self.desk.is_stopping() {
+            let client = self.consumer.client();
+            client.context().rebootstrap.run(client, &self.config);
             self.start_loads();
             self.take_records();
             self.give_up_what_stands_still();
