@@ -164,7 +164,7 @@ impl KafkaConfig {
     /// Returns the context for clients whose events matter only to the log.
     #[must_use]
     pub fn quiet(&self) -> QuietContext {
-        QuietContext::new(self.log.clone())
+        QuietContext::new(self)
     }
 
     /// Returns the configuration for the embedded broker at `address`.

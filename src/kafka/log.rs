@@ -8,7 +8,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::Rebootstrap;
+use super::{KafkaConfig, Rebootstrap, Returning};
 use crate::telemetry::Limited;
 
 /// The log of all Kafka clients of a process. Cheap to clone; all clones share one limit.
@@ -53,17 +53,16 @@ impl ClientLog {
 #[derive(Debug)]
 pub struct QuietContext {
     log: ClientLog,
-    /// To be run by whoever polls the client.
-    pub rebootstrap: Rebootstrap,
+    rebootstrap: Rebootstrap,
 }
 
 impl QuietContext {
-    /// Makes the context of one client.
+    /// Makes the context of one client with these settings.
     #[must_use]
-    pub fn new(log: ClientLog) -> Self {
+    pub fn new(config: &KafkaConfig) -> Self {
         Self {
-            log,
-            rebootstrap: Rebootstrap::default(),
+            log: config.log.clone(),
+            rebootstrap: Rebootstrap::new(config),
         }
     }
 }
@@ -82,3 +81,9 @@ impl ClientContext for QuietContext {
 }
 
 impl ConsumerContext for QuietContext {}
+
+impl Returning for QuietContext {
+    fn rebootstrap(&self) -> &Rebootstrap {
+        &self.rebootstrap
+    }
+}

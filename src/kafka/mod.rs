@@ -19,6 +19,7 @@
 
 mod config;
 mod config_error;
+mod consumer;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod headers;
@@ -34,6 +35,7 @@ mod values;
 
 pub use config::KafkaConfig;
 pub use config_error::ConfigError;
+pub use consumer::{Consumer, Returning};
 #[cfg(feature = "embedded-broker")]
 pub use embedded::{EmbeddedBroker, EmbeddedBrokerError};
 pub use headers::readable_headers;

@@ -281,7 +281,7 @@ fn connect(config: &KafkaConfig, patience: Patience) -> Result<Reporting, Config
         ("partitioner", "murmur2_random"),
     ]);
     let client = client.create_with_context(config.quiet())?;
-    Reporting::new(client, config).map_err(ConfigError::Thread)
+    Reporting::new(client).map_err(ConfigError::Thread)
 }
 
 /// Maps librdkafka's codes to what a caller can do about them.

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 
-use super::{ConfigError, KafkaConfig, QuietContext};
+use super::{ConfigError, Consumer, KafkaConfig, Returning as _};
 
 /// The id of the cluster that an embedded broker is.
 pub(super) const EMBEDDED_CLUSTER_ID: &str = "sluicegate";
@@ -31,9 +31,8 @@ impl KafkaConfig {
         if self.is_embedded {
             return Ok(self);
         }
-        let client: BaseConsumer<QuietContext> = self
-            .consumer("sluicegate-recognition", &[])
-            .create_with_context(self.quiet())?;
+        let settings = self.consumer("sluicegate-recognition", &[]);
+        let client = Consumer::new(&settings, self.quiet())?;
         let asking = tokio::task::spawn_blocking(move || cluster_id(&client));
         let id = asking.await.ok().flatten();
         if id.as_deref() == Some(EMBEDDED_CLUSTER_ID) {
@@ -45,7 +44,7 @@ impl KafkaConfig {
 }
 
 /// Waits for the id of the cluster.
-fn cluster_id(client: &BaseConsumer<QuietContext>) -> Option<String> {
+fn cluster_id(client: &Consumer) -> Option<String> {
     let begun = Instant::now();
     loop {
         // Nothing is assigned: what comes is told to the context.
@@ -53,7 +52,7 @@ fn cluster_id(client: &BaseConsumer<QuietContext>) -> Option<String> {
         if let Some(id) = client.client().fetch_cluster_id(Duration::ZERO) {
             return Some(id);
         }
-        let limit = match client.context().rebootstrap.has_lost_all() {
+        let limit = match client.context().rebootstrap().has_lost_all() {
             true => LIMIT_UNREACHABLE,
             false => LIMIT,
         };
@@ -65,6 +64,7 @@ fn cluster_id(client: &BaseConsumer<QuietContext>) -> Option<String> {
 
 #[cfg(all(test, feature = "embedded-broker"))]
 mod tests {
+    use std::io;
     use std::net::SocketAddr;
 
     use clap::Parser as _;
@@ -85,21 +85,13 @@ mod tests {
         config.recognised().await.expect("settings").is_embedded
     }
 
-    /// Passes connections on to `target`, each after `delay`.
-    async fn behind_a_delay(target: SocketAddr, delay: Duration) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    tokio::time::sleep(delay).await;
-                    let mut server = TcpStream::connect(target).await.unwrap();
-                    // Ends with either side.
-                    drop(copy_bidirectional(&mut client, &mut server).await);
-                });
-            }
-        });
-        address
+    /// Passes a connection on to `target` after `delay`.
+    async fn pass_on(listener: TcpListener, target: SocketAddr, delay: Duration) -> io::Result<()> {
+        let (mut client, _) = listener.accept().await?;
+        tokio::time::sleep(delay).await;
+        let mut server = TcpStream::connect(target).await?;
+        copy_bidirectional(&mut client, &mut server).await?;
+        Ok(())
     }
 
     #[tokio::test]
@@ -107,8 +99,13 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("sluicegate-{}", uuid::Uuid::new_v4()));
         let broker = EmbeddedBroker::start(&folder, ([127, 0, 0, 1], 0).into()).unwrap();
         assert!(is_embedded(broker.address()).await);
-        let slow = behind_a_delay(broker.address(), LIMIT_UNREACHABLE * 2).await;
-        assert!(is_embedded(slow).await, "it only takes its time");
+        let slow = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = slow.local_addr().unwrap();
+        let (is_embedded, passed) = tokio::join!(
+            is_embedded(address),
+            pass_on(slow, broker.address(), LIMIT_UNREACHABLE * 2)
+        );
+        assert!(is_embedded, "it only takes its time: {passed:?}");
         broker.stop();
         std::fs::remove_dir_all(&folder).unwrap();
     }

@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerCon
 use tokio::sync::oneshot;
 
 use super::producer::Delivered;
-use super::{KafkaConfig, QuietContext};
+use super::{QuietContext, Returning as _};
 
 /// What Kafka said about a record.
 pub(super) type Reported = Result<Delivered, KafkaError>;
@@ -53,21 +53,17 @@ impl Reporting {
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub(super) fn new(
-        client: BaseProducer<QuietContext>,
-        config: &KafkaConfig,
-    ) -> std::io::Result<Self> {
+    pub(super) fn new(client: BaseProducer<QuietContext>) -> std::io::Result<Self> {
         let client = Arc::new(client);
         let is_over = Arc::new(AtomicBool::new(false));
         let (polled, ends) = (Arc::clone(&client), Arc::clone(&is_over));
-        let config = config.clone();
         thread::Builder::new()
             .name("produce-reports".to_owned())
             .spawn(move || {
                 while !ends.load(Ordering::Relaxed) {
                     polled.poll(WAIT);
                     let client = polled.client();
-                    client.context().rebootstrap.run(client, &config);
+                    client.context().rebootstrap().run(client);
                 }
             })?;
         Ok(Self { client, is_over })

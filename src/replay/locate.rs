@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use super::history::{Busy, Desk, Turn};
 use super::log::{LoggedEvent, ReplayLog};
 use super::newest::{Kept, Place, Seen, Window, look_through, newest, oldest_of};
 use crate::event::Range;
-use crate::kafka::{ConfigError, KafkaConfig, QuietContext};
+use crate::kafka::{ConfigError, Consumer, KafkaConfig};
 use crate::subscription::Subscriptions;
 
 /// How many may wait for an answer.
@@ -103,9 +103,7 @@ impl Locator {
     ) -> Result<(Self, Looking), ConfigError> {
         let group = format!("{}-{}-history", kafka.cluster_name, kafka.instance());
         let own = [("isolation.level", "read_committed")];
-        let consumer = kafka
-            .consumer(&group, &own)
-            .create_with_context(kafka.quiet())?;
+        let consumer = Consumer::new(&kafka.consumer(&group, &own), kafka.quiet())?;
         let (questions, asked) = sync_channel(QUESTIONS);
         let ends = Arc::<Mutex<KnownEnds>>::default();
         let looking = Looking {
@@ -144,7 +142,7 @@ impl Locator {
 
 /// The state of the thread that looks.
 pub(super) struct Looking {
-    consumer: BaseConsumer<QuietContext>,
+    consumer: Consumer,
     config: KafkaConfig,
     topics: Arc<[String]>,
     log: Arc<ReplayLog>,
@@ -188,7 +186,7 @@ impl Looking {
                 let log = &self.config.log;
                 log.warn(format_args!("looking for the ends of the topics: {error}"));
                 drop(known);
-                self.stay_connected();
+                self.hear_errors();
             }
         }
     }
@@ -210,18 +208,16 @@ impl Looking {
                     let log = &self.config.log;
                     log.warn(format_args!("looking for where a client begins: {error}"));
                     std::thread::sleep(RETRY_PAUSE);
-                    self.stay_connected();
+                    self.hear_errors();
                 }
             }
         }
     }
 
-    /// To be called after an error, of which the client may not have told yet that it has no brokers left.
-    fn stay_connected(&self) {
-        // Nothing is assigned: what comes are the client's errors.
+    /// Has the client tell its context that it has no brokers left, if so.
+    fn hear_errors(&self) {
+        // Nothing is assigned: there are no records.
         drop(self.consumer.poll(Duration::ZERO));
-        let client = self.consumer.client();
-        client.context().rebootstrap.run(client, &self.config);
     }
 
     fn earliest(&mut self) -> KafkaResult<Vec<Place>> {

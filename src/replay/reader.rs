@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
@@ -12,7 +12,7 @@ use super::history::{Desk, Load};
 use super::log::LoggedEvent;
 use super::pages::Page;
 use super::record::{Record, RecordDecoder};
-use crate::kafka::{ConfigError, KafkaConfig, QuietContext};
+use crate::kafka::{ConfigError, Consumer, KafkaConfig};
 
 /// How many partitions are read at a time.
 const LOADS_AT_ONCE: usize = 16;
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The state of the reading thread.
 pub(super) struct Reader {
-    consumer: BaseConsumer<QuietContext>,
+    consumer: Consumer,
     config: KafkaConfig,
     topics: Arc<[String]>,
     decoder: RecordDecoder,
@@ -82,9 +82,7 @@ impl Reader {
             ("queued.min.messages", "4096"),
             ("queued.max.messages.kbytes", "4096"),
         ];
-        let consumer = kafka
-            .consumer(&group, &own)
-            .create_with_context(kafka.quiet())?;
+        let consumer = Consumer::new(&kafka.consumer(&group, &own), kafka.quiet())?;
         Ok(Self {
             consumer,
             config: kafka.clone(),
@@ -98,8 +96,6 @@ impl Reader {
     /// Reads what is asked for until told to stop.
     pub(super) fn run(mut self) {
         while !self.desk.is_stopping() {
-            let client = self.consumer.client();
-            client.context().rebootstrap.run(client, &self.config);
             self.start_loads();
             self.take_records();
             self.give_up_what_stands_still();

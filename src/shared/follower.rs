@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
-use crate::kafka::{ConfigError, KafkaConfig, QuietContext, TopicSpec, ensure_topics};
+use crate::kafka::{ConfigError, Consumer, KafkaConfig, TopicSpec, ensure_topics};
 
 /// How long one question to Kafka may take.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
@@ -80,10 +80,7 @@ impl Follower {
             // Each fetch costs the embedded broker a look at its disk, and few commands go to oneself.
             own.push(("fetch.wait.max.ms", "100"));
         }
-        let consumer: BaseConsumer<QuietContext> = config
-            .consumer(&group, &own)
-            .create_with_context(config.quiet())
-            .map_err(ConfigError::from)?;
+        let consumer = Consumer::new(&config.consumer(&group, &own), config.quiet())?;
         let topic = spec.name.clone();
         let thread_error = |source| FollowError::Thread { topic, source };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -181,7 +178,7 @@ impl Position {
 
 /// The state of the thread.
 struct Following<F> {
-    consumer: BaseConsumer<QuietContext>,
+    consumer: Consumer,
     config: KafkaConfig,
     spec: TopicSpec,
     from: From,
@@ -204,15 +201,9 @@ impl<F: Follow> Following<F> {
                     std::thread::sleep(RETRY_PAUSE);
                     // Nothing is assigned yet: what comes are the client's errors.
                     drop(self.consumer.poll(Duration::ZERO));
-                    self.stay_connected();
                 }
             }
         }
-    }
-
-    fn stay_connected(&self) {
-        let client = self.consumer.client();
-        client.context().rebootstrap.run(client, &self.config);
     }
 
     /// Creates the topic if it is missing, and assigns its partition at an exact offset.
@@ -242,7 +233,6 @@ impl<F: Follow> Following<F> {
         let mut last_create = Instant::now();
         self.note_caught_up();
         while !self.is_stopping() {
-            self.stay_connected();
             match self.consumer.poll(POLL_WAIT) {
                 None => {}
                 Some(Ok(message)) => {

@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::SourceContext;
 use super::start::Kept;
+use crate::kafka::Consumer;
 
 /// How long one question to Kafka may take.
 pub(super) const ASK_LIMIT: Duration = Duration::from_secs(5);
 
 /// The client that reads the source topics.
-pub(super) type SourceConsumer = BaseConsumer<SourceContext>;
+pub(super) type SourceConsumer = Consumer<SourceContext>;
 
 /// Returns what the group has committed for each partition.
 pub(super) fn committed(

@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use serde::Deserialize;
 
 use super::seen_ids::SeenIds;
-use crate::kafka::{ClientLog, Rebootstrap};
+use crate::kafka::{ClientLog, Rebootstrap, Returning};
 use crate::telemetry::{Condition, Metrics, Readiness};
 
 /// Whether Kafka can be reached, for the operator.
@@ -126,6 +126,12 @@ impl ClientContext for SourceContext {
                 .log
                 .warn(format_args!("statistics cannot be read: {error}")),
         }
+    }
+}
+
+impl Returning for SourceContext {
+    fn rebootstrap(&self) -> &Rebootstrap {
+        &self.rebootstrap
     }
 }
 

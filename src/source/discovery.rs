@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use librdkafka_calls::TopicId;
 
 use super::SourceConfig;
-use super::ask::{self, ASK_LIMIT};
-use super::context::{Reach, SourceContext};
+use super::ask::{self, ASK_LIMIT, SourceConsumer};
+use super::context::Reach;
 use super::progress::PartitionId;
 use super::start::{Found, Kept, Start};
 use crate::event::max_partitions;
@@ -77,7 +77,7 @@ struct Topic {
 
 /// The state of the discovery thread.
 pub(super) struct Discovery {
-    consumer: Arc<BaseConsumer<SourceContext>>,
+    consumer: Arc<SourceConsumer>,
     reach: Arc<Reach>,
     config: KafkaConfig,
     /// The number of partitions of a missing topic; `None` when topics are not to be created.
@@ -95,7 +95,7 @@ struct Ended;
 
 impl Discovery {
     pub(super) fn new(
-        consumer: Arc<BaseConsumer<SourceContext>>,
+        consumer: Arc<SourceConsumer>,
         reach: Arc<Reach>,
         config: KafkaConfig,
         source: &SourceConfig,

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::BaseConsumer;
 use thiserror::Error;
 
 use super::SourceConfig;
+use super::ask::SourceConsumer;
 use super::context::{Reach, SourceContext};
 use super::discovery::Discovery;
 use super::ingest::Ingest;
@@ -152,7 +152,7 @@ fn connect(
     kafka: &KafkaConfig,
     source: &SourceConfig,
     reach: &Arc<Reach>,
-) -> Result<BaseConsumer<SourceContext>, ConfigError> {
+) -> Result<SourceConsumer, ConfigError> {
     let group = source.group_id(&kafka.instance());
     let own = [
         ("enable.auto.commit", "true"),
@@ -167,9 +167,9 @@ fn connect(
         reach: Arc::clone(reach),
         statistics: Mutex::new(None),
         seen_ids: SeenIds::default(),
-        rebootstrap: Rebootstrap::default(),
+        rebootstrap: Rebootstrap::new(kafka),
     };
     let mut client = kafka.consumer(&group, &own);
     client.set_log_level(RDKafkaLogLevel::Debug);
-    Ok(client.create_with_context(context)?)
+    SourceConsumer::new(&client, context)
 }

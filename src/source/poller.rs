@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use librdkafka_calls::TopicId;
 
-use super::context::{SourceContext, Statistics};
+use super::ask::SourceConsumer;
+use super::context::Statistics;
 use super::discovery::News;
 use super::ingest::Ingest;
 use super::progress::{PartitionId, Progress, Step};
@@ -31,7 +32,7 @@ const BATCH_BYTES: usize = 1_048_576;
 
 /// The state of the polling thread.
 pub(super) struct Poller {
-    pub(super) consumer: Arc<BaseConsumer<SourceContext>>,
+    pub(super) consumer: Arc<SourceConsumer>,
     pub(super) ingest: Ingest,
     pub(super) topics: Vec<SourceTopic>,
     pub(super) progress: Progress,
@@ -87,8 +88,6 @@ impl Poller {
     /// Polls until told to stop, then commits.
     pub(super) fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
-            let client = self.consumer.client();
-            client.context().rebootstrap.run(client, &self.kafka);
             self.hear_news();
             self.take_batch();
             self.read_statistics();

@@ -27,9 +27,13 @@ const TRIES: [Duration; 4] = [
     Duration::from_secs(30),
 ];
 
-/// Whether a client has lost all its brokers. To be told its errors, and looked at by whoever polls it.
-#[derive(Debug, Default)]
-pub struct Rebootstrap(Mutex<Option<Loss>>);
+/// Whether a client has lost all its brokers. To be told its errors, and run by whoever polls it.
+#[derive(Debug)]
+pub struct Rebootstrap {
+    /// Those of the settings.
+    brokers: String,
+    loss: Mutex<Option<Loss>>,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Loss {
@@ -38,27 +42,38 @@ struct Loss {
 }
 
 impl Rebootstrap {
+    /// Makes one for a client with these settings.
+    #[must_use]
+    pub fn new(config: &KafkaConfig) -> Self {
+        let settings = config.client();
+        Self {
+            brokers: settings
+                .get("bootstrap.servers")
+                .unwrap_or_default()
+                .to_owned(),
+            loss: Mutex::default(),
+        }
+    }
+
     /// Notes an error of the client.
     pub fn note(&self, error: &KafkaError) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             let at = Instant::now();
-            *self.0.lock() = Some(Loss { at, tries: 0 });
+            *self.loss.lock() = Some(Loss { at, tries: 0 });
         }
     }
 
     /// Returns whether the client has lost all its brokers not long ago.
     pub(super) fn has_lost_all(&self) -> bool {
-        self.0.lock().is_some()
+        self.loss.lock().is_some()
     }
 
     /// Gives the client the brokers of the settings again when it has lost all of its own, and it is time.
-    pub fn run<C: ClientContext>(&self, client: &Client<C>, config: &KafkaConfig) {
+    pub fn run<C: ClientContext>(&self, client: &Client<C>) {
         if !self.is_due(Instant::now()) {
             return;
         }
-        let settings = config.client();
-        let brokers = settings.get("bootstrap.servers").unwrap_or_default();
-        let count = add_brokers(client, brokers);
+        let count = add_brokers(client, &self.brokers);
         tracing::debug!(
             count,
             "a client without brokers was given those to begin with"
@@ -66,7 +81,7 @@ impl Rebootstrap {
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        let mut loss = self.0.lock();
+        let mut loss = self.loss.lock();
         let Some(Loss { at, tries }) = &mut *loss else {
             return false;
         };

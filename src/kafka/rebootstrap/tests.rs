@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 
 use super::*;
-use crate::kafka::QuietContext;
+use crate::kafka::Consumer;
 
 const API_VERSIONS: i16 = 18;
 const METADATA: i16 = 3;
@@ -101,7 +101,7 @@ fn text(text: &str) -> Vec<u8> {
     [&length.to_be_bytes()[..], text.as_bytes()].concat()
 }
 
-fn topics(consumer: &BaseConsumer<QuietContext>) -> Option<usize> {
+fn topics(consumer: &Consumer) -> Option<usize> {
     let metadata = consumer
         .fetch_metadata(None, Duration::from_millis(500))
         .ok()?;
@@ -113,17 +113,12 @@ fn a_client_comes_back_that_was_told_of_no_broker_at_all() {
     let broker = Broker::start();
     let address = broker.address.to_string();
     let config = Settings::parse_from(["test", "--kafka-brokers", &address]).kafka;
-    let consumer: BaseConsumer<QuietContext> = config
-        .consumer("group", &[])
-        .create_with_context(config.quiet())
-        .unwrap();
+    let consumer = Consumer::new(&config.consumer("group", &[]), config.quiet()).unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     let comes_back = || {
         while topics(&consumer).is_none() {
             assert!(Instant::now() < deadline, "the client has not come back");
             drop(consumer.poll(Duration::ZERO));
-            let client = consumer.client();
-            client.context().rebootstrap.run(client, &config);
         }
     };
     comes_back();
@@ -137,7 +132,7 @@ fn a_client_comes_back_that_was_told_of_no_broker_at_all() {
 
 #[test]
 fn brokers_are_given_some_times_after_the_loss_and_not_before() {
-    let rebootstrap = Rebootstrap::default();
+    let rebootstrap = Rebootstrap::new(&Settings::parse_from(["test"]).kafka);
     let begin = Instant::now();
     let is_due = |after| rebootstrap.is_due(begin + Duration::from_secs(after));
     assert!(!is_due(100), "nothing was lost");

@@ -8,15 +8,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use librdkafka_calls::TopicId;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::kafka::{
-    Identities, KafkaConfig, QuietContext, TopicSpec, ensure_topics, partition_count,
-};
+use crate::kafka::{Consumer, Identities, KafkaConfig, TopicSpec, ensure_topics, partition_count};
 use crate::telemetry::now_ms;
 
 /// How long one question to Kafka may take.
@@ -60,7 +58,7 @@ impl HeldUp {
 
 /// The state of the thread.
 pub(super) struct Discovery {
-    consumer: Arc<BaseConsumer<QuietContext>>,
+    consumer: Arc<Consumer>,
     config: KafkaConfig,
     /// The number of partitions of a missing topic; `None` when topics are not to be created.
     create: Option<i32>,
@@ -76,7 +74,7 @@ impl Discovery {
     /// Looks for the partitions of `topics`; `stands` becomes true once all that there are at first are read from
     /// their ends, or those that can be, where others cannot be looked at for some seconds.
     pub(super) fn new(
-        consumer: Arc<BaseConsumer<QuietContext>>,
+        consumer: Arc<Consumer>,
         config: KafkaConfig,
         create: Option<i32>,
         topics: &[String],
@@ -249,12 +247,7 @@ enum From {
 }
 
 /// Has a partition read.
-fn assign(
-    consumer: &BaseConsumer<QuietContext>,
-    name: &str,
-    number: i32,
-    from: From,
-) -> KafkaResult<()> {
+fn assign(consumer: &Consumer, name: &str, number: i32, from: From) -> KafkaResult<()> {
     let (first, end) = consumer.fetch_watermarks(name, number, ASK_LIMIT)?;
     let start = match from {
         From::Beginning => first,
@@ -274,7 +267,7 @@ fn assign(
 
 /// Returns whether some partition ends before what was read of it: the embedded broker gives topics no ids and
 /// refuses no offset.
-fn ended_earlier(consumer: &BaseConsumer<QuietContext>, topic: &Topic) -> KafkaResult<bool> {
+fn ended_earlier(consumer: &Consumer, topic: &Topic) -> KafkaResult<bool> {
     // Asked first, so that an end is never older than the position.
     let positions = consumer.position()?;
     for number in &topic.read {

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use parking_lot::Mutex;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use thiserror::Error;
@@ -23,7 +22,7 @@ use super::desk::Desk;
 use super::discovery::Discovery;
 use super::message::{Message, MessageFault};
 use super::passed::{HeaderLog, Poster};
-use crate::kafka::{ConfigError, KafkaConfig, QuietContext, readable_headers};
+use crate::kafka::{ConfigError, Consumer, KafkaConfig, readable_headers};
 use crate::telemetry::Limited;
 
 /// How long a poll waits; stopping waits as long.
@@ -110,12 +109,8 @@ impl Reader {
             self.config.cluster_name,
             self.config.instance()
         );
-        let consumer: BaseConsumer<QuietContext> = self
-            .config
-            .consumer(&group, &[])
-            .create_with_context(self.config.quiet())
-            .map_err(ConfigError::from)?;
-        let consumer = Arc::new(consumer);
+        let settings = self.config.consumer(&group, &[]);
+        let consumer = Arc::new(Consumer::new(&settings, self.config.quiet())?);
         let discovery = Discovery::new(
             Arc::clone(&consumer),
             self.config.clone(),
@@ -192,7 +187,7 @@ impl Drop for Threads {
 
 /// The state of the polling thread.
 struct Polling {
-    consumer: Arc<BaseConsumer<QuietContext>>,
+    consumer: Arc<Consumer>,
     desk: Arc<Desk>,
     config: KafkaConfig,
     is_stopping: Arc<AtomicBool>,
@@ -203,8 +198,6 @@ struct Polling {
 impl Polling {
     fn run(self) {
         while !self.is_stopping.load(Ordering::Relaxed) {
-            let client = self.consumer.client();
-            client.context().rebootstrap.run(client, &self.config);
             match self.consumer.poll(POLL_WAIT) {
                 None => {}
                 Some(Ok(message)) => self.take(&message),
