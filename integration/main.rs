@@ -40,6 +40,7 @@ mod gives_everybody_their_own;
 mod guards_the_internal_port;
 mod keeps_browsers_safe;
 mod keeps_to_its_upstream;
+mod keeps_to_transactions;
 mod keeps_tokens_secret;
 mod knows_who_is_there;
 mod layers;
@@ -310,6 +311,8 @@ fn main() {
             replays_the_past::but_what_kafka_has_deleted_is_told,
             replays_the_past::but_more_than_a_page_that_kafka_has_deleted_is_told,
             replays_the_past::but_a_partition_of_which_kafka_has_deleted_all_is_told,
+            keeps_to_transactions::whose_events_come_when_they_are_committed,
+            keeps_to_transactions::also_when_the_past_is_read,
             recovers_from_outages::of_a_leader_that_is_killed,
             finds_topics::that_are_made_anew_and_grew,
             finds_topics::that_are_made_anew_under_connected_clients,

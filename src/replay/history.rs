@@ -247,6 +247,11 @@ impl Desk {
         Some(load)
     }
 
+    /// Returns how often topics were forgotten; of loads that are older nothing is taken.
+    pub(super) fn generation(&self) -> u64 {
+        self.state.lock().generation
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.state.lock().is_stopping
     }

@@ -24,6 +24,7 @@ mod newest;
 mod pages;
 mod reader;
 mod record;
+mod running;
 
 pub use config::ReplayConfig;
 pub use history::{Busy, History, HistoryError, HistoryParts, Turn};

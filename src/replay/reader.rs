@@ -4,22 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::history::{Desk, Load};
-use super::log::LoggedEvent;
-use super::pages::Page;
 use super::record::{Record, RecordDecoder};
+use super::running::{AtEnd, Progress, Running};
 use crate::kafka::{ConfigError, Consumer, KafkaConfig};
 
 /// How many partitions are read at a time.
 const LOADS_AT_ONCE: usize = 16;
-/// After so many bytes of events a page is handed out.
-const PAGE_BYTES: usize = 256 * 1024;
-/// After so many records a page is handed out.
-const PAGE_RECORDS: i64 = 1024;
 /// How long a poll waits for a record while something is to be read.
 const POLL_WAIT: Duration = Duration::from_millis(20);
 /// How many records are taken before those who wait are told.
@@ -28,6 +23,8 @@ const RECORDS_PER_TURN: usize = 2048;
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// How long a load may stand still before it is given up; whoever still needs it asks again.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often Kafka is asked about a partition that has ended before its load.
+const END_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The state of the reading thread.
 pub(super) struct Reader {
@@ -37,32 +34,6 @@ pub(super) struct Reader {
     decoder: RecordDecoder,
     desk: Arc<Desk>,
     running: Vec<Running>,
-}
-
-/// A load that is being read.
-struct Running {
-    load: Load,
-    /// Where the page at hand begins.
-    from: i64,
-    /// The next offset to come.
-    next: i64,
-    events: Vec<LoggedEvent>,
-    bytes: usize,
-    /// Whether a record has come.
-    has_begun: bool,
-    moved_at: Instant,
-}
-
-/// How a load goes on after a record.
-enum Progress {
-    Going,
-    Done,
-    /// The record is not the one that was asked for, but a later one.
-    Skipped,
-    /// The record is an earlier one: the topic is not what it was.
-    WentBack,
-    /// The partition ended before any record came.
-    Empty,
 }
 
 impl Reader {
@@ -98,7 +69,8 @@ impl Reader {
         while !self.desk.is_stopping() {
             self.start_loads();
             self.take_records();
-            self.give_up_what_stands_still();
+            self.look_at_ends();
+            self.give_up();
             self.desk.announce();
         }
     }
@@ -116,15 +88,8 @@ impl Reader {
             let Some(load) = self.desk.next_load(!self.running.is_empty(), is_free) else {
                 return;
             };
-            match self.list(&load, Offset::Offset(load.range.from)) {
-                Some(list) => {
-                    if let Err(error) = self.consumer.incremental_assign(&list) {
-                        tracing::error!(%error, "a partition cannot be read again");
-                    }
-                    self.running.push(Running::new(load));
-                }
-                None => self.desk.done(&load),
-            }
+            self.assign(&load, load.range.from);
+            self.running.push(Running::new(load));
         }
     }
 
@@ -150,11 +115,11 @@ impl Reader {
                     .position(|running| {
                         i32::try_from(running.load.range.partition) == Ok(partition)
                     })
-                    .map(|place| (place, self.at_end(place))),
+                    .and_then(|place| {
+                        Some((place, self.running.get_mut(place)?.at_end(Instant::now())))
+                    }),
                 Some(Err(error)) => {
-                    self.config
-                        .log
-                        .warn(format_args!("reading the past: {error}"));
+                    self.note(&error);
                     break;
                 }
             };
@@ -165,83 +130,121 @@ impl Reader {
         }
     }
 
-    /// Ends a load that is over.
+    /// Ends a load that is over, and looks into one that did not begin with what was asked for.
     fn after(&mut self, place: usize, progress: &Progress) {
         match progress {
             Progress::Going => {}
             Progress::Done => self.finish(place),
-            Progress::Skipped | Progress::WentBack | Progress::Empty => {
+            Progress::WentBack => {
+                if let Some(Running { load, .. }) = self.running.get(place) {
+                    self.expire(place, load.range.to);
+                }
+            }
+            Progress::Skipped => {
                 let Some(Running { load, .. }) = self.running.get(place) else {
                     return;
                 };
-                let load = *load;
-                match self.oldest(&load, matches!(progress, Progress::WentBack)) {
-                    Ok(oldest) if oldest > load.range.from => {
-                        self.desk.expired(&load, oldest);
-                        self.running.swap_remove(place);
-                        self.end(&load);
-                    }
+                match self.kept(load) {
+                    Ok((first, _)) if first > load.range.from => self.expire(place, first),
                     // A hole: compaction and transactions leave them.
-                    Ok(_) if matches!(progress, Progress::Empty) => self.finish(place),
                     Ok(_) => {}
+                    // Whoever needs it asks again.
                     Err(error) => {
-                        self.config
-                            .log
-                            .warn(format_args!("reading the past: {error}"));
-                        self.running.swap_remove(place);
-                        self.end(&load);
+                        self.note(&error);
+                        self.drop_load(place);
                     }
                 }
             }
         }
     }
 
-    /// Tells what the end of its partition means for a load.
-    fn at_end(&self, place: usize) -> Progress {
-        match self.running.get(place) {
-            Some(running) if !running.has_begun => Progress::Empty,
-            _ => Progress::Done,
+    /// Asks Kafka about partitions that have ended before their loads.
+    fn look_at_ends(&mut self) {
+        let now = Instant::now();
+        let is_due = |running: &Running| running.is_end_due(now, END_INTERVAL);
+        while let Some(place) = self.running.iter().position(is_due) {
+            let Some(load) = self.running.get(place).map(|running| running.load) else {
+                return;
+            };
+            let kept = self.kept(&load).inspect_err(|error| self.note(error)).ok();
+            let Some(running) = self.running.get_mut(place) else {
+                return;
+            };
+            match running.meaning(kept, now) {
+                AtEnd::Wait => {}
+                AtEnd::Gone(oldest) => {
+                    running.hand_out(&self.desk);
+                    self.expire(place, oldest);
+                }
+                AtEnd::ReadAgain(from) => {
+                    self.unassign(&load);
+                    self.assign(&load, from);
+                }
+            }
         }
     }
 
     /// Hands out the last page of a load, up to its end.
     fn finish(&mut self, place: usize) {
         let mut running = self.running.swap_remove(place);
-        running.next = running.load.range.to;
-        running.hand_out(&self.desk);
+        running.hand_out_last(&self.desk);
         self.end(&running.load);
     }
 
-    /// Returns the oldest offset that is there for a load.
-    fn oldest(&self, load: &Load, went_back: bool) -> Result<i64, KafkaError> {
-        if went_back {
-            return Ok(load.range.to);
-        }
-        let topic = self
-            .topics
-            .get(usize::from(load.range.topic))
-            .map_or("", String::as_str);
+    /// Tells that what a load begins with is gone, up to `oldest`.
+    fn expire(&mut self, place: usize, oldest: i64) {
+        let running = self.running.swap_remove(place);
+        self.desk.expired(&running.load, oldest);
+        self.end(&running.load);
+    }
+
+    fn drop_load(&mut self, place: usize) {
+        let running = self.running.swap_remove(place);
+        self.end(&running.load);
+    }
+
+    /// Returns the first offset that Kafka keeps of a load's partition, and its end.
+    fn kept(&self, load: &Load) -> KafkaResult<(i64, i64)> {
+        let topic = self.topics.get(usize::from(load.range.topic));
+        let topic = topic.map_or("", String::as_str);
         let partition = i32::try_from(load.range.partition).unwrap_or(i32::MAX);
-        let (first, _) = self
-            .consumer
-            .fetch_watermarks(topic, partition, ASK_LIMIT)?;
-        Ok(first)
+        self.consumer.fetch_watermarks(topic, partition, ASK_LIMIT)
     }
 
     fn end(&self, load: &Load) {
+        self.unassign(load);
+        self.desk.done(load);
+    }
+
+    fn assign(&self, load: &Load, from: i64) {
+        if let Some(list) = self.list(load, Offset::Offset(from))
+            && let Err(error) = self.consumer.incremental_assign(&list)
+        {
+            tracing::error!(%error, "a partition cannot be read again");
+        }
+    }
+
+    fn unassign(&self, load: &Load) {
         if let Some(list) = self.list(load, Offset::Invalid)
             && let Err(error) = self.consumer.incremental_unassign(&list)
         {
             tracing::error!(%error, "a partition that was read again cannot be let go");
         }
-        self.desk.done(load);
     }
 
-    fn give_up_what_stands_still(&mut self) {
-        let stands_still = |running: &Running| running.moved_at.elapsed() > PATIENCE;
-        while let Some(place) = self.running.iter().position(stands_still) {
-            let given_up = self.running.swap_remove(place);
-            self.end(&given_up.load);
+    fn note(&self, error: &KafkaError) {
+        let log = &self.config.log;
+        log.warn(format_args!("reading the past: {error}"));
+    }
+
+    /// Ends loads that stand still, and those of which nothing would be taken.
+    fn give_up(&mut self) {
+        let generation = self.desk.generation();
+        let is_over = |running: &Running| {
+            running.moved_at.elapsed() > PATIENCE || running.load.generation != generation
+        };
+        while let Some(place) = self.running.iter().position(is_over) {
+            self.drop_load(place);
         }
     }
 
@@ -283,64 +286,6 @@ fn take(
             running.hand_out(desk);
         }
     }
-    let is_over = matches!(progress, Progress::Going) && running.next >= running.load.range.to;
+    let is_over = matches!(progress, Progress::Going) && running.is_read();
     Some((place, if is_over { Progress::Done } else { progress }))
-}
-
-impl Running {
-    fn new(load: Load) -> Self {
-        Self {
-            load,
-            from: load.range.from,
-            next: load.range.from,
-            events: Vec::new(),
-            bytes: 0,
-            has_begun: false,
-            moved_at: Instant::now(),
-        }
-    }
-
-    /// Tells what a record's offset means, before it is added.
-    fn step(&mut self, offset: i64) -> Progress {
-        let is_first = !std::mem::replace(&mut self.has_begun, true);
-        match offset {
-            offset if offset < self.load.range.from => Progress::WentBack,
-            offset if is_first && offset > self.load.range.from => Progress::Skipped,
-            offset if offset >= self.load.range.to => Progress::Done,
-            _ => Progress::Going,
-        }
-    }
-
-    fn add(&mut self, event: Option<LoggedEvent>, offset: i64) {
-        if offset < self.next || offset >= self.load.range.to {
-            return;
-        }
-        self.next = offset + 1;
-        self.moved_at = Instant::now();
-        if let Some(event) = event {
-            self.bytes += event.size_bytes();
-            self.events.push(event);
-        }
-    }
-
-    const fn is_full(&self) -> bool {
-        self.bytes >= PAGE_BYTES || self.next - self.from >= PAGE_RECORDS
-    }
-
-    /// Hands out the page at hand, and begins the next one.
-    fn hand_out(&mut self, desk: &Desk) {
-        if self.next <= self.from {
-            return;
-        }
-        let page = Page {
-            topic: self.load.range.topic,
-            partition: self.load.range.partition,
-            from: self.from,
-            next: self.next,
-            events: std::mem::take(&mut self.events),
-        };
-        desk.publish(page, self.load.generation);
-        self.from = self.next;
-        self.bytes = 0;
-    }
 }
