@@ -99,8 +99,6 @@ pub async fn once_kafka_is_back(kafka: &Kafka) {
     let settings = Settings::new(kafka)
         .with("KAFKA_BROKERS", own.brokers())
         .with("PRODUCE_TIMEOUT", "1s")
-        // Nobody reads while Kafka starts, however long that takes.
-        .with("HEARTBEAT_INTERVAL", "5m")
         .with_tokens();
     let running = Gateway::with(settings.clone()).await;
     let (alice, bob) = (token("alice", "a1"), token("bob", "b1"));

@@ -26,8 +26,17 @@ struct Asked {
 }
 
 impl Asked {
+    /// Starts an instance that finds its topics and creates none: it would be quicker than a test that makes one anew.
+    async fn without_creating(kafka: &'static Kafka, settings: Settings) -> Self {
+        let settings = settings.with("KAFKA_CREATE_TOPICS", "false");
+        for topic in [settings.topic().to_owned(), commands_of(&settings)] {
+            kafka.create(&topic, 1).await;
+        }
+        Self::with(settings).await
+    }
+
     async fn with(settings: Settings) -> Self {
-        let topic = unique("commands");
+        let topic = commands_of(&settings);
         let api = json!([{ "id": "a", "name": "a", "version_data": { "default": { "endpoints": [{
             "id": "ask", "method": "POST", "path_regex": "/ask",
             "target": "kafka", "topic": topic, "response_from": "kafka",
@@ -107,6 +116,11 @@ impl Asked {
     }
 }
 
+/// Returns the topic to which an instance with these settings writes commands.
+fn commands_of(settings: &Settings) -> String {
+    format!("{}-commands", settings.topic())
+}
+
 async fn came(client: JoinHandle<Answer>) {
     let answer = client.await.unwrap();
     assert_eq!((answer.status, answer.text()), (201, "\"!\""));
@@ -115,11 +129,11 @@ async fn came(client: JoinHandle<Answer>) {
 /// What comes later is read from its beginning, so that no answer in it is missed.
 pub async fn in_topics_and_partitions_that_come_later(kafka: &'static Kafka) {
     let (first, later) = (unique("answers"), unique("later"));
+    kafka.create(&first, 1).await;
     let settings =
         Settings::new(kafka).with("PROXY_KAFKA_RESPONSE_TOPICS", format!("{first},{later}"));
-    let asked = Asked::with(settings.with("KAFKA_SOURCE_PARTITIONS", "1")).await;
+    let asked = Asked::without_creating(kafka, settings).await;
     asked.is_answered(&first, 0).await;
-    kafka.delete(&later).await;
     kafka.create(&later, 2).await;
     asked.is_answered(&later, 1).await;
     // The embedded broker cannot add partitions.
@@ -135,7 +149,7 @@ pub async fn in_a_topic_that_was_made_anew(kafka: &'static Kafka) {
     let topic = unique("answers");
     kafka.create(&topic, 1).await;
     let settings = Settings::new(kafka).with("PROXY_KAFKA_RESPONSE_TOPICS", topic.clone());
-    let asked = Asked::with(settings).await;
+    let asked = Asked::without_creating(kafka, settings).await;
     for _ in 0..3 {
         asked.is_answered(&topic, 0).await;
     }

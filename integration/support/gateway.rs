@@ -44,6 +44,8 @@ impl Settings {
             ("API_HTTP_PORT", "0".to_owned()),
             ("SHUTDOWN_GRACE", "1s".to_owned()),
             ("SHARDS", "2".to_owned()),
+            // A client that a test does not read for a while answers no pings, and is not dead.
+            ("HEARTBEAT_INTERVAL", "5m".to_owned()),
         ] {
             settings.variables.insert(name.to_owned(), value);
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
@@ -15,7 +15,7 @@ use super::history::{Busy, Desk, Turn};
 use super::log::{LoggedEvent, ReplayLog};
 use super::newest::{Kept, Place, Seen, Window, look_through, newest, oldest_of};
 use crate::event::Range;
-use crate::kafka::{ConfigError, Consumer, KafkaConfig};
+use crate::kafka::{ConfigError, Consumer, KafkaConfig, partition_count};
 use crate::subscription::Subscriptions;
 
 /// How many may wait for an answer.
@@ -350,17 +350,9 @@ impl Looking {
     fn ask_kept(&self) -> KafkaResult<Vec<Kept>> {
         let mut kept = Vec::new();
         for (topic, name) in (0_u16..).zip(&*self.topics) {
-            let metadata = self.consumer.fetch_metadata(Some(name), ASK_LIMIT)?;
-            let Some(found) = metadata.topics().iter().find(|found| found.name() == name) else {
-                continue;
-            };
-            for partition in found.partitions() {
-                let (first, end) =
-                    self.consumer
-                        .fetch_watermarks(name, partition.id(), ASK_LIMIT)?;
-                let partition = u32::try_from(partition.id()).map_err(|_| {
-                    KafkaError::OffsetFetch(rdkafka::error::RDKafkaErrorCode::UnknownPartition)
-                })?;
+            let count = partition_count(&self.consumer, name, ASK_LIMIT)?.unwrap_or_default();
+            for (partition, number) in (0_u32..).zip(0..count) {
+                let (first, end) = self.consumer.fetch_watermarks(name, number, ASK_LIMIT)?;
                 kept.push(Kept {
                     topic,
                     partition,
