@@ -68,6 +68,7 @@ mod support;
 mod survives;
 mod tells_the_operator;
 mod tells_topics_apart;
+mod tells_what_is_gone;
 
 use std::future::Future;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -308,9 +309,10 @@ fn main() {
             finds_answers::in_topics_and_partitions_that_come_later,
             finds_answers::in_a_topic_that_was_made_anew,
             finds_topics::that_are_made_anew,
-            replays_the_past::but_what_kafka_has_deleted_is_told,
-            replays_the_past::but_more_than_a_page_that_kafka_has_deleted_is_told,
-            replays_the_past::but_a_partition_of_which_kafka_has_deleted_all_is_told,
+            tells_what_is_gone::where_kafka_has_deleted_some,
+            tells_what_is_gone::where_kafka_has_deleted_more_than_a_page,
+            tells_what_is_gone::where_kafka_has_deleted_all_of_a_partition,
+            tells_what_is_gone::where_kafka_deletes_what_is_being_read,
             keeps_to_transactions::whose_events_come_when_they_are_committed,
             keeps_to_transactions::also_when_the_past_is_read,
             recovers_from_outages::of_a_leader_that_is_killed,

@@ -11,11 +11,11 @@ use crate::support::gateway::{Gateway, Settings, event, eventually, query};
 use crate::support::http::encode;
 use crate::support::kafka::Kafka;
 use crate::support::longpoll::LongPoll;
-use crate::support::sse::{Block, Sse};
+use crate::support::sse::Sse;
 use crate::support::ws::Ws;
 
 /// A log that holds a few of the events of these tests.
-const SMALL: &str = "64KiB";
+pub const SMALL: &str = "64KiB";
 
 /// Returns events of two types with numbered ids, of 300 bytes.
 fn numbered(numbers: std::ops::Range<u32>) -> Vec<Value> {
@@ -28,7 +28,7 @@ fn numbered(numbers: std::ops::Range<u32>) -> Vec<Value> {
         .collect()
 }
 
-fn wanted_ids(numbers: std::ops::Range<u32>) -> Vec<String> {
+pub fn wanted_ids(numbers: std::ops::Range<u32>) -> Vec<String> {
     numbers
         .filter(|number| number % 3 != 0)
         .map(|number| number.to_string())
@@ -36,7 +36,7 @@ fn wanted_ids(numbers: std::ops::Range<u32>) -> Vec<String> {
 }
 
 /// Writes numbered events, in turn to each partition.
-async fn produce(kafka: &Kafka, topic: &str, numbers: std::ops::Range<u32>) {
+pub async fn produce(kafka: &Kafka, topic: &str, numbers: std::ops::Range<u32>) {
     let partitions = kafka.partitions(topic).await;
     let mut by_partition = vec![Vec::new(); usize::try_from(partitions).unwrap()];
     for (place, event) in numbered(numbers).into_iter().enumerate() {
@@ -60,7 +60,7 @@ async fn produce(kafka: &Kafka, topic: &str, numbers: std::ops::Range<u32>) {
 static FIRST_MS: LazyLock<i64> = LazyLock::new(|| now_ms() - 3_600_000);
 
 /// Asserts that each id came once, and those of a partition in their order.
-fn assert_complete(got: &[String], numbers: std::ops::Range<u32>, partitions: i32) {
+pub fn assert_complete(got: &[String], numbers: std::ops::Range<u32>, partitions: i32) {
     let mut sorted: Vec<u32> = got.iter().map(|id| id.parse().unwrap()).collect();
     for partition in 0..u32::try_from(partitions).unwrap() {
         let of_it = sorted.iter().filter(|number| {
@@ -73,7 +73,7 @@ fn assert_complete(got: &[String], numbers: std::ops::Range<u32>, partitions: i3
     assert_eq!(sorted, expected);
 }
 
-async fn cursor_of(gateway: &Gateway) -> String {
+pub async fn cursor_of(gateway: &Gateway) -> String {
     let stream = gateway.subscribe(json!([])).await;
     stream.last_event_id.unwrap()
 }
@@ -306,91 +306,5 @@ pub async fn from_nowhere_when_the_start_is_none(kafka: &Kafka) {
             .unwrap_err();
         assert!(answer.problem(400).contains("start"), "{start}");
     }
-    gateway.stop().await;
-}
-
-pub async fn but_what_kafka_has_deleted_is_told(kafka: &Kafka) {
-    let settings = Settings::new(kafka)
-        .with("REPLAY_RING_BYTES", SMALL)
-        .with("OUTBOX_BYTES", SMALL)
-        .with("KAFKA_SOURCE_PARTITIONS", "1");
-    let gateway = Gateway::with(settings).await;
-    let topic = gateway.settings.topic().to_owned();
-    let cursor = cursor_of(&gateway).await;
-    produce(kafka, &topic, 0..900).await;
-    let mut live = gateway.subscribe(json!([{ "eventType": "end" }])).await;
-    gateway.publish(&event("end", "1", json!(1))).await;
-    live.ids(1).await;
-    kafka.delete_records(&topic, 0, 300).await;
-    let wanted = json!([{ "eventType": "t" }]);
-    let mut stream = gateway.resume(wanted.clone(), &cursor).await;
-    let gap = stream.event().await;
-    assert_eq!(gap.event.as_deref(), Some("rig.resume_gap"));
-    let partitions = gap.json()["data"]["partitions"].clone();
-    let expected = json!([{ "topic": topic, "partition": 0, "from": 0, "to": 300 }]);
-    assert_eq!(partitions, expected);
-    assert_complete(&stream.ids(400).await, 300..900, 1);
-    let missed = gateway.metric("sluicegate_missed_records_total", "").await;
-    assert!((missed - 300.0).abs() < 0.1, "{missed}");
-    let by_query = format!("{}&last_event_id={}", query(&wanted), encode(&cursor));
-    let mut polling = LongPoll::new(by_query);
-    polling.poll(gateway.public()).await;
-    polling.events(gateway.public()).await;
-    let first = polling.events(gateway.public()).await;
-    assert_eq!(first[0]["type"], "rig.resume_gap");
-    let with_gap = first.iter().skip(1).map(|event| event["id"].as_str());
-    let mut ids: Vec<String> = with_gap.map(|id| id.unwrap().to_owned()).collect();
-    let rest = 400 - ids.len();
-    ids.extend(polling.ids(gateway.public(), rest).await);
-    assert_complete(&ids, 300..900, 1);
-    // Who asks for the earliest event gets it, and is not told of those before.
-    let query = format!("{}&start=earliest", query(&wanted));
-    let mut earliest = Sse::open(gateway.public(), &query, &[]).await;
-    earliest.subscribed().await;
-    assert_eq!(earliest.event().await.json()["id"], "301");
-    gateway.stop().await;
-}
-
-/// Produces 3,000 events of one partition, has Kafka delete those before `kept`, and comes back from before
-/// all of them; returns what the client is told first.
-async fn told_after_deletion(kafka: &Kafka, kept: u32) -> (Gateway, Sse, Block) {
-    let settings = Settings::new(kafka)
-        .with("REPLAY_RING_BYTES", SMALL)
-        .with("OUTBOX_BYTES", SMALL)
-        .with("KAFKA_SOURCE_PARTITIONS", "1");
-    let gateway = Gateway::with(settings).await;
-    let topic = gateway.settings.topic().to_owned();
-    let cursor = cursor_of(&gateway).await;
-    produce(kafka, &topic, 0..3000).await;
-    eventually("all of it is read", async || {
-        let read = gateway.metric("sluicegate_consumed_records_total", "");
-        read.await >= 3000.0
-    })
-    .await;
-    kafka.delete_records(&topic, 0, kept.into()).await;
-    let mut stream = gateway.resume(json!([{ "eventType": "t" }]), &cursor).await;
-    let gap = stream.event().await;
-    assert_eq!(gap.event.as_deref(), Some("rig.resume_gap"));
-    (gateway, stream, gap)
-}
-
-/// What was deleted was longer than a page: the page that began with it hid that it was gone.
-pub async fn but_more_than_a_page_that_kafka_has_deleted_is_told(kafka: &Kafka) {
-    let (gateway, mut stream, gap) = told_after_deletion(kafka, 2100).await;
-    let topic = gateway.settings.topic();
-    let expected = json!([{ "topic": topic, "partition": 0, "from": 0, "to": 2100 }]);
-    assert_eq!(gap.json()["data"]["partitions"], expected);
-    assert_complete(&stream.ids(600).await, 2100..3000, 1);
-    gateway.stop().await;
-}
-
-/// Where nothing is left, there was no record to see by that others are gone.
-pub async fn but_a_partition_of_which_kafka_has_deleted_all_is_told(kafka: &Kafka) {
-    let (gateway, mut stream, gap) = told_after_deletion(kafka, 3000).await;
-    // The end of the topic is still in memory.
-    let to = gap.json()["data"]["partitions"][0]["to"].as_u64().unwrap();
-    let rest = u32::try_from(to).unwrap()..3000;
-    let count = wanted_ids(rest.clone()).len();
-    assert_complete(&stream.ids(count).await, rest, 1);
     gateway.stop().await;
 }

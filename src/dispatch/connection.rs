@@ -144,8 +144,8 @@ pub(super) enum Life {
     Open,
     /// It gets what its outbox holds, then its end.
     Closing(CloseReason),
-    /// Everything was written; until the tick, the client may close first.
-    Lingering(CloseReason, u32),
+    /// Everything was written; for a moment, the client may close first.
+    Lingering(CloseReason),
 }
 
 /// A connection that has not begun.

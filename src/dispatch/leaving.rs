@@ -139,7 +139,7 @@ impl Shard {
             *generation = generation.wrapping_add(1);
         }
         let reason = match connection.life {
-            Life::Closing(reason) | Life::Lingering(reason, _) => reason,
+            Life::Closing(reason) | Life::Lingering(reason) => reason,
             Life::Open => reason,
         };
         let metrics = &self.setup.metrics;

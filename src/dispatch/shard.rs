@@ -78,6 +78,8 @@ pub(super) struct Shard {
     pub(super) ahead: Vec<Slot>,
     /// Connections with cursors of topics that are not known here, and since when they wait.
     pub(super) unverified: Vec<(ConnectionId, Instant)>,
+    /// Connections that have ended and wait for the client to close first, and since which tick.
+    pub(super) lingering: VecDeque<(ConnectionId, u32)>,
     /// Connections whose sockets may have more to read than one turn takes.
     pub(super) readable: Vec<Slot>,
     pub(super) scratch: Scratch,
@@ -124,6 +126,7 @@ impl Shard {
             pace: Pace::default(),
             catching_up: VecDeque::new(),
             places: Places::default(),
+            lingering: VecDeque::new(),
             ahead: Vec::new(),
             unverified: Vec::new(),
             readable: Vec::new(),

@@ -21,8 +21,6 @@ const READS_PER_TURN: usize = 4;
 const MAX_CONTROL_BYTES: usize = 256 * 1024;
 /// How many bytes of what a client is told about itself may wait, such as the answers to its requests.
 const MAX_TOLD_BYTES: usize = 1024 * 1024;
-/// How long the client has to close after the last byte, in seconds.
-const LINGER_SECONDS: u64 = 2;
 
 /// What a read found.
 enum Received {
@@ -319,18 +317,15 @@ impl Shard {
 
     /// Everything is written: a connection that ends says so and waits a little for the client.
     fn on_written(&mut self, slot: Slot) {
-        let linger_ticks = self
-            .setup
-            .config
-            .ticks(std::time::Duration::from_secs(LINGER_SECONDS));
-        let until = self.tick.wrapping_add(linger_ticks);
+        let id = self.id_of(slot);
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
         let Life::Closing(reason) = connection.life else {
             return;
         };
-        connection.life = Life::Lingering(reason, until);
+        connection.life = Life::Lingering(reason);
+        self.lingering.push_back((id, self.tick));
         let Some(stream) = connection.sink.stream() else {
             return;
         };

@@ -11,6 +11,8 @@ use super::outbox::{Bytes, Content, Frame};
 use super::shard::{Shard, Slot};
 use super::wire::CloseReason;
 
+/// How long the client has to close after the last byte.
+const LINGER: Duration = Duration::from_secs(2);
 /// Into how many strides a drain divides the connections.
 const DRAIN_STRIDES: u32 = 1024;
 
@@ -19,6 +21,7 @@ impl Shard {
         self.tick = self.tick.wrapping_add(1);
         self.next_tick = Instant::now() + self.setup.config.tick();
         self.close_for_drain();
+        self.end_lingering();
         self.look_again_at_those_ahead();
         let strides = self.setup.config.ticks_per_heartbeat();
         let first = (self.tick % strides) as usize;
@@ -34,6 +37,19 @@ impl Shard {
         }
     }
 
+    /// Removes connections that have ended and had their time to close first.
+    fn end_lingering(&mut self) {
+        while let Some((id, began)) = self.lingering.front().copied() {
+            if self.tick.wrapping_sub(began) < self.setup.config.ticks(LINGER) {
+                return;
+            }
+            self.lingering.pop_front();
+            if self.generation(id.slot) == id.generation {
+                self.remove(id.slot, CloseReason::ByClient);
+            }
+        }
+    }
+
     fn visit(&mut self, slot: Slot, heartbeats: &Heartbeats) {
         let stall_ticks = self.setup.config.ticks(self.setup.config.write_timeout);
         let tick = self.tick;
@@ -43,10 +59,8 @@ impl Shard {
         let waited_ticks = tick.wrapping_sub(connection.progress_tick);
         let is_stalled = !connection.outbox.is_empty() && waited_ticks >= stall_ticks;
         match connection.life {
-            Life::Lingering(reason, until) if tick >= until => self.remove(slot, reason),
-            Life::Lingering(..) => {}
             Life::Closing(reason) if is_stalled => self.remove(slot, reason),
-            Life::Closing(_) => {}
+            Life::Closing(_) | Life::Lingering(_) => {}
             Life::Open if is_stalled => self.remove(slot, CloseReason::Stalled),
             // What a paused one answers is not read yet.
             Life::Open

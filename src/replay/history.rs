@@ -18,6 +18,8 @@ use crate::event::Range;
 use crate::kafka::{ConfigError, KafkaConfig};
 use crate::telemetry::Metrics;
 
+/// For how long what Kafka has lost is not asked for again.
+const LOST_LIFE: Duration = Duration::from_secs(30);
 /// How many records one load reads at most, of one partition.
 pub(super) const RECORDS_PER_LOAD: i64 = 8192;
 
@@ -28,7 +30,7 @@ pub enum Turn {
     Page(Arc<Page>),
     /// It is being read; the listeners are told when there is more.
     Loading,
-    /// Kafka has deleted the record; the oldest that it keeps has this offset.
+    /// Kafka has deleted the record, or lost it; the next one that it may have has this offset.
     Expired(i64),
 }
 
@@ -176,6 +178,8 @@ struct State {
     generation: u64,
     /// The oldest offsets that partitions keep, where somebody asked for an older one.
     oldest: HashMap<(u16, u32), i64>,
+    /// What Kafka had and has lost, as it seemed at this instant.
+    lost: Vec<(Range, Instant)>,
     /// Whether something changed that those who wait were not told.
     has_news: bool,
     is_stopping: bool,
@@ -189,6 +193,7 @@ impl Desk {
             running: Vec::new(),
             generation: 0,
             oldest: HashMap::new(),
+            lost: Vec::new(),
             has_news: false,
             is_stopping: false,
         };
@@ -215,6 +220,9 @@ impl Desk {
         match state.oldest.get(&(topic, partition)) {
             Some(oldest) if from < *oldest => return Turn::Expired(*oldest),
             _ => {}
+        }
+        if let Some(to) = state.lost_from(&range) {
+            return Turn::Expired(to);
         }
         let is_coming = |Load { range: coming, .. }: &Load| {
             (coming.topic, coming.partition) == (topic, partition)
@@ -278,11 +286,21 @@ impl Desk {
     }
 
     /// A partition keeps nothing older than `oldest`.
-    pub(super) fn expired(&self, load: &Load, oldest: i64) {
+    pub(super) fn deleted(&self, load: &Load, oldest: i64) {
         let mut state = self.state.lock();
         if load.generation == state.generation {
             let partition = (load.range.topic, load.range.partition);
             state.oldest.insert(partition, oldest);
+        }
+    }
+
+    /// A partition has lost the end of a load, from this offset on. That holds for a while: then Kafka is asked again.
+    pub(super) fn lost(&self, load: &Load, from: i64) {
+        let mut state = self.state.lock();
+        if load.generation == state.generation {
+            state.lost.retain(|(_, at)| at.elapsed() < LOST_LIFE);
+            let range = Range { from, ..load.range };
+            state.lost.push((range, Instant::now()));
         }
     }
 
@@ -311,12 +329,25 @@ impl Desk {
         state.generation += 1;
         state.pages.forget(topic);
         state.oldest.retain(|(of, _), _| *of != topic);
+        state.lost.retain(|(range, _)| range.topic != topic);
     }
 
     fn stop(&self) {
         self.state.lock().is_stopping = true;
         self.asked.notify_all();
         self.answered.notify_all();
+    }
+}
+
+impl State {
+    /// Returns up to where what is asked for is lost, if it begins with that.
+    fn lost_from(&self, asked: &Range) -> Option<i64> {
+        let is_lost = |(lost, at): &&(Range, Instant)| {
+            (lost.topic, lost.partition) == (asked.topic, asked.partition)
+                && (lost.from..lost.to).contains(&asked.from)
+                && at.elapsed() < LOST_LIFE
+        };
+        self.lost.iter().find(is_lost).map(|(lost, _)| lost.to)
     }
 }
 

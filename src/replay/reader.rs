@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::history::{Desk, Load};
 use super::record::{Record, RecordDecoder};
 use super::running::{AtEnd, Progress, Running};
+use crate::event::Range;
 use crate::kafka::{ConfigError, Consumer, KafkaConfig};
 
 /// How many partitions are read at a time.
@@ -19,12 +20,15 @@ const LOADS_AT_ONCE: usize = 16;
 const POLL_WAIT: Duration = Duration::from_millis(20);
 /// How many records are taken before those who wait are told.
 const RECORDS_PER_TURN: usize = 2048;
-/// How long one question to Kafka may take.
-const ASK_LIMIT: Duration = Duration::from_secs(5);
-/// How long a load may stand still before it is given up; whoever still needs it asks again.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often Kafka is asked about a partition that has ended before its load.
+/// How long one question to Kafka may take: meanwhile nothing is read.
+const ASK_LIMIT: Duration = Duration::from_secs(1);
+/// How long a load may stand still before it makes room for others; whoever still needs it asks again.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often Kafka is asked about a partition that does not give what a load needs.
 const END_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What the client says of an offset that Kafka does not have.
+const OUT_OF_RANGE: RDKafkaErrorCode = RDKafkaErrorCode::AutoOffsetReset;
 
 /// The state of the reading thread.
 pub(super) struct Reader {
@@ -47,6 +51,8 @@ impl Reader {
         let own = [
             ("enable.partition.eof", "true"),
             ("isolation.level", "read_committed"),
+            // What was deleted is told, and not read over.
+            ("auto.offset.reset", "error"),
             // What is asked for is there; a new partition must not wait for the answer about an old one.
             ("fetch.wait.max.ms", "10"),
             // What is fetched beyond a load is thrown away.
@@ -102,13 +108,19 @@ impl Reader {
             }
             let went_on = match self.consumer.poll(wait) {
                 None => break,
-                Some(Ok(message)) => take(
-                    &mut self.running,
-                    &self.topics,
-                    &self.decoder,
-                    &self.desk,
-                    &message,
-                ),
+                Some(Ok(message)) => self.place(&message).and_then(|place| {
+                    let running = self.running.get_mut(place)?;
+                    Some((
+                        place,
+                        take(
+                            running,
+                            &self.decoder,
+                            &self.desk,
+                            &message,
+                            self.config.is_embedded,
+                        ),
+                    ))
+                }),
                 Some(Err(KafkaError::PartitionEOF(partition))) => self
                     .running
                     .iter()
@@ -118,47 +130,44 @@ impl Reader {
                     .and_then(|place| {
                         Some((place, self.running.get_mut(place)?.at_end(Instant::now())))
                     }),
+                Some(Err(error)) if error.rdkafka_error_code() == Some(OUT_OF_RANGE) => {
+                    self.look_into_all();
+                    break;
+                }
                 Some(Err(error)) => {
                     self.note(&error);
                     break;
                 }
             };
             wait = Duration::ZERO;
-            if let Some((place, progress)) = went_on {
-                self.after(place, &progress);
+            if let Some((place, Progress::Done)) = went_on {
+                self.finish(place);
             }
         }
     }
 
-    /// Ends a load that is over, and looks into one that did not begin with what was asked for.
-    fn after(&mut self, place: usize, progress: &Progress) {
-        match progress {
-            Progress::Going => {}
-            Progress::Done => self.finish(place),
-            Progress::WentBack => {
-                if let Some(Running { load, .. }) = self.running.get(place) {
-                    self.expire(place, load.range.to);
-                }
-            }
-            Progress::Skipped => {
-                let Some(Running { load, .. }) = self.running.get(place) else {
-                    return;
-                };
-                match self.kept(load) {
-                    Ok((first, _)) if first > load.range.from => self.expire(place, first),
-                    // A hole: compaction and transactions leave them.
-                    Ok(_) => {}
-                    // Whoever needs it asks again.
-                    Err(error) => {
-                        self.note(&error);
-                        self.drop_load(place);
-                    }
-                }
-            }
-        }
+    /// Has all loads looked into: the client does not say which of them begins with what was deleted.
+    fn look_into_all(&mut self) {
+        let now = Instant::now();
+        self.running
+            .iter_mut()
+            .for_each(|running| running.look_into(now));
     }
 
-    /// Asks Kafka about partitions that have ended before their loads.
+    /// Returns to which load a record belongs.
+    fn place(&self, message: &BorrowedMessage<'_>) -> Option<usize> {
+        let topic = self
+            .topics
+            .iter()
+            .position(|topic| topic == message.topic())?;
+        self.running.iter().position(|running| {
+            let range = running.load.range;
+            usize::from(range.topic) == topic
+                && i32::try_from(range.partition) == Ok(message.partition())
+        })
+    }
+
+    /// Asks Kafka about partitions that do not give what their loads need.
     fn look_at_ends(&mut self) {
         let now = Instant::now();
         let is_due = |running: &Running| running.is_end_due(now, END_INTERVAL);
@@ -167,14 +176,21 @@ impl Reader {
                 return;
             };
             let kept = self.kept(&load).inspect_err(|error| self.note(error)).ok();
+            let asked = Instant::now();
             let Some(running) = self.running.get_mut(place) else {
                 return;
             };
-            match running.meaning(kept, now) {
+            match running.meaning(kept, asked) {
                 AtEnd::Wait => {}
-                AtEnd::Gone(oldest) => {
+                AtEnd::Deleted(oldest) => {
                     running.hand_out(&self.desk);
-                    self.expire(place, oldest);
+                    self.desk.deleted(&load, oldest);
+                    self.drop_load(place);
+                }
+                AtEnd::Lost(from) => {
+                    running.hand_out(&self.desk);
+                    self.desk.lost(&load, from);
+                    self.drop_load(place);
                 }
                 AtEnd::ReadAgain(from) => {
                     self.unassign(&load);
@@ -188,13 +204,6 @@ impl Reader {
     fn finish(&mut self, place: usize) {
         let mut running = self.running.swap_remove(place);
         running.hand_out_last(&self.desk);
-        self.end(&running.load);
-    }
-
-    /// Tells that what a load begins with is gone, up to `oldest`.
-    fn expire(&mut self, place: usize, oldest: i64) {
-        let running = self.running.swap_remove(place);
-        self.desk.expired(&running.load, oldest);
         self.end(&running.load);
     }
 
@@ -257,35 +266,26 @@ impl Reader {
     }
 }
 
-/// Adds a record to the load that it belongs to. Returns which load that is and how it goes on.
+/// Adds a record to its load, and hands out a page that is full.
 fn take(
-    running: &mut [Running],
-    topics: &[String],
+    running: &mut Running,
     decoder: &RecordDecoder,
     desk: &Desk,
     message: &BorrowedMessage<'_>,
-) -> Option<(usize, Progress)> {
-    let topic = topics.iter().position(|topic| topic == message.topic())?;
-    let (topic, partition) = (
-        u16::try_from(topic).ok()?,
-        u32::try_from(message.partition()).ok()?,
-    );
-    let is_of_it = |running: &Running| {
-        (running.load.range.topic, running.load.range.partition) == (topic, partition)
-    };
-    let place = running.iter().position(is_of_it)?;
-    let running = running.get_mut(place)?;
-    let progress = running.step(message.offset());
-    if matches!(progress, Progress::Going | Progress::Skipped) {
-        running.add(
-            Record::of_message(message, topic, partition, |record| decoder.decode(record)).ok(),
-            message.offset(),
-        );
-        // Nothing is handed out before it is known whether what was skipped is a hole or is gone.
-        if matches!(progress, Progress::Going) && running.is_full() {
-            running.hand_out(desk);
-        }
+    is_embedded: bool,
+) -> Progress {
+    let Range {
+        topic, partition, ..
+    } = running.load.range;
+    // The embedded broker refuses no offset: it goes on with what it has.
+    if is_embedded && running.is_doubtful(message.offset()) {
+        running.look_into(Instant::now());
+        return Progress::Going;
     }
-    let is_over = matches!(progress, Progress::Going) && running.is_read();
-    Some((place, if is_over { Progress::Done } else { progress }))
+    let event = Record::of_message(message, topic, partition, |record| decoder.decode(record));
+    let progress = running.add(event.ok(), message.offset());
+    if running.is_full() {
+        running.hand_out(desk);
+    }
+    progress
 }

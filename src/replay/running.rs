@@ -22,8 +22,6 @@ pub(super) struct Running {
     next: i64,
     events: Vec<LoggedEvent>,
     bytes: usize,
-    /// Whether a record has come.
-    has_begun: bool,
     end: End,
     pub(super) moved_at: Instant,
 }
@@ -33,7 +31,8 @@ pub(super) struct Running {
 enum End {
     /// Nothing.
     Unknown,
-    /// It came before the load was read, first at this instant; and when Kafka was asked about it last.
+    /// It came before the load was read, or its records cannot be had, first at this instant; and when Kafka was asked
+    /// about that last.
     Early {
         since: Instant,
         asked: Option<Instant>,
@@ -47,10 +46,6 @@ enum End {
 pub(super) enum Progress {
     Going,
     Done,
-    /// The record is not the one that was asked for, but a later one.
-    Skipped,
-    /// The record is an earlier one: the topic is not what it was.
-    WentBack,
 }
 
 /// What it means that a partition ended before its load.
@@ -58,8 +53,10 @@ pub(super) enum Progress {
 pub(super) enum AtEnd {
     /// Not known yet: the rest may still come.
     Wait,
-    /// What was asked for is gone up to this offset.
-    Gone(i64),
+    /// Kafka keeps nothing before this offset.
+    Deleted(i64),
+    /// Kafka has lost what comes from this offset up to the load's end, which was read once.
+    Lost(i64),
     /// The rest is there, or is a hole: that shows when it is read again from this offset.
     ReadAgain(i64),
 }
@@ -72,36 +69,35 @@ impl Running {
             next: load.range.from,
             events: Vec::new(),
             bytes: 0,
-            has_begun: false,
             end: End::Unknown,
             moved_at: Instant::now(),
         }
     }
 
-    /// Tells what a record's offset means, before it is added.
-    pub(super) fn step(&mut self, offset: i64) -> Progress {
-        let is_first = !std::mem::replace(&mut self.has_begun, true);
-        match offset {
-            offset if offset < self.load.range.from => Progress::WentBack,
-            offset if is_first && offset > self.load.range.from => Progress::Skipped,
-            offset if offset >= self.load.range.to => Progress::Done,
-            _ => Progress::Going,
-        }
+    /// Returns whether a record leaves out some of which it is not known that they are a hole, as compaction leaves them.
+    pub(super) fn is_doubtful(&self, offset: i64) -> bool {
+        offset > self.next && self.end != End::Beyond
     }
 
     /// Adds what a record is, if it is an event.
-    pub(super) fn add(&mut self, event: Option<LoggedEvent>, offset: i64) {
-        if offset < self.next || offset >= self.load.range.to {
-            return;
+    pub(super) fn add(&mut self, event: Option<LoggedEvent>, offset: i64) -> Progress {
+        if offset >= self.load.range.to {
+            return Progress::Done;
+        }
+        if offset < self.next {
+            return Progress::Going;
         }
         self.next = offset + 1;
         self.moved_at = Instant::now();
-        if matches!(self.end, End::Early { .. }) {
-            self.end = End::Unknown;
-        }
+        self.end = End::Unknown;
         if let Some(event) = event {
             self.bytes += event.size_bytes();
             self.events.push(event);
+        }
+        if self.is_read() {
+            Progress::Done
+        } else {
+            Progress::Going
         }
     }
 
@@ -113,14 +109,19 @@ impl Running {
         if self.end == End::Beyond || self.is_read() {
             return Progress::Done;
         }
-        if self.end == End::Unknown {
-            let (since, asked) = (now, None);
-            self.end = End::Early { since, asked };
-        }
+        self.look_into(now);
         Progress::Going
     }
 
-    /// Returns whether the partition has ended too early, and Kafka was not asked about it for `interval`.
+    /// Has Kafka asked about the partition.
+    pub(super) fn look_into(&mut self, now: Instant) {
+        if !matches!(self.end, End::Early { .. }) {
+            let (since, asked) = (now, None);
+            self.end = End::Early { since, asked };
+        }
+    }
+
+    /// Returns whether the partition is to be looked into, and Kafka was not asked about it for `interval`.
     pub(super) fn is_end_due(&self, now: Instant, interval: Duration) -> bool {
         match self.end {
             End::Unknown | End::Beyond => false,
@@ -130,20 +131,20 @@ impl Running {
         }
     }
 
-    /// Tells what it means that the partition has ended too early, of which Kafka says now that it `kept` so much: its
-    /// first offset and its end; `None` where it does not say.
+    /// Tells what it means for the load that Kafka says of the partition, at `now`, that it has `kept` so much: its first
+    /// offset and its end; `None` where it does not say.
     pub(super) fn meaning(&mut self, kept: Option<(i64, i64)>, now: Instant) -> AtEnd {
         let End::Early { since, asked } = &mut self.end else {
             return AtEnd::Wait;
         };
         *asked = Some(now);
         match kept {
-            Some((first, _)) if first > self.next => AtEnd::Gone(first),
+            Some((first, _)) if first > self.next => AtEnd::Deleted(first),
             Some((_, end)) if end >= self.load.range.to => {
                 self.end = End::Beyond;
                 AtEnd::ReadAgain(self.next)
             }
-            Some(_) if now.duration_since(*since) >= LAG => AtEnd::Gone(self.load.range.to),
+            Some(_) if now.duration_since(*since) >= LAG => AtEnd::Lost(self.next),
             _ => AtEnd::Wait,
         }
     }
@@ -189,6 +190,8 @@ mod tests {
     use super::*;
     use crate::event::Range;
 
+    const INTERVAL: Duration = Duration::from_millis(1);
+
     /// A load of ten records, of which the first four have come.
     fn four_of_ten() -> Running {
         let range = Range {
@@ -202,37 +205,39 @@ mod tests {
             generation: 0,
         });
         for offset in 100..104 {
-            assert_eq!(running.step(offset), Progress::Going);
-            running.add(None, offset);
+            assert!(!running.is_doubtful(offset));
+            assert_eq!(running.add(None, offset), Progress::Going);
         }
         running
     }
 
     #[test]
-    fn records_that_were_not_asked_for_are_noticed() {
+    fn a_load_is_done_with_its_last_record_or_one_behind_it() {
         let mut running = four_of_ten();
-        assert_eq!(running.step(107), Progress::Going, "a hole in the middle");
-        assert_eq!(running.step(110), Progress::Done);
-        let Running { load, .. } = running;
-        assert_eq!(Running::new(load).step(101), Progress::Skipped);
-        assert_eq!(Running::new(load).step(99), Progress::WentBack);
+        assert_eq!(running.add(None, 103), Progress::Going, "once more");
+        assert!(running.is_doubtful(107));
+        assert_eq!(running.add(None, 107), Progress::Going);
+        assert_eq!(running.add(None, 109), Progress::Done);
+        assert_eq!(four_of_ten().add(None, 115), Progress::Done);
     }
 
     #[test]
     fn the_rest_of_a_load_is_a_hole_only_if_its_partition_was_known_to_reach_so_far() {
         let mut running = four_of_ten();
-        let begun = Instant::now();
-        assert_eq!(running.at_end(begun), Progress::Going);
-        assert!(running.is_end_due(begun, END));
-        assert_eq!(
-            running.meaning(Some((0, 110)), begun),
-            AtEnd::ReadAgain(104)
-        );
-        assert!(!running.is_end_due(begun + LAG, END));
-        assert_eq!(running.at_end(begun), Progress::Done);
+        let now = Instant::now();
+        assert_eq!(running.at_end(now), Progress::Going);
+        assert!(running.is_end_due(now, INTERVAL));
+        let meaning = running.meaning(Some((0, 110)), now);
+        assert_eq!(meaning, AtEnd::ReadAgain(104));
+        assert!(!running.is_doubtful(107));
+        assert!(!running.is_end_due(now + LAG, INTERVAL));
+        let mut another = four_of_ten();
+        another.end = running.end;
+        assert_eq!(running.at_end(now), Progress::Done);
+        // It went on, so what was known is of no use for the next end.
+        another.add(None, 104);
+        assert_eq!(another.at_end(now), Progress::Going);
     }
-
-    const END: Duration = Duration::from_millis(1);
 
     #[test]
     fn a_leader_that_lags_behind_has_time_to_learn_what_the_others_have() {
@@ -240,31 +245,25 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(running.at_end(begun), Progress::Going);
         assert_eq!(running.meaning(Some((0, 104)), begun), AtEnd::Wait);
-        assert!(!running.is_end_due(begun, END));
+        assert!(!running.is_end_due(begun, INTERVAL));
         let later = begun + LAG / 2;
-        assert!(running.is_end_due(later, END));
+        assert!(running.is_end_due(later, INTERVAL));
         assert_eq!(running.meaning(None, later), AtEnd::Wait);
         // It has learned: the records come.
-        assert_eq!(running.step(104), Progress::Going);
         running.add(None, 104);
-        assert!(!running.is_end_due(later + LAG, END));
+        assert!(!running.is_end_due(later + LAG, INTERVAL));
         assert_eq!(running.at_end(later), Progress::Going, "another end");
-        assert_eq!(
-            running.meaning(Some((0, 105)), later + LAG / 2),
-            AtEnd::Wait
-        );
-        assert_eq!(
-            running.meaning(Some((0, 105)), later + LAG),
-            AtEnd::Gone(110),
-            "the others have no more either"
-        );
+        let kept = Some((0, 105));
+        assert_eq!(running.meaning(kept, later + LAG / 2), AtEnd::Wait);
+        assert_eq!(running.meaning(kept, later + LAG), AtEnd::Lost(105));
     }
 
     #[test]
-    fn what_was_deleted_meanwhile_is_gone() {
+    fn what_was_deleted_meanwhile_is_known_for_that() {
         let mut running = four_of_ten();
         let now = Instant::now();
-        assert_eq!(running.at_end(now), Progress::Going);
-        assert_eq!(running.meaning(Some((200, 200)), now), AtEnd::Gone(200));
+        running.look_into(now);
+        let meaning = running.meaning(Some((200, 200)), now);
+        assert_eq!(meaning, AtEnd::Deleted(200));
     }
 }
