@@ -20,8 +20,8 @@ use crate::transport::{Acknowledgements, LongPolling, STATE_KIND};
 const CLEAN_UP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Does what clients say on their connections. Each is served by itself, since a check or an issuer that is
-/// asked may be slow; a connection says the next thing when the last one is done, so there is one task for
-/// each at most.
+/// asked may be slow. A connection says the next thing when the last one is done, or taken on where it is a request: there
+/// are as many tasks for it at most as it may have requests under way.
 pub(super) async fn read_texts(mut texts: mpsc::Receiver<ClientText>, said: Texts, tasks: Tasks) {
     let stopping = tasks.stopping();
     while let Some(Some(text)) = stopping.run_until_cancelled(texts.recv()).await {

@@ -14,7 +14,7 @@
 //! - An answer reaches the client that its correlation id was made for, whichever instance gets it: the ids are
 //!   sealed and name the instance.
 //! - 202 says that Kafka or NATS has it.
-//! - Metrics and logs name routes, never what a client wrote.
+//! - Metrics and the log of the console name routes, never what a client wrote.
 //!
 //! # Backpressure
 //! Bodies stream through with the pace of the slower side. What waits for answers is bounded in number and bytes.

@@ -234,7 +234,7 @@ impl Metrics {
             ),
             produced: make.counters(
                 "sluicegate_produced_events_total",
-                "Events submitted over HTTP, by result",
+                "Events submitted over HTTP or NATS and commands to Kafka, by result",
                 &["result"],
             ),
             produce_duration: make.seconds(
