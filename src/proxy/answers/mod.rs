@@ -56,7 +56,7 @@ pub use message::MessageFault;
 pub(in crate::proxy) use places::Place;
 pub use run::{Answers, AnswersInbox, AnswersParts};
 
-pub(in crate::proxy) use command::{AnswerFrom, Command, Sending, Sent, preferred_wait};
+pub(in crate::proxy) use command::{Command, Sending, Sent, preferred_wait};
 
 #[cfg(all(test, feature = "embedded-broker"))]
 mod tests;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::answer::{Answer, WrittenAnswer};
 use super::attempt::{Attempt, Won};
 use super::claims::{Claimed, SentCommand};
-use super::command::{AnswerFrom, Command, Sending, Sent};
+use super::command::{Command, Sending, Sent};
 use super::correlation::Holder;
 use super::desk::Asked;
 use super::key::IdempotencyKey;
@@ -144,7 +144,7 @@ impl Answers {
             return Ok(answer.into());
         }
         let of = sent.correlation();
-        if command.prefers_async && command.from != AnswerFrom::Target {
+        if command.prefers_async && command.from.comes_later() {
             return Ok(accepted(&self.desk.id(of, Holder::Asker)?)?.into());
         }
         let timeout = self.timeout(command.from);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::answer::Answer;
 use super::claims::Claims;
-use super::command::{AnswerFrom, Command, Sending, Sent};
+use super::command::{Command, Sending, Sent};
 use super::config::AnswersConfig;
 use super::correlation::Holder;
 use super::delivered::Delivered;
@@ -30,6 +30,7 @@ use crate::dispatch::{Incarnation, TokenKey};
 use crate::http::{HttpError, Reply};
 use crate::kafka::KafkaConfig;
 use crate::proxy::call::Caller;
+use crate::proxy::route::AnswerFrom;
 use crate::shared::{CommandLog, StateLog};
 use crate::telemetry::{Metrics, Tasks};
 
@@ -319,7 +320,7 @@ impl Answers {
         command: &Command,
         key: Option<&IdempotencyKey>,
     ) -> Result<(Sending, Begun), HttpError> {
-        let comes_later = command.from != AnswerFrom::Target;
+        let comes_later = command.from.comes_later();
         let is_kept = key.is_some() || comes_later && command.prefers_async;
         let waits = comes_later && !command.prefers_async;
         let pledge = is_kept.then(|| Pledge::begin(&self.desk, command));

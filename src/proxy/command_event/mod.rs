@@ -13,7 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::answers::{AnswerFrom, Command};
+use super::answers::Command;
 use super::call::Call;
 use super::route::{KeyRule, Route};
 use crate::event::{AnyBody, CloudEvent, JsonPointer, Members, decode_any, string_value};
@@ -91,21 +91,17 @@ impl CommandEvent {
         &self.event
     }
 
-    /// Returns the command that the event is: its answer comes from `from`, or, where nobody waits, from the target.
+    /// Returns the command that the event is.
     ///
     /// # Errors
     /// 400 for an `Idempotency-Key` that is none.
-    pub(in crate::proxy) fn command(
-        &self,
-        call: &Call,
-        from: Option<AnswerFrom>,
-    ) -> Result<Command, HttpError> {
+    pub(in crate::proxy) fn command(&self, call: &Call) -> Result<Command, HttpError> {
         let fingerprint = [
             call.request.method.as_str().as_bytes(),
             call.target.as_bytes(),
             &self.body,
         ];
-        Command::new(call, from.unwrap_or(AnswerFrom::Target)).with_key(call, &fingerprint)
+        Command::new(call).with_key(call, &fingerprint)
     }
 
     /// Returns the event in JSON as it goes to the target: with what is known of the request, and its trace.

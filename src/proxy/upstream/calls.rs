@@ -1,5 +1,6 @@
 //! Calls of routes with HTTP targets: answered by the backend, or later under a correlation id.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -11,9 +12,9 @@ use super::lasting::Lasting;
 use super::target;
 use super::upstreams::Upstreams;
 use crate::http::{HttpError, Reply};
-use crate::proxy::answers::{AnswerFrom, Answers, CORRELATION_HEADER, Command, Sending, Sent};
+use crate::proxy::answers::{Answers, CORRELATION_HEADER, Command, Sending, Sent};
 use crate::proxy::call::Call;
-use crate::proxy::route::{HttpAnswer, Target};
+use crate::proxy::route::UpstreamSpec;
 use crate::session::Stay;
 
 /// Tells a backend under which id it may answer later.
@@ -41,7 +42,7 @@ impl HttpTarget {
         }
     }
 
-    /// Sends a call to its backend. Its answer goes on as it comes; but where the route says that answers come in
+    /// Sends a call to the backend of its route. Its answer goes on as it comes; but where the route says that answers come in
     /// another way, after a 202 they do.
     ///
     /// Where there is a `stay`, what lasts of the answer is broken off when that is over.
@@ -57,28 +58,23 @@ impl HttpTarget {
     pub(in crate::proxy) async fn call(
         &self,
         mut call: Call,
+        upstream: &Arc<UpstreamSpec>,
         stay: Option<Stay>,
     ) -> Result<Reply, HttpError> {
-        let from = match &call.route.target {
-            Target::Http { answer, .. } => match answer {
-                HttpAnswer::Direct => {
-                    let body = call.request.take_body();
-                    let begun = self.forwarder.send(&call, &call.target, body).await?;
-                    return Ok(self.forwarder.reply(begun, stay));
-                }
-                HttpAnswer::Kafka => AnswerFrom::Kafka,
-                HttpAnswer::Callback => AnswerFrom::Callback,
-            },
-            _ => return Err(HttpError::internal("the target of the route is not http")),
-        };
-        let command = Command::new(&call, from);
-        let send = |sending| self.send_command(call, stay, sending);
-        self.answers.run(command, send).await
+        if call.route.answer_from.comes_later() {
+            let command = Command::new(&call);
+            let send = |sending| self.send_command(call, upstream, stay, sending);
+            return self.answers.run(command, send).await;
+        }
+        let body = call.request.take_body();
+        let sent = self.forwarder.send(&call, upstream, &call.target, body);
+        Ok(self.forwarder.reply(sent.await?, stay))
     }
 
     async fn send_command(
         &self,
         mut call: Call,
+        upstream: &Arc<UpstreamSpec>,
         stay: Option<Stay>,
         sending: Sending,
     ) -> Result<Sent, HttpError> {
@@ -87,7 +83,8 @@ impl HttpTarget {
         call.request.headers.insert(RIG_CORRELATION, value);
         let target = target::with_correlation(&call.target, &id);
         let body = call.request.take_body();
-        let begun = self.forwarder.send(&call, &target, body).await?;
+        let sent = self.forwarder.send(&call, upstream, &target, body);
+        let begun = sent.await?;
         drop(call);
         if begun.response.status() != StatusCode::ACCEPTED {
             return Ok(Sent::Replied(self.forwarder.reply(begun, stay)));

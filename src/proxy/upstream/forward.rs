@@ -18,7 +18,7 @@ use super::tunnel::{Counted, Tunnel};
 use super::upstreams::Upstreams;
 use crate::http::{HttpError, Reply, StreamBody};
 use crate::proxy::call::Call;
-use crate::proxy::route::{Protocol, Target, UpstreamSpec};
+use crate::proxy::route::{Protocol, UpstreamSpec};
 use crate::session::Stay;
 
 /// Sends calls to their backends. Cheap to clone.
@@ -33,7 +33,7 @@ impl Forwarder {
         Self { upstreams, lasting }
     }
 
-    /// Sends a call, with the target and the body given beside it, until its answer begins.
+    /// Sends a call to a backend, with the target and the body given beside it, until its answer begins.
     ///
     /// # Errors
     /// 400 for a target that is none or could lead elsewhere, and for a body that breaks off; 502 when no address can
@@ -46,12 +46,10 @@ impl Forwarder {
     pub(super) async fn send(
         &self,
         call: &Call,
+        spec: &Arc<UpstreamSpec>,
         target: &str,
         body: StreamBody,
     ) -> Result<Begun, HttpError> {
-        let Target::Http { upstream: spec, .. } = &call.route.target else {
-            return Err(HttpError::internal("the target of the route is not http"));
-        };
         let outbound = outbound(call, spec, target)?;
         let place = if outbound.is_upgrade {
             Some(self.lasting.place(call)?)
