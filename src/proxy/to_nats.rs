@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http_body_util::BodyExt as _;
 
-use super::answers::{Answer, Answers, CORRELATION_HEADER, Command, Place, Sending, Sent};
+use super::answers::{
+    Answer, Answers, CORRELATION_HEADER, Command, Place, Sending, Sent, bad_answer,
+};
 use super::call::Call;
 use super::command_event::{CommandConfig, CommandEvent};
 use crate::event::JSON_EVENT;
@@ -136,9 +137,9 @@ impl Wait {
         tasks.spawn("nats.reply", async move {
             let replied = stopping.run_until_cancelled(reply.within(self.limit)).await;
             let answer = match replied {
-                Some(Ok(message)) => self.answer(message).await,
+                Some(Ok(message)) => self.answer(message),
                 Some(Err(error @ (NatsError::NoResponders | NatsError::Refused))) => {
-                    refused(failed(error)).await
+                    failed(error).into()
                 }
                 // Who waits finds out by their own deadline.
                 Some(Err(_)) | None => return,
@@ -148,27 +149,9 @@ impl Wait {
         });
     }
 
-    async fn answer(&self, message: NatsMessage) -> Answer {
-        match self.answers.of_reply(&message.headers, message.payload) {
-            Ok(answer) => answer,
-            Err(fault) => {
-                let detail = "The reply to the command is no answer.";
-                let error = HttpError::new(StatusCode::BAD_GATEWAY, "bad_answer", detail);
-                refused(error.with_cause(fault)).await
-            }
-        }
-    }
-}
-
-/// Makes an answer of an error.
-async fn refused(error: HttpError) -> Answer {
-    let (head, body) = error.into_response().into_parts();
-    // The body is there as a whole, and reading it cannot fail.
-    let body = body.collect().await.map(|body| body.to_bytes());
-    Answer {
-        status: head.status,
-        headers: head.headers,
-        body: body.unwrap_or_default(),
+    fn answer(&self, message: NatsMessage) -> Answer {
+        let answer = self.answers.of_reply(&message.headers, message.payload);
+        answer.unwrap_or_else(|fault| bad_answer().with_cause(fault).into())
     }
 }
 

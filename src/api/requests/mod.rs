@@ -197,14 +197,7 @@ where
     let (head, body) = response.into_parts();
     let (status, headers, body) = match collected(body).await {
         Ok(body) => (head.status, head.headers, body),
-        Err(error) => {
-            let (head, body) = error.into_response().into_parts();
-            let body = body
-                .collect()
-                .await
-                .map(http_body_util::Collected::to_bytes);
-            (head.status, head.headers, body.unwrap_or_default())
-        }
+        Err(error) => error.into_parts(),
     };
     let mut told = json!({ "id": id, "status": status.as_u16(), "headers": listed(&headers) });
     if let Some(members) = told.as_object_mut().filter(|_| !body.is_empty()) {

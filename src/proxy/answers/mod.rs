@@ -54,6 +54,7 @@ pub use elsewhere::MAX_ANSWER_BYTES;
 pub(in crate::proxy) use message::CORRELATION_HEADER;
 pub use message::MessageFault;
 pub(in crate::proxy) use places::Place;
+pub(in crate::proxy) use refusals::bad_answer;
 pub use run::{Answers, AnswersInbox, AnswersParts};
 
 pub(in crate::proxy) use command::{Command, Sending, Sent, preferred_wait};
