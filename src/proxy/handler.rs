@@ -15,9 +15,10 @@ use super::request_log::RequestLog;
 use super::route::{Route, Target};
 use super::routes::{Found, Matched};
 use super::secured;
+use super::to_http::ToHttp;
 use super::to_kafka::ToKafka;
 use super::to_nats::ToNats;
-use super::upstream::{HttpTarget, Lasting, UpstreamConfig, Upstreams};
+use super::upstream::{Forwarder, Lasting, UpstreamConfig, Upstreams};
 use crate::access::{Access, Places, Rates, Submitter, session_killed};
 use crate::avro::{Registry, Serializer};
 use crate::fetch::TrustError;
@@ -45,7 +46,7 @@ pub struct Proxy {
     access: Access,
     stays: Stays,
     cors: Cors,
-    http: HttpTarget,
+    http: ToHttp,
     kafka: ToKafka,
     nats: ToNats,
     answers: Answers,
@@ -115,7 +116,10 @@ impl Proxy {
             metrics: metrics.clone(),
         };
         Ok(Self {
-            http: HttpTarget::new(upstreams, parts.answers.clone(), lasting),
+            http: ToHttp {
+                forwarder: Forwarder::new(upstreams, lasting),
+                answers: parts.answers.clone(),
+            },
             kafka,
             nats,
             apis: parts.apis,

@@ -32,6 +32,7 @@ mod route;
 mod routes;
 mod secured;
 mod settings;
+mod to_http;
 mod to_kafka;
 mod to_nats;
 mod topics;

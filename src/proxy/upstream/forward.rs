@@ -1,35 +1,56 @@
 //! From a call to a request for a backend, and from its answer to a reply.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Limited};
 
 use super::answer_body::{AnswerBody, Patience};
 use super::config::limit;
-use super::exchange::{Begun, Outbound, exchange};
+use super::exchange::{Answering, Outbound, exchange};
 use super::headers;
 use super::lasting::Lasting;
 use super::request_body::Outgoing;
 use super::target;
 use super::tunnel::{Counted, Tunnel};
 use super::upstreams::Upstreams;
+use crate::access::Place;
 use crate::http::{HttpError, Reply, StreamBody};
 use crate::proxy::call::Call;
 use crate::proxy::route::{Protocol, UpstreamSpec};
 use crate::session::Stay;
 
-/// Sends calls to their backends. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(super) struct Forwarder {
+/// How much of a body that nobody wants is read, so that its connection can be used again, and for how long.
+const UNWANTED_BYTES: usize = 64 * 1024;
+const UNWANTED_TIME: Duration = Duration::from_secs(1);
+
+/// An answer of which the head is there.
+pub(in crate::proxy) struct Begun {
+    answering: Answering,
+    /// Among the connections, for what asked for a tunnel.
+    place: Option<Place>,
+}
+
+impl Begun {
+    /// Returns the status.
+    pub(in crate::proxy) fn status(&self) -> StatusCode {
+        self.answering.response.status()
+    }
+}
+
+/// Sends calls to their backends.
+#[derive(Debug)]
+pub(in crate::proxy) struct Forwarder {
     upstreams: Upstreams,
     lasting: Lasting,
 }
 
 impl Forwarder {
-    pub(super) const fn new(upstreams: Upstreams, lasting: Lasting) -> Self {
+    /// Reaches backends by `upstreams`; tunnels and endless answers are counted, and end, as `lasting` says.
+    pub(in crate::proxy) const fn new(upstreams: Upstreams, lasting: Lasting) -> Self {
         Self { upstreams, lasting }
     }
 
@@ -43,7 +64,7 @@ impl Forwarder {
     ///
     /// # Cancel safety
     /// Dropping the future gives the request up; the backend may have acted on it.
-    pub(super) async fn send(
+    pub(in crate::proxy) async fn send(
         &self,
         call: &Call,
         spec: &Arc<UpstreamSpec>,
@@ -71,7 +92,7 @@ impl Forwarder {
         let config = self.upstreams.config();
         let exchanged = Box::pin(exchange(&upstream, config, &outbound, &body, note));
         match exchanged.await {
-            Ok(begun) => Ok(Begun { place, ..begun }),
+            Ok(answering) => Ok(Begun { answering, place }),
             Err(error) => {
                 self.upstreams.complain(&error);
                 Err(error.into())
@@ -81,15 +102,30 @@ impl Forwarder {
 
     /// Makes the reply of an answer that has begun: the rest of it comes as the backend sends it, for as long as
     /// the stay lasts.
-    pub(super) fn reply(&self, begun: Begun, stay: Option<Stay>) -> Reply {
-        if begun.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    pub(in crate::proxy) fn reply(&self, begun: Begun, stay: Option<Stay>) -> Reply {
+        if begun.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(begun, stay);
         }
-        Reply::Streamed(self.streamed(begun, stay))
+        Reply::Streamed(self.streamed(begun.answering, stay))
     }
 
-    pub(super) fn streamed(&self, begun: Begun, stay: Option<Stay>) -> Response<StreamBody> {
-        let (mut head, body) = begun.response.into_parts();
+    /// Reads what comes with an answer that nobody wants, as far as that is soon done.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the rest unread, and closes the connection.
+    pub(in crate::proxy) async fn discard(&self, begun: Begun) {
+        let body = self.streamed(begun.answering, None).into_body();
+        let reading = Limited::new(body, UNWANTED_BYTES).collect();
+        if !matches!(
+            tokio::time::timeout(UNWANTED_TIME, reading).await,
+            Ok(Ok(_))
+        ) {
+            tracing::debug!("the body of a 202 was not read to its end");
+        }
+    }
+
+    fn streamed(&self, answering: Answering, stay: Option<Stay>) -> Response<StreamBody> {
+        let (mut head, body) = answering.response.into_parts();
         let upgrade = head.headers.get(UPGRADE).cloned();
         headers::clean_answer(&mut head.headers);
         headers::add_via(&mut head.headers, head.version);
@@ -110,7 +146,7 @@ impl Forwarder {
             idle: idle.filter(|_| !is_endless),
             until: self.lasting.until(stay, is_endless),
         };
-        let body = AnswerBody::new(body, begun.lease, begun.in_flight, patience);
+        let body = AnswerBody::new(body, answering.lease, answering.in_flight, patience);
         let mut answer = Response::new(body.boxed_unsync());
         *answer.status_mut() = head.status;
         *answer.headers_mut() = head.headers;
@@ -119,13 +155,13 @@ impl Forwarder {
 
     /// Makes a WebSocket of an answer that grants it.
     fn switch(&self, begun: Begun, stay: Option<Stay>) -> Reply {
-        let Begun {
+        let Begun { answering, place } = begun;
+        let Answering {
             mut response,
             in_flight,
-            place,
             // Nobody else gets the connection.
             lease: _,
-        } = begun;
+        } = answering;
         let tunnel = Tunnel {
             backend: hyper::upgrade::on(&mut response),
             held: (

@@ -44,7 +44,7 @@ pub(super) fn join(base_path: &str, target: &str) -> Result<PathAndQuery, HttpEr
 
 /// Adds the correlation id to the query of a target, in place of whatever the client gave for it; the rest of the
 /// query stays as it came.
-pub(super) fn with_correlation(target: &str, id: &str) -> String {
+pub(in crate::proxy) fn with_correlation(target: &str, id: &str) -> String {
     let (path, query) = split_query(target);
     let is_kept = |pair: &&str| {
         let name = pair.split('=').next().unwrap_or_default();
