@@ -27,6 +27,7 @@ mod definition;
 mod event_data;
 mod handler;
 mod ongoing;
+mod query;
 mod request_log;
 mod route;
 mod routes;

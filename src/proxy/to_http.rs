@@ -6,13 +6,15 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::answers::{Answers, CORRELATION_HEADER, Command, Sending, Sent};
 use super::call::Call;
+use super::query;
 use super::route::UpstreamSpec;
-use super::upstream::{Forwarder, with_correlation};
+use super::upstream::Forwarder;
 use crate::http::{HttpError, Reply};
 use crate::session::Stay;
 
-/// Tells a backend under which id it may answer later.
+/// The header and the parameter that tell a backend under which id it may answer later.
 const RIG_CORRELATION: HeaderName = HeaderName::from_static(CORRELATION_HEADER);
+const CORRELATION: &str = "correlation";
 
 /// Sends commands to HTTP backends.
 #[derive(Debug)]
@@ -73,5 +75,42 @@ impl ToHttp {
         }
         self.forwarder.discard(begun).await;
         Ok(Sent::Waits)
+    }
+}
+
+/// Adds the correlation id to the query of a target, in place of whatever the client gave for it; the rest of the
+/// query stays as it came.
+fn with_correlation(target: &str, id: &str) -> String {
+    let (path, query) = query::split(target);
+    let mut made = format!("{path}?");
+    let rest = query::without(query.unwrap_or_default(), CORRELATION);
+    for pair in rest.filter(|pair| !pair.is_empty()) {
+        made.push_str(pair);
+        made.push('&');
+    }
+    made.push_str(CORRELATION);
+    made.push('=');
+    made.push_str(id);
+    made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_correlation_id_replaces_one_of_the_clients() {
+        for (target, expected) in [
+            ("/a", "/a?correlation=id"),
+            ("/a?", "/a?correlation=id"),
+            ("/a?b=1&b=%202&c", "/a?b=1&b=%202&c&correlation=id"),
+            ("/a?correlation=evil", "/a?correlation=id"),
+            (
+                "/a?correlation&x=correlation&c%6Frrelation=1",
+                "/a?x=correlation&correlation=id",
+            ),
+        ] {
+            assert_eq!(with_correlation(target, "id"), expected);
+        }
     }
 }

@@ -52,5 +52,4 @@ mod tests;
 pub use config::UpstreamConfig;
 pub(super) use forward::Forwarder;
 pub(super) use lasting::Lasting;
-pub(super) use target::with_correlation;
 pub(super) use upstreams::Upstreams;
