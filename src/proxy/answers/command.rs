@@ -46,7 +46,7 @@ impl Command {
         call: &Call,
         fingerprint: &[&[u8]],
     ) -> Result<Self, HttpError> {
-        self.key = IdempotencyKey::of(call, fingerprint)?;
+        self.key = IdempotencyKey::of(call, &self.party, fingerprint)?;
         Ok(self)
     }
 }
