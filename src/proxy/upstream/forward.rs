@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Empty, Limited};
 
 use super::answer_body::{AnswerBody, Patience};
@@ -18,6 +18,7 @@ use super::target;
 use super::tunnel::{Counted, Tunnel};
 use super::upstreams::Upstreams;
 use crate::access::Place;
+use crate::event::is_event_stream;
 use crate::http::{HttpError, Reply, StreamBody};
 use crate::proxy::call::Call;
 use crate::proxy::route::{Protocol, UpstreamSpec};
@@ -140,7 +141,9 @@ impl Forwarder {
             }
             _ => {}
         }
-        let is_endless = is_event_stream(&head.headers);
+        let content_type = head.headers.get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let is_endless = content_type.is_some_and(is_event_stream);
         let idle = limit(self.upstreams.config().proxy_idle_timeout);
         let patience = Patience {
             idle: idle.filter(|_| !is_endless),
@@ -223,13 +226,4 @@ fn outbound(call: &Call, spec: &UpstreamSpec, target: &str) -> Result<Outbound, 
 /// Reads a configured `Host`.
 fn authority(host: &HeaderValue) -> Result<Authority, HttpError> {
     Authority::try_from(host.as_bytes()).map_err(HttpError::internal)
-}
-
-/// Whether an answer may be silent for as long as it likes.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    let essence = kind.and_then(|kind| kind.split(';').next());
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }
