@@ -64,6 +64,12 @@ pub fn is_json(content_type: &str) -> bool {
     data_kind(content_type) == DataKind::Json
 }
 
+/// Returns whether a body with this content type is a stream of server-sent events, which has no end of its own.
+#[must_use]
+pub fn is_event_stream(content_type: &str) -> bool {
+    essence(content_type) == "text/event-stream"
+}
+
 /// Returns whether the content type is `application/json`, whatever its parameters are.
 pub(super) fn is_plain_json(content_type: &str) -> bool {
     essence(content_type) == "application/json"
@@ -155,5 +161,7 @@ mod tests {
         }
         assert!(is_plain_json("Application/JSON; charset=utf-8"));
         assert!(!is_plain_json("application/x+json"));
+        assert!(is_event_stream("Text/Event-Stream ; charset=utf-8"));
+        assert!(!is_event_stream("text/event-streams"));
     }
 }

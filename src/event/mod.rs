@@ -51,7 +51,7 @@ pub use json::{
     JsonFault, Members, MembersFault, NESTING_LIMIT, check_text, parse_list, shorten, string_value,
 };
 pub use kafka_binding::decode_kafka;
-pub use media_type::{JSON_EVENT, is_json};
+pub use media_type::{JSON_EVENT, is_event_stream, is_json};
 pub use nats_binding::decode_nats;
 pub use number::Number;
 pub use pointer::{JsonPointer, PointerError};

@@ -207,6 +207,16 @@ impl HttpError {
     /// Makes the response, `application/problem+json`, and logs the cause if there is one.
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
+        let (status, headers, body) = self.into_parts();
+        let mut response = Response::new(Body::new(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// As [`into_response`](Self::into_response), for whoever passes the answer on in another way.
+    #[must_use]
+    pub fn into_parts(self) -> (StatusCode, HeaderMap, Bytes) {
         self.log();
         let problem = *self.0;
         let mut json = serde_json::json!({
@@ -219,16 +229,13 @@ impl HttpError {
         if let Some(object) = json.as_object_mut() {
             object.extend(problem.members);
         }
-        let mut response = Response::new(Body::new(Bytes::from(json.to_string())));
-        *response.status_mut() = problem.status;
-        *response.headers_mut() = problem.headers;
-        let headers = response.headers_mut();
+        let mut headers = problem.headers;
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
+        (problem.status, headers, json.to_string().into())
     }
 
     fn log(&self) {

@@ -12,12 +12,13 @@ use super::call::{Call, Caller};
 use super::command_event::CommandConfig;
 use super::ongoing::Ongoing;
 use super::request_log::RequestLog;
-use super::route::{HttpAnswer, Route, Target};
+use super::route::{Route, Target};
 use super::routes::{Found, Matched};
 use super::secured;
+use super::to_http::ToHttp;
 use super::to_kafka::ToKafka;
 use super::to_nats::ToNats;
-use super::upstream::{HttpTarget, Lasting, UpstreamConfig, Upstreams};
+use super::upstream::{Forwarder, Lasting, UpstreamConfig, Upstreams};
 use crate::access::{Access, Places, Rates, Submitter, session_killed};
 use crate::avro::{Registry, Serializer};
 use crate::fetch::TrustError;
@@ -45,7 +46,7 @@ pub struct Proxy {
     access: Access,
     stays: Stays,
     cors: Cors,
-    http: HttpTarget,
+    http: ToHttp,
     kafka: ToKafka,
     nats: ToNats,
     answers: Answers,
@@ -115,7 +116,10 @@ impl Proxy {
             metrics: metrics.clone(),
         };
         Ok(Self {
-            http: HttpTarget::new(upstreams, parts.answers.clone(), lasting),
+            http: ToHttp {
+                forwarder: Forwarder::new(upstreams, lasting),
+                answers: parts.answers.clone(),
+            },
             kafka,
             nats,
             apis: parts.apis,
@@ -274,15 +278,15 @@ impl Proxy {
             groups,
             caller,
         };
-        match route.target {
-            Target::Http { .. } => {
+        match &route.target {
+            Target::Http(upstream) => {
                 let stay = self.stay(&call.caller, expires_ms)?;
-                self.http.call(call, stay).await
+                self.http.call(call, upstream, stay).await
             }
             // Nothing is written for a page that asks what it may.
             _ if call.request.method == Method::OPTIONS => Ok(self.preflight(&call.request)),
-            Target::Kafka { .. } => self.kafka.call(call).await,
-            Target::Nats { .. } => self.nats.call(call).await,
+            Target::Kafka(target) => self.kafka.call(call, target).await,
+            Target::Nats(subject) => self.nats.call(call, subject).await,
         }
     }
 
@@ -371,13 +375,7 @@ impl Page {
 /// Returns whether we answer the pages ourselves that ask before they send a request for this route: where a
 /// backend answers, it has to.
 fn answers_pages(route: &Route) -> bool {
-    !matches!(
-        route.target,
-        Target::Http {
-            answer: HttpAnswer::Direct,
-            ..
-        }
-    )
+    route.answer_from.comes_later() || !matches!(route.target, Target::Http(_))
 }
 
 /// Returns the method that a page wants to use.

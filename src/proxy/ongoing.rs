@@ -74,7 +74,7 @@ impl Ongoing {
             target,
             ..
         } = &*self.route;
-        let (name, response_from) = (target.name(), target.response_from());
+        let (name, response_from) = (target.name(), self.route.response_from());
         self.metrics
             .duration
             .with_label_values(&[name, response_from])

@@ -27,17 +27,18 @@ pub(crate) struct Route {
     pub(crate) add_headers: Box<[(HeaderName, HeaderValue)]>,
     /// Where its requests go.
     pub(crate) target: Target,
+    /// Where their answers come from.
+    pub(crate) answer_from: AnswerFrom,
 }
 
 impl Route {
     /// Returns whether what the groups of its pattern match is of use to its target.
     #[must_use]
     pub(super) const fn needs_groups(&self) -> bool {
-        let key = match &self.target {
-            Target::Kafka { key, .. } => key,
-            Target::Http { .. } | Target::Nats { .. } => return false,
+        let Target::Kafka(target) = &self.target else {
+            return false;
         };
-        matches!(key, KeyRule::Path(_))
+        matches!(target.key, KeyRule::Path(_))
     }
 
     /// Returns where a token has to be; `None` for a route that is open to all.
@@ -50,9 +51,21 @@ impl Route {
     /// backend that nobody verified, all goes on.
     #[must_use]
     pub(super) fn kept_parameter(&self) -> Option<&str> {
-        let goes_on = !self.is_secured && matches!(self.target, Target::Http { .. });
+        let goes_on = !self.is_secured && matches!(self.target, Target::Http(_));
         let places = self.tokens.as_ref().filter(|_| !goes_on)?;
         places.query.as_deref()
+    }
+
+    /// Returns where the answer comes from, as metrics and definitions name it.
+    #[must_use]
+    pub(super) const fn response_from(&self) -> &'static str {
+        match (self.answer_from, &self.target) {
+            (AnswerFrom::Target, Target::Http(_)) => "http",
+            (AnswerFrom::Target, Target::Kafka(_) | Target::Nats(_)) => "none",
+            (AnswerFrom::Kafka, _) => "kafka",
+            (AnswerFrom::Callback, _) => "http_async",
+            (AnswerFrom::Nats, _) => "nats",
+        }
     }
 
     /// Returns whether a header is the one in which requests for the API have their tokens.
@@ -81,34 +94,15 @@ pub(crate) struct TokenPlaces {
     pub(crate) query: Option<Box<str>>,
 }
 
-/// Where requests go, and where their answers come from.
+/// Where requests go.
 #[derive(Debug)]
 pub(crate) enum Target {
     /// To an HTTP backend.
-    Http {
-        /// Which one.
-        upstream: Arc<UpstreamSpec>,
-        /// Who answers the client.
-        answer: HttpAnswer,
-    },
+    Http(Arc<UpstreamSpec>),
     /// To a Kafka topic, as a CloudEvent.
-    Kafka {
-        /// The topic.
-        topic: Box<str>,
-        /// The subject of the Avro schema of the data, if it is to be encoded.
-        schema: Option<Box<str>>,
-        /// What the key of the record is taken from.
-        key: KeyRule,
-        /// Whether the client waits for an answer over Kafka.
-        waits: bool,
-    },
-    /// To a NATS subject, as a CloudEvent.
-    Nats {
-        /// The subject.
-        subject: Box<str>,
-        /// Whether the client waits for the reply.
-        waits: bool,
-    },
+    Kafka(KafkaTarget),
+    /// To this NATS subject, as a CloudEvent.
+    Nats(Box<str>),
 }
 
 impl Target {
@@ -116,44 +110,42 @@ impl Target {
     #[must_use]
     pub(crate) const fn name(&self) -> &'static str {
         match self {
-            Self::Http { .. } => "http",
-            Self::Kafka { .. } => "kafka",
-            Self::Nats { .. } => "nats",
-        }
-    }
-
-    /// Returns where the answer comes from, as metrics and definitions name it.
-    #[must_use]
-    pub(crate) const fn response_from(&self) -> &'static str {
-        match self {
-            Self::Http { answer, .. } => answer.name(),
-            Self::Kafka { waits: true, .. } => "kafka",
-            Self::Nats { waits: true, .. } => "nats",
-            Self::Kafka { .. } | Self::Nats { .. } => "none",
+            Self::Http(_) => "http",
+            Self::Kafka(_) => "kafka",
+            Self::Nats(_) => "nats",
         }
     }
 }
 
-/// Who answers the client of an HTTP target.
+/// A Kafka topic, and how requests are written to it.
+#[derive(Debug)]
+pub(crate) struct KafkaTarget {
+    /// The topic.
+    pub(crate) topic: Box<str>,
+    /// The subject of the Avro schema of the data, if it is to be encoded.
+    pub(crate) schema: Option<Box<str>>,
+    /// What the key of the record is taken from.
+    pub(crate) key: KeyRule,
+}
+
+/// Where the answer to a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HttpAnswer {
-    /// The backend itself.
-    Direct,
-    /// A record in a response topic, after a 202 of the backend.
+pub(crate) enum AnswerFrom {
+    /// From the target itself: nothing is waited for.
+    Target,
+    /// From a record in a response topic, after a 202 of an HTTP backend.
     Kafka,
-    /// A request to `/v3/responses`, after a 202 of the backend.
+    /// From a request to `/v3/responses`, after a 202 of an HTTP backend.
     Callback,
+    /// From a reply over NATS.
+    Nats,
 }
 
-impl HttpAnswer {
-    /// Returns the name in metrics and definitions.
+impl AnswerFrom {
+    /// Returns whether it comes after the target has taken the request.
     #[must_use]
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "http",
-            Self::Kafka => "kafka",
-            Self::Callback => "http_async",
-        }
+    pub(crate) fn comes_later(self) -> bool {
+        self != Self::Target
     }
 }
 

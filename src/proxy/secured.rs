@@ -5,9 +5,9 @@
 
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use percent_encoding::percent_decode_str;
 
 use super::call::Caller;
+use super::query;
 use super::route::TokenPlaces;
 use crate::access::{Access, Visitor};
 use crate::http::{HttpError, Request};
@@ -137,9 +137,8 @@ fn tokens(places: &TokenPlaces, request: &Request) -> Vec<String> {
         tokens.extend(shown.map(|(_, token)| token.to_owned()));
     }
     if let Some(name) = &places.query {
-        let pairs = request.uri.query().unwrap_or_default().split('&');
-        let values = pairs.filter(|pair| is_named(pair, name));
-        tokens.extend(values.filter_map(|pair| decoded(pair.split_once('=')?.1)));
+        let text = request.uri.query().unwrap_or_default();
+        tokens.extend(query::values(text, name));
     }
     tokens.retain(|token| !token.is_empty());
     tokens.truncate(MAX_TOKENS);
@@ -172,21 +171,8 @@ pub(super) fn without_token(query: &str, name: Option<&str>) -> Option<String> {
     let Some(name) = name else {
         return Some(query.to_owned());
     };
-    let others = query.split('&').filter(|pair| !is_named(pair, name));
-    let rest = others.collect::<Vec<_>>().join("&");
+    let rest = query::without(query, name).collect::<Vec<_>>().join("&");
     (query.is_empty() || !rest.is_empty()).then_some(rest)
-}
-
-/// Returns whether a part of a query is for the parameter `name`, however that is written.
-fn is_named(pair: &str, name: &str) -> bool {
-    let written = pair.split_once('=').map_or(pair, |(name, _)| name);
-    decoded(written).is_some_and(|decoded| decoded == name)
-}
-
-fn decoded(text: &str) -> Option<String> {
-    let text = text.replace('+', " ");
-    let decoded = percent_decode_str(&text).decode_utf8().ok()?;
-    Some(decoded.into_owned())
 }
 
 #[cfg(test)]

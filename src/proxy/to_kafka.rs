@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::answers::{Answer, AnswerFrom, Answers, CORRELATION_HEADER, Sending, Sent};
+use super::answers::{Answer, Answers, CORRELATION_HEADER, Sending, Sent};
 use super::call::Call;
 use super::command_event::{CommandConfig, CommandEvent};
 use super::event_data::EventData;
-use super::route::Target;
+use super::route::KafkaTarget;
 use crate::avro::{AvroSchema, Mismatch, Registry, RegistryError, Serializer};
 use crate::event::{JSON_EVENT, Members, string_value};
 use crate::http::{HttpError, Reply};
@@ -28,8 +28,8 @@ const NOT_IN_HEADERS: [&str; 6] = [
     "contentType",
 ];
 
-/// Writes commands to Kafka. Cheap to clone.
-#[derive(Debug, Clone)]
+/// Writes commands to Kafka.
+#[derive(Debug)]
 pub(super) struct ToKafka {
     /// Writes records.
     pub(super) producer: Producer,
@@ -66,24 +66,19 @@ impl ToKafka {
     ///
     /// # Cancel safety
     /// Dropping the future or the reply ends the wait for the answer; the record may be written.
-    pub(super) async fn call(&self, mut call: Call) -> Result<Reply, HttpError> {
+    pub(super) async fn call(
+        &self,
+        mut call: Call,
+        target: &KafkaTarget,
+    ) -> Result<Reply, HttpError> {
         let event = CommandEvent::read(&mut call, &self.config).await?;
-        let Target::Kafka {
-            topic,
-            schema,
-            key,
-            waits,
-        } = &call.route.target
-        else {
-            return Err(HttpError::internal("the route is not for kafka"));
-        };
-        let command = event.command(&call, waits.then_some(AnswerFrom::Kafka))?;
+        let command = event.command(&call)?;
         let outgoing = Outgoing {
-            topic: topic.clone(),
-            key: event.key(&call, key),
-            avro: self.encode(schema.as_deref(), &event).await?,
+            topic: target.topic.clone(),
+            key: event.key(&call, &target.key),
+            avro: self.encode(target.schema.as_deref(), &event).await?,
             event,
-            waits: *waits,
+            waits: call.route.answer_from.comes_later(),
         };
         let (producer, metrics) = (self.producer.clone(), self.metrics.clone());
         let send = |sending| outgoing.send(sending, producer, metrics);

@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http_body_util::BodyExt as _;
 
 use super::answers::{
-    Answer, AnswerFrom, Answers, CORRELATION_HEADER, Command, Place, Sending, Sent,
+    Answer, Answers, CORRELATION_HEADER, Command, Place, Sending, Sent, bad_answer,
 };
 use super::call::Call;
 use super::command_event::{CommandConfig, CommandEvent};
-use super::route::Target;
 use crate::event::JSON_EVENT;
 use crate::http::{HttpError, Reply};
 use crate::nats::{AwaitedReply, NatsClient, NatsError, NatsMessage, OutgoingMessage};
@@ -21,8 +19,8 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 /// How long a caller should wait before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Publishes commands to NATS. Cheap to clone.
-#[derive(Debug, Clone)]
+/// Publishes commands to NATS.
+#[derive(Debug)]
 pub(super) struct ToNats {
     /// The connection; `None` where no servers are set.
     client: Option<NatsClient>,
@@ -65,8 +63,8 @@ impl ToNats {
         }
     }
 
-    /// Publishes the message of a request, and answers 202 once the server has it; or, where the route says so, waits
-    /// for the reply.
+    /// Publishes the message of a request to `subject`, and answers 202 once the server has it; or, where the route
+    /// says so, waits for the reply.
     ///
     /// The server hands a message to those who listen, and keeps nothing.
     ///
@@ -77,17 +75,15 @@ impl ToNats {
     ///
     /// # Cancel safety
     /// Dropping the future or the reply ends the wait for the answer; the message may be sent.
-    pub(super) async fn call(&self, mut call: Call) -> Result<Reply, HttpError> {
+    pub(super) async fn call(&self, mut call: Call, subject: &str) -> Result<Reply, HttpError> {
         let client = self.client.clone().ok_or_else(not_configured)?;
         let event = CommandEvent::read(&mut call, &self.config).await?;
-        let Target::Nats { subject, waits } = &call.route.target else {
-            return Err(HttpError::internal("the route is not for nats"));
-        };
-        let command = event.command(&call, waits.then_some(AnswerFrom::Nats))?;
+        let command = event.command(&call)?;
+        let waits = call.route.answer_from.comes_later();
         let wait = waits.then(|| self.wait(&command)).transpose()?;
         let outgoing = Outgoing {
             client,
-            subject: subject.clone(),
+            subject: subject.into(),
             event,
             trace: call.trace,
             wait,
@@ -141,9 +137,9 @@ impl Wait {
         tasks.spawn("nats.reply", async move {
             let replied = stopping.run_until_cancelled(reply.within(self.limit)).await;
             let answer = match replied {
-                Some(Ok(message)) => self.answer(message).await,
+                Some(Ok(message)) => self.answer(message),
                 Some(Err(error @ (NatsError::NoResponders | NatsError::Refused))) => {
-                    refused(failed(error)).await
+                    failed(error).into()
                 }
                 // Who waits finds out by their own deadline.
                 Some(Err(_)) | None => return,
@@ -153,27 +149,9 @@ impl Wait {
         });
     }
 
-    async fn answer(&self, message: NatsMessage) -> Answer {
-        match self.answers.of_reply(&message.headers, message.payload) {
-            Ok(answer) => answer,
-            Err(fault) => {
-                let detail = "The reply to the command is no answer.";
-                let error = HttpError::new(StatusCode::BAD_GATEWAY, "bad_answer", detail);
-                refused(error.with_cause(fault)).await
-            }
-        }
-    }
-}
-
-/// Makes an answer of an error.
-async fn refused(error: HttpError) -> Answer {
-    let (head, body) = error.into_response().into_parts();
-    // The body is there as a whole, and reading it cannot fail.
-    let body = body.collect().await.map(|body| body.to_bytes());
-    Answer {
-        status: head.status,
-        headers: head.headers,
-        body: body.unwrap_or_default(),
+    fn answer(&self, message: NatsMessage) -> Answer {
+        let answer = self.answers.of_reply(&message.headers, message.payload);
+        answer.unwrap_or_else(|fault| bad_answer().with_cause(fault).into())
     }
 }
 

@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use super::OWN_PATHS;
 use crate::dispatch::Client;
-use crate::event::is_json;
+use crate::event::{is_event_stream, is_json};
 use crate::http::{HttpError, Reply, Request};
 use crate::transport::ClientMessage;
 
@@ -142,7 +142,7 @@ impl<'a> RequestFrame<'a> {
                 .map(Bytes::from)
                 .map_err(|_| bad("body_base64 is not Base64.".to_owned())),
             (Some(json), None) => {
-                if headers.contains_key(CONTENT_TYPE) && !says_json(headers) {
+                if headers.contains_key(CONTENT_TYPE) && !is_json(content_type(headers)) {
                     let text: String = serde_json::from_str(json.get()).map_err(|_| {
                         bad(
                             "A body that is not JSON has to be a string, or body_base64."
@@ -173,7 +173,9 @@ pub(super) async fn answer(id: Value, reply: Reply) -> Value {
     match reply {
         Reply::Response(response) => told(id, response).await,
         Reply::Later(response) => told(id, response.await).await,
-        Reply::Streamed(response) if is_event_stream(response.headers()) => endless(id).await,
+        Reply::Streamed(response) if is_event_stream(content_type(response.headers())) => {
+            endless(id).await
+        }
         Reply::Streamed(response) => told(id, response).await,
         Reply::Stream(..) => endless(id).await,
     }
@@ -197,14 +199,7 @@ where
     let (head, body) = response.into_parts();
     let (status, headers, body) = match collected(body).await {
         Ok(body) => (head.status, head.headers, body),
-        Err(error) => {
-            let (head, body) = error.into_response().into_parts();
-            let body = body
-                .collect()
-                .await
-                .map(http_body_util::Collected::to_bytes);
-            (head.status, head.headers, body.unwrap_or_default())
-        }
+        Err(error) => error.into_parts(),
     };
     let mut told = json!({ "id": id, "status": status.as_u16(), "headers": listed(&headers) });
     if let Some(members) = told.as_object_mut().filter(|_| !body.is_empty()) {
@@ -255,21 +250,15 @@ where
     }
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let media_type = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
-    media_type.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
-}
-
 /// Returns the member that has the body: JSON as it is, other text as a string, the rest in Base64.
 fn written(headers: &HeaderMap, body: &[u8]) -> (&'static str, Value) {
-    if says_json(headers)
+    if is_json(content_type(headers))
         && let Ok(json) = serde_json::from_slice(body)
     {
         return ("body", json);
     }
     match std::str::from_utf8(body) {
-        Ok(text) if !says_json(headers) => ("body", text.into()),
+        Ok(text) if !is_json(content_type(headers)) => ("body", text.into()),
         _ => ("body_base64", STANDARD.encode(body).into()),
     }
 }
@@ -293,11 +282,12 @@ fn listed(headers: &HeaderMap) -> Value {
     Value::Object(listed)
 }
 
-fn says_json(headers: &HeaderMap) -> bool {
+/// Returns the content type; an empty one where none is said, or it is no text.
+fn content_type(headers: &HeaderMap) -> &str {
     let content_type = headers.get(CONTENT_TYPE);
     content_type
         .and_then(|value| value.to_str().ok())
-        .is_some_and(is_json)
+        .unwrap_or_default()
 }
 
 fn bad(problem: String) -> HttpError {

@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::http::{Body, Reply};
+use crate::http::{Body, HttpError, Reply};
 
 /// Status, headers and body for the client. Its headers have nothing to do with framing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,17 @@ impl Answer {
         let headers = self.headers.iter();
         let headers = headers.map(|(name, value)| name.as_str().len() + value.len() + 64);
         self.body.len() + headers.sum::<usize>()
+    }
+}
+
+impl From<HttpError> for Answer {
+    fn from(error: HttpError) -> Self {
+        let (status, headers, body) = error.into_parts();
+        Self {
+            status,
+            headers,
+            body,
+        }
     }
 }
 

@@ -7,19 +7,7 @@ use super::key::IdempotencyKey;
 use super::places::Party;
 use crate::http::{HttpError, Reply};
 use crate::proxy::call::{Call, Caller};
-
-/// Where the answer to a command comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::proxy) enum AnswerFrom {
-    /// From the target itself: nothing is waited for.
-    Target,
-    /// From a record in a response topic.
-    Kafka,
-    /// From a request to `/v3/responses`.
-    Callback,
-    /// From a reply over NATS.
-    Nats,
-}
+use crate::proxy::route::AnswerFrom;
 
 /// What has to be known of a command to get its answer to whoever waits for it.
 #[derive(Debug)]
@@ -32,10 +20,10 @@ pub(in crate::proxy) struct Command {
 }
 
 impl Command {
-    /// Takes from a call what is needed; its answer comes from `from`.
-    pub(in crate::proxy) fn new(call: &Call, from: AnswerFrom) -> Self {
+    /// Takes from a call what is needed.
+    pub(in crate::proxy) fn new(call: &Call) -> Self {
         Self {
-            from,
+            from: call.route.answer_from,
             caller: call.caller.clone(),
             party: Party::of(&call.caller, call.request.client_address()),
             prefers_async: prefers_async(&call.request.headers),
@@ -58,7 +46,7 @@ impl Command {
         call: &Call,
         fingerprint: &[&[u8]],
     ) -> Result<Self, HttpError> {
-        self.key = IdempotencyKey::of(call, fingerprint)?;
+        self.key = IdempotencyKey::of(call, &self.party, fingerprint)?;
         Ok(self)
     }
 }

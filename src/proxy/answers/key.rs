@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::places::Party;
 use crate::http::HttpError;
-use crate::proxy::call::{Call, Caller};
+use crate::proxy::call::Call;
 
 /// The longest key.
 const MAX_KEY_CHARS: usize = 255;
@@ -32,12 +32,16 @@ pub(super) struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// Reads the key of a call, if it has one.
-    pub(super) fn of(call: &Call, fingerprint: &[&[u8]]) -> Result<Option<Self>, HttpError> {
+    /// Reads the key of a call of `party`, if it has one.
+    pub(super) fn of(
+        call: &Call,
+        party: &Party,
+        fingerprint: &[&[u8]],
+    ) -> Result<Option<Self>, HttpError> {
         let Some(key) = read(&call.request.headers)? else {
             return Ok(None);
         };
-        let scope = scope(&call.caller, &key)?;
+        let scope = scope(party, &key)?;
         let route = [call.route.api.as_bytes(), call.route.endpoint.as_bytes()];
         let [api, endpoint] = route;
         let name = hash(&[b"command", api, endpoint, scope.as_bytes(), key.as_bytes()]);
@@ -47,7 +51,7 @@ impl IdempotencyKey {
             name: encode(&name),
             fingerprint: encode(&hash(fingerprint)),
             event_id: uuid::Builder::from_custom_bytes(*id).into_uuid(),
-            party: Party::of(&call.caller, call.request.client_address()),
+            party: party.clone(),
         }))
     }
 
@@ -58,20 +62,15 @@ impl IdempotencyKey {
 }
 
 /// Returns whose keys are told apart from those of others.
-fn scope(caller: &Caller, key: &str) -> Result<String, HttpError> {
-    if let Some(user) = &caller.user {
-        return Ok(format!("user {user}"));
-    }
-    // A client may show its tokens in another order.
-    if let Some(session) = caller.sessions.iter().min() {
-        return Ok(format!("session {session}"));
-    }
-    if key.len() < MIN_KEY_CHARS_OF_UNKNOWN {
-        return Err(bad(&format!(
+fn scope(party: &Party, key: &str) -> Result<String, HttpError> {
+    match party {
+        Party::User(user) => Ok(format!("user {user}")),
+        Party::Session(session) => Ok(format!("session {session}")),
+        Party::Address(_) if key.len() < MIN_KEY_CHARS_OF_UNKNOWN => Err(bad(&format!(
             "without a token, an Idempotency-Key has at least {MIN_KEY_CHARS_OF_UNKNOWN} characters, such as a UUID"
-        )));
+        ))),
+        Party::Address(_) => Ok(String::new()),
     }
-    Ok(String::new())
 }
 
 /// Reads the header: a string in quotes, or, as many clients send it, without them.
@@ -190,17 +189,16 @@ mod tests {
 
     #[test]
     fn keys_of_different_callers_are_different() {
-        let caller = |sessions: &[&str], user: Option<&str>| Caller {
-            sessions: sessions.iter().map(|session| (*session).into()).collect(),
-            user: user.map(Into::into),
-        };
-        let of = |caller| scope(&caller, "short").unwrap();
-        assert_eq!(of(caller(&["b", "a"], None)), of(caller(&["a", "c"], None)));
-        assert_eq!(of(caller(&["b"], Some("u"))), of(caller(&["a"], Some("u"))));
-        assert_ne!(of(caller(&["u"], None)), of(caller(&["u"], Some("u"))));
-        let unknown = scope(&Caller::default(), "fifteen letters");
-        assert_eq!(unknown.unwrap_err().status(), 400);
-        assert!(scope(&Caller::default(), "sixteen letters!").is_ok());
+        let of = |party| scope(&party, "short").unwrap();
+        let (user, session) = (Party::User("u".into()), Party::Session("u".into()));
+        assert_ne!(of(user), of(session));
+        let unknown = |address: [u8; 4]| Party::Address(address.into());
+        let short = scope(&unknown([192, 0, 2, 1]), "fifteen letters");
+        assert_eq!(short.unwrap_err().status(), 400);
+        // Whoever is not known may come back from another network.
+        let [here, there] = [1, 2].map(|last| unknown([192, 0, 2, last]));
+        let of = |party| scope(party, "sixteen letters!").unwrap();
+        assert_eq!(of(&here), of(&there));
     }
 
     #[test]

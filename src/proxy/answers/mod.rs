@@ -31,7 +31,6 @@ mod delivered;
 mod desk;
 mod discovery;
 mod elsewhere;
-mod exchange;
 mod in_work;
 mod key;
 mod keys;
@@ -45,18 +44,20 @@ mod reader;
 mod recent;
 mod refusals;
 mod reply;
+mod run;
 mod table;
 
 pub use answer::Answer;
 pub use config::AnswersConfig;
 pub use delivered::Delivered;
 pub use elsewhere::MAX_ANSWER_BYTES;
-pub use exchange::{Answers, AnswersInbox, AnswersParts};
 pub(in crate::proxy) use message::CORRELATION_HEADER;
 pub use message::MessageFault;
 pub(in crate::proxy) use places::Place;
+pub(in crate::proxy) use refusals::bad_answer;
+pub use run::{Answers, AnswersInbox, AnswersParts};
 
-pub(in crate::proxy) use command::{AnswerFrom, Command, Sending, Sent, preferred_wait};
+pub(in crate::proxy) use command::{Command, Sending, Sent, preferred_wait};
 
 #[cfg(all(test, feature = "embedded-broker"))]
 mod tests;

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant as StdInstant;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -10,15 +9,14 @@ use tokio::time::Instant;
 use super::answer::{Answer, WrittenAnswer};
 use super::attempt::{Attempt, Won};
 use super::claims::{Claimed, SentCommand};
-use super::command::{AnswerFrom, Command, Sending, Sent};
+use super::command::{Command, Sending, Sent};
 use super::correlation::Holder;
 use super::desk::Asked;
-use super::exchange::Answers;
 use super::key::IdempotencyKey;
 use super::later::{accepted, later};
-use super::pledge::Pledge;
 use super::refusals::too_late;
-use super::table::{Joined, Waiter};
+use super::run::{Answers, Begun};
+use super::table::Waiter;
 use crate::http::{HttpError, Reply};
 
 /// The largest answer that is written into the shared state; a larger one is kept by this instance only.
@@ -100,26 +98,26 @@ impl Answers {
             }
             Err(error) => return told(tell, Err(error)),
         };
-        let begun = match self.begin_kept(command, key.event_id.to_string()) {
+        let (sending, mut begun) = match self.begin(command, Some(&key)) {
             Ok(begun) => begun,
             Err(error) => return self.not_sent(won, tell, Err(error)).await,
         };
-        let outcome = match send(begun.sending).await {
+        let outcome = match send(sending).await {
             Ok(Sent::Waits) => {
-                let number = begun.pledge.hold();
+                let (number, waiter) = begun.sent();
                 // The answer may be there before it is kept that it will come.
-                told(tell, Ok(Outcome::Waits(number, begun.waiter)));
+                told(tell, Ok(Outcome::Waits(number, waiter)));
                 return self.keep_sent(won, number, None).await;
             }
             Ok(Sent::Done(answer)) => {
-                drop(begun.waiter);
+                begun.waiter = None;
                 told(tell, Ok(Outcome::Over(answer.clone().into())));
-                return self.keep_answer(won, begun.pledge, &answer).await;
+                return self.keep_answer(won, begun, &answer).await;
             }
             Ok(Sent::Replied(reply)) => Ok(Outcome::Over(reply)),
             Err(error) => Err(error),
         };
-        drop((begun.pledge, begun.waiter));
+        drop(begun);
         self.not_sent(won, tell, outcome).await;
     }
 
@@ -146,7 +144,7 @@ impl Answers {
             return Ok(answer.into());
         }
         let of = sent.correlation();
-        if command.prefers_async && command.from != AnswerFrom::Target {
+        if command.prefers_async && command.from.comes_later() {
             return Ok(accepted(&self.desk.id(of, Holder::Asker)?)?.into());
         }
         let timeout = self.timeout(command.from);
@@ -161,64 +159,16 @@ impl Answers {
         }
     }
 
-    /// Begins a command whose answer is kept for whoever sends it again.
-    fn begin_kept(&self, command: &Command, event_id: String) -> Result<Begun, HttpError> {
-        let number = self.desk.keep(command.caller.clone(), &command.party)?;
-        let pledge = Pledge::new(&self.desk, number);
-        let waits = command.from != AnswerFrom::Target && !command.prefers_async;
-        let waiter = waits.then(|| self.desk.wait(&command.party)).transpose()?;
-        if let Some(waiter) = &waiter {
-            let joined = Some(Joined::Here(waiter.number()));
-            let table = self.desk.table();
-            table.look(number, &command.caller, joined, StdInstant::now());
-        }
-        let correlation = self.correlation(number)?;
-        let sending = Sending {
-            correlation,
-            event_id,
-        };
-        Ok(Begun {
-            pledge,
-            sending,
-            waiter,
-        })
-    }
-
     /// Keeps the answer to a command that was answered at once.
-    async fn keep_answer(&self, won: Won, pledge: Pledge, answer: &Answer) {
+    async fn keep_answer(&self, won: Won, begun: Begun, answer: &Answer) {
         if answer.size_bytes() <= MAX_SHARED_BYTES {
             let written = Some(WrittenAnswer::from(answer));
-            return self.keep_sent(won, pledge.number(), written).await;
+            return self.keep_sent(won, begun.number, written).await;
         }
-        let number = pledge.hold();
+        let (number, _) = begun.sent();
         self.desk.table().deliver(number, answer.clone());
         self.keep_sent(won, number, None).await;
     }
-
-    fn reply_later(
-        &self,
-        from: AnswerFrom,
-        number: u64,
-        waiter: Option<Waiter>,
-    ) -> Result<Reply, HttpError> {
-        match waiter {
-            Some(waiter) => {
-                let deadline = Instant::now() + self.timeout(from);
-                Ok(later(waiter, deadline, || too_late().into_response()))
-            }
-            None => {
-                let id = self.desk.id(self.desk.own(number), Holder::Asker)?;
-                Ok(accepted(&id)?.into())
-            }
-        }
-    }
-}
-
-/// A command that is about to be sent once.
-struct Begun {
-    pledge: Pledge,
-    sending: Sending,
-    waiter: Option<Waiter>,
 }
 
 /// Tells the client how its command went, if it is still there.

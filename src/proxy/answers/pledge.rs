@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::command::Command;
 use super::desk::Desk;
+use crate::http::HttpError;
 
 /// A command whose answer is to be kept, and that is forgotten if it is not sent.
 #[derive(Debug)]
@@ -13,13 +15,16 @@ pub(super) struct Pledge {
 }
 
 impl Pledge {
-    /// Begun under this number.
-    pub(super) fn new(desk: &Arc<Desk>, number: u64) -> Self {
-        Self {
+    /// Takes a place for the answer.
+    ///
+    /// # Errors
+    /// 503 when too many such commands have no answer, 429 when too many of this party have none.
+    pub(super) fn begin(desk: &Arc<Desk>, command: &Command) -> Result<Self, HttpError> {
+        Ok(Self {
+            number: desk.keep(command.caller.clone(), &command.party)?,
             desk: Arc::clone(desk),
-            number,
             is_held: false,
-        }
+        })
     }
 
     /// Returns the number.
@@ -27,10 +32,9 @@ impl Pledge {
         self.number
     }
 
-    /// The command was sent; returns its number.
-    pub(super) fn hold(mut self) -> u64 {
+    /// The command was sent.
+    pub(super) fn hold(mut self) {
         self.is_held = true;
-        self.number
     }
 }
 

@@ -9,7 +9,6 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
@@ -22,6 +21,7 @@ use super::desk::Desk;
 use super::discovery::Discovery;
 use super::message::{Message, MessageFault};
 use super::passed::{HeaderLog, Poster};
+use super::refusals::bad_answer;
 use crate::kafka::{ConfigError, Consumer, KafkaConfig, readable_headers};
 use crate::telemetry::Limited;
 
@@ -29,9 +29,6 @@ use crate::telemetry::Limited;
 const POLL_WAIT: Duration = Duration::from_millis(100);
 /// How long stopping may take; Kafka may be away.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-
-/// What the client gets whose answer is none.
-const BAD_ANSWER: &str = r#"{"type":"about:blank","title":"Bad Gateway","status":502,"detail":"The answer to the command cannot be read.","code":"bad_answer"}"#;
 
 /// Why the response topics cannot be read. Kafka being away is no reason.
 #[derive(Debug, Error)]
@@ -223,8 +220,7 @@ impl Polling {
             Ok(answer) => answer,
             Err(fault) => {
                 self.count(message, &fault);
-                Answer::new(StatusCode::BAD_GATEWAY, BAD_ANSWER)
-                    .with_type("application/problem+json")
+                bad_answer().into()
             }
         }
     }

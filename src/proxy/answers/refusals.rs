@@ -55,6 +55,15 @@ pub(super) fn too_late() -> HttpError {
     )
 }
 
+/// 502: what came for the command is no answer.
+pub(in crate::proxy) fn bad_answer() -> HttpError {
+    HttpError::new(
+        StatusCode::BAD_GATEWAY,
+        "bad_answer",
+        "The answer to the command cannot be read.",
+    )
+}
+
 /// 410: there was a command.
 pub(super) fn gone() -> HttpError {
     HttpError::new(

@@ -9,9 +9,9 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
 use super::answer::Answer;
-use super::exchange::Answers;
 use super::message::{CODE, MessageFault, header, status};
 use super::passed::{Poster, passed_on};
+use super::run::Answers;
 
 /// What the names of headers begin with that are for NATS itself.
 const OF_NATS: &str = "nats-";

@@ -13,8 +13,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::answers::{AnswerFrom, Command};
+use super::answers::Command;
 use super::call::Call;
+use super::query;
 use super::route::{KeyRule, Route};
 use crate::event::{AnyBody, CloudEvent, JsonPointer, Members, decode_any, string_value};
 use crate::http::HttpError;
@@ -70,7 +71,7 @@ impl CommandEvent {
         config: &CommandConfig,
     ) -> Result<Self, HttpError> {
         let body = call.request.body(config.proxy_max_command_bytes).await?;
-        let defaults = defaults(&call.route, path_and_query(&call.target).0);
+        let defaults = defaults(&call.route, query::split(&call.target).0);
         let decoded = decode_any(&call.request.headers, body.clone(), &defaults);
         let (event, is_made) = match decoded.map_err(|error| HttpError::not_an_event(&error))? {
             AnyBody::Event(event) => (event, false),
@@ -91,21 +92,17 @@ impl CommandEvent {
         &self.event
     }
 
-    /// Returns the command that the event is: its answer comes from `from`, or, where nobody waits, from the target.
+    /// Returns the command that the event is.
     ///
     /// # Errors
     /// 400 for an `Idempotency-Key` that is none.
-    pub(in crate::proxy) fn command(
-        &self,
-        call: &Call,
-        from: Option<AnswerFrom>,
-    ) -> Result<Command, HttpError> {
+    pub(in crate::proxy) fn command(&self, call: &Call) -> Result<Command, HttpError> {
         let fingerprint = [
             call.request.method.as_str().as_bytes(),
             call.target.as_bytes(),
             &self.body,
         ];
-        Command::new(call, from.unwrap_or(AnswerFrom::Target)).with_key(call, &fingerprint)
+        Command::new(call).with_key(call, &fingerprint)
     }
 
     /// Returns the event in JSON as it goes to the target: with what is known of the request, and its trace.
@@ -192,7 +189,7 @@ fn defaults(route: &Route, path: &str) -> [(&'static str, Cow<'static, str>); 5]
 /// What RIG tells of a request, and who sends it.
 fn metadata(call: &Call, with_credentials: bool) -> Map<String, Value> {
     let (host, port) = authority(call);
-    let (path, query) = path_and_query(&call.target);
+    let (path, query) = query::split(&call.target);
     let mut rig = Map::new();
     let mut add = |name: &str, value: Value| rig.insert(name.to_owned(), value);
     add("remoteip", call.request.client_address().to_string().into());
@@ -202,7 +199,7 @@ fn metadata(call: &Call, with_credentials: bool) -> Map<String, Value> {
     add("headers", headers(call, with_credentials).into());
     add("method", call.request.method.as_str().into());
     add("path", path.into());
-    add("query", query.into());
+    add("query", query.unwrap_or_default().into());
     if let Some(session) = call.caller.sessions.first() {
         add("session", session.as_ref().into());
     }
@@ -252,10 +249,6 @@ fn authority(call: &Call) -> (String, u16) {
 
 fn host_header(headers: &HeaderMap) -> Option<Authority> {
     headers.get(HOST)?.to_str().ok()?.parse().ok()
-}
-
-fn path_and_query(target: &str) -> (&str, &str) {
-    target.split_once('?').unwrap_or((target, ""))
 }
 
 /// Returns the text of the string, number or boolean to which the pointer leads through the objects of a JSON text.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 
 use super::super::call::Caller;
-use super::super::route::{Target, TokenPlaces};
+use super::super::route::{AnswerFrom, KafkaTarget, Target, TokenPlaces};
 use super::*;
 use crate::http::Request;
 use crate::telemetry::TraceContext;
@@ -39,12 +39,12 @@ fn call(headers: &[(&str, &str)], body: &'static str) -> Call {
             HeaderValue::from_static("ours"),
         )]
         .into(),
-        target: Target::Kafka {
+        target: Target::Kafka(KafkaTarget {
             topic: "orders".into(),
             schema: None,
             key: KeyRule::TargetPartition,
-            waits: false,
-        },
+        }),
+        answer_from: AnswerFrom::Target,
     };
     let request = request.body(Bytes::from(body)).unwrap();
     Call {

@@ -47,6 +47,7 @@ pub(super) fn read_endpoint<'a>(
     let groups = pattern.as_ref().map_or(usize::MAX, Pattern::groups);
     let target = read_target(&mut fields, around.upstream.as_ref(), groups);
     let candidate = || {
+        let (target, answer_from) = target?;
         let route = Route {
             api: Arc::clone(around.api),
             endpoint: id?.into(),
@@ -58,7 +59,8 @@ pub(super) fn read_endpoint<'a>(
                 true => around.add_headers.clone(),
                 false => Box::default(),
             },
-            target: target?,
+            target,
+            answer_from,
         };
         Some(Candidate {
             route: Arc::new(route),

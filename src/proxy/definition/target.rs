@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::fields::{Fields, one_of};
 use super::key::read_key;
 use crate::kafka::TopicList;
-use crate::proxy::route::{HttpAnswer, KeyRule, Target, UpstreamSpec};
+use crate::proxy::route::{AnswerFrom, KafkaTarget, KeyRule, Target, UpstreamSpec};
 
 /// The kinds of targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +25,13 @@ pub(super) fn needs_upstream(endpoint: &Value) -> bool {
     target.eq_ignore_ascii_case("http")
 }
 
-/// Reads the target of an endpoint whose pattern has `groups` groups; nothing where something is wrong with it, or
-/// with `upstream`.
+/// Reads the target of an endpoint whose pattern has `groups` groups, and where its answers come from; nothing where
+/// something is wrong with it, or with `upstream`.
 pub(super) fn read_target(
     endpoint: &mut Fields<'_>,
     upstream: Option<&Arc<UpstreamSpec>>,
     groups: usize,
-) -> Option<Target> {
+) -> Option<(Target, AnswerFrom)> {
     let name = endpoint.text("target").map(str::to_ascii_lowercase);
     let from = endpoint.text("response_from").map(str::to_ascii_lowercase);
     let kind = read_kind(endpoint, name.as_deref());
@@ -43,23 +43,18 @@ pub(super) fn read_target(
         endpoint.fault("schema", "must not be there but for the target kafka");
     }
     let key = read_rule(endpoint, kind, groups);
-    match kind? {
-        Kind::Http => {
-            let answer = read_answer(endpoint, from.as_deref())?;
-            let upstream = Arc::clone(upstream?);
-            Some(Target::Http { upstream, answer })
-        }
-        Kind::Kafka => Some(Target::Kafka {
-            waits: read_waits(endpoint, from.as_deref(), "kafka")?,
+    let kind = kind?;
+    let from = read_answer(endpoint, kind, from.as_deref())?;
+    let target = match kind {
+        Kind::Http => Target::Http(Arc::clone(upstream?)),
+        Kind::Kafka => Target::Kafka(KafkaTarget {
             topic: topic?.into(),
             schema: schema.map(Into::into),
             key: key?,
         }),
-        Kind::Nats => Some(Target::Nats {
-            waits: read_waits(endpoint, from.as_deref(), "nats")?,
-            subject: topic?.into(),
-        }),
-    }
+        Kind::Nats => Target::Nats(topic?.into()),
+    };
+    Some((target, from))
 }
 
 fn read_kind(endpoint: &mut Fields<'_>, name: Option<&str>) -> Option<Kind> {
@@ -125,27 +120,19 @@ fn read_rule(endpoint: &mut Fields<'_>, kind: Option<Kind>, groups: usize) -> Op
     }
 }
 
-fn read_answer(endpoint: &mut Fields<'_>, from: Option<&str>) -> Option<HttpAnswer> {
-    match from {
-        None | Some("http") => Some(HttpAnswer::Direct),
-        Some("kafka") => Some(HttpAnswer::Kafka),
-        Some("http_async") => Some(HttpAnswer::Callback),
-        Some(_) => {
-            let reason = one_of(&["http", "kafka", "http_async"]);
-            endpoint.fault("response_from", reason);
-            None
+/// Reads where the answer comes from. RIG shows `http` where nothing was said.
+fn read_answer(endpoint: &mut Fields<'_>, kind: Kind, from: Option<&str>) -> Option<AnswerFrom> {
+    let expected: &[&str] = match (kind, from) {
+        (_, None | Some("http")) | (Kind::Kafka | Kind::Nats, Some("none")) => {
+            return Some(AnswerFrom::Target);
         }
-    }
-}
-
-/// Returns whether the client waits for an answer from `own`. RIG shows `http` where nothing was said: nobody waits.
-fn read_waits(endpoint: &mut Fields<'_>, from: Option<&str>, own: &str) -> Option<bool> {
-    match from {
-        None | Some("none" | "http") => Some(false),
-        Some(name) if name == own => Some(true),
-        Some(_) => {
-            endpoint.fault("response_from", one_of(&["none", own]));
-            None
-        }
-    }
+        (Kind::Http | Kind::Kafka, Some("kafka")) => return Some(AnswerFrom::Kafka),
+        (Kind::Http, Some("http_async")) => return Some(AnswerFrom::Callback),
+        (Kind::Nats, Some("nats")) => return Some(AnswerFrom::Nats),
+        (Kind::Http, Some(_)) => &["http", "kafka", "http_async"],
+        (Kind::Kafka, Some(_)) => &["none", "kafka"],
+        (Kind::Nats, Some(_)) => &["none", "nats"],
+    };
+    endpoint.fault("response_from", one_of(expected));
+    None
 }

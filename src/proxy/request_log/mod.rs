@@ -186,12 +186,12 @@ impl Entry {
 /// Returns where the requests of a target go, as it was configured.
 fn destination(target: &Target) -> &str {
     match target {
-        Target::Http { upstream, .. } => upstream
+        Target::Http(upstream) => upstream
             .addresses
             .first()
             .map_or("", |first| first.as_str()),
-        Target::Kafka { topic, .. } => topic,
-        Target::Nats { subject, .. } => subject,
+        Target::Kafka(target) => &target.topic,
+        Target::Nats(subject) => subject,
     }
 }
 

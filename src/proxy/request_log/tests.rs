@@ -2,7 +2,7 @@
 
 use http::uri::Authority;
 
-use super::super::route::{HttpAnswer, KeyRule, Protocol, UpstreamSpec};
+use super::super::route::{AnswerFrom, KafkaTarget, KeyRule, Protocol, UpstreamSpec};
 use super::config::Loggers;
 use super::*;
 use crate::avro::AvroConfig;
@@ -17,12 +17,12 @@ fn entry(session: Option<&str>) -> Entry {
         is_secured: false,
         tokens: None,
         add_headers: Box::default(),
-        target: Target::Kafka {
+        target: Target::Kafka(KafkaTarget {
             topic: "orders".into(),
             schema: None,
             key: KeyRule::Session,
-            waits: false,
-        },
+        }),
+        answer_from: AnswerFrom::Target,
     };
     Entry {
         route: Arc::new(route),
@@ -65,10 +65,7 @@ fn destinations_are_those_of_the_configuration() {
         base_path: "".into(),
         health_path: None,
     };
-    let http = Target::Http {
-        upstream: Arc::new(upstream),
-        answer: HttpAnswer::Direct,
-    };
+    let http = Target::Http(Arc::new(upstream));
     assert_eq!(destination(&http), "a:1");
     assert_eq!(destination(&entry(None).route.target), "orders");
 }

@@ -27,7 +27,7 @@ use regex::{RegexSet, RegexSetBuilder};
 pub(crate) use self::path::Ambiguity;
 pub(super) use self::pattern::{Candidate, Pattern};
 pub(super) use self::replacement::encoded;
-use super::route::{Route, Target, TokenPlaces};
+use super::route::{AnswerFrom, Route, Target, TokenPlaces};
 
 /// How large the patterns for one method may be when they are compiled together.
 const MAX_COMPILED_BYTES: usize = 64 << 20;
@@ -150,15 +150,15 @@ impl Routes {
     pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
         let candidates = self.by_method.values().flat_map(|table| &table.candidates);
         candidates.filter_map(|candidate| match &candidate.route.target {
-            Target::Kafka { topic, .. } => Some(&**topic),
-            Target::Http { .. } | Target::Nats { .. } => None,
+            Target::Kafka(target) => Some(&*target.topic),
+            Target::Http(_) | Target::Nats(_) => None,
         })
     }
 
     /// Returns whether the answers of some route come as records.
     pub(super) fn wait_for_records(&self) -> bool {
         let mut candidates = self.by_method.values().flat_map(|table| &table.candidates);
-        candidates.any(|candidate| candidate.route.target.response_from() == "kafka")
+        candidates.any(|candidate| candidate.route.answer_from == AnswerFrom::Kafka)
     }
 
     fn candidate(&self, method: &Method, text: &str) -> Option<&Arc<Candidate>> {

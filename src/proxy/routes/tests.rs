@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use regex::RegexBuilder;
 
 use super::*;
-use crate::proxy::route::{KeyRule, Route, Target};
+use crate::proxy::route::{AnswerFrom, KafkaTarget, KeyRule, Route, Target};
 
 fn candidate(
     number: usize,
@@ -25,12 +25,12 @@ fn candidate(
         is_secured: false,
         tokens: None,
         add_headers: Box::default(),
-        target: Target::Kafka {
+        target: Target::Kafka(KafkaTarget {
             topic: "t".into(),
             schema: None,
             key: KeyRule::Path(1),
-            waits: false,
-        },
+        }),
+        answer_from: AnswerFrom::Target,
     };
     Arc::new(Candidate {
         route: Arc::new(route),

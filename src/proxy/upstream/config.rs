@@ -50,20 +50,12 @@ impl Default for UpstreamConfig {
     }
 }
 
-/// The longest limit, so that no clock overflows: ten years.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
-
 /// Reads a limit as settings have it: 0 is none.
 pub(super) fn limit(setting: Duration) -> Option<Duration> {
-    (!setting.is_zero()).then(|| setting.min(LONGEST))
+    (!setting.is_zero()).then_some(setting)
 }
 
 impl UpstreamConfig {
-    /// Returns how long an idle connection is kept.
-    pub(super) fn keep(&self) -> Duration {
-        self.proxy_keep_alive_timeout.min(LONGEST)
-    }
-
     /// Returns how long one exchange may take that nobody waits for.
     pub(super) fn patience(&self) -> Duration {
         const OTHERWISE: Duration = Duration::from_secs(5);

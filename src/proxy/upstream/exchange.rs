@@ -29,7 +29,6 @@ use super::failure::failure;
 use super::headers;
 use super::request_body::{Outgoing, RequestBody, Waits};
 use super::upstreams::Upstream;
-use crate::access::Place;
 use crate::proxy::route::{Protocol, UpstreamSpec};
 
 /// How often a request is tried at most.
@@ -49,13 +48,11 @@ pub(super) struct Outbound {
     pub(super) is_upgrade: bool,
 }
 
-/// An answer of which the head is there.
-pub(super) struct Begun {
+/// An answer of which the head is there, and what it comes over.
+pub(super) struct Answering {
     pub(super) response: Response<Incoming>,
     pub(super) lease: Lease,
     pub(super) in_flight: InFlight,
-    /// That of a tunnel.
-    pub(super) place: Option<Place>,
 }
 
 /// Sends a request until an answer begins, on as many addresses as it takes within bounds; `note` is told the
@@ -72,7 +69,7 @@ pub(super) async fn exchange(
     outbound: &Outbound,
     body: &Outgoing,
     note: impl Fn(&'static str) + Send + Sync,
-) -> Result<Begun, UpstreamError> {
+) -> Result<Answering, UpstreamError> {
     let turn = upstream.turn().inspect_err(|error| note(error.outcome()))?;
     let begun = Instant::now();
     let mut tried: Vec<Arc<Address>> = Vec::new();
@@ -154,7 +151,7 @@ async fn attempt(
     outbound: &Outbound,
     body: &Outgoing,
     (address, is_fresh): (&Arc<Address>, bool),
-) -> Result<Begun, UpstreamError> {
+) -> Result<Answering, UpstreamError> {
     let in_flight = InFlight::begin(address);
     let connections = &address.connections;
     let leased = if outbound.is_upgrade {
@@ -187,11 +184,10 @@ async fn attempt(
         address: address.name.as_str().into(),
         problem,
     })?;
-    Ok(Begun {
+    Ok(Answering {
         response,
         lease,
         in_flight,
-        place: None,
     })
 }
 

@@ -1,39 +1,61 @@
 //! From a call to a request for a backend, and from its answer to a reply.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, UPGRADE};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
-use http_body_util::{BodyExt as _, Empty};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use http_body_util::{BodyExt as _, Empty, Limited};
 
 use super::answer_body::{AnswerBody, Patience};
 use super::config::limit;
-use super::exchange::{Begun, Outbound, exchange};
+use super::exchange::{Answering, Outbound, exchange};
 use super::headers;
 use super::lasting::Lasting;
 use super::request_body::Outgoing;
 use super::target;
 use super::tunnel::{Counted, Tunnel};
 use super::upstreams::Upstreams;
+use crate::access::Place;
+use crate::event::is_event_stream;
 use crate::http::{HttpError, Reply, StreamBody};
 use crate::proxy::call::Call;
-use crate::proxy::route::{Protocol, Target, UpstreamSpec};
+use crate::proxy::route::{Protocol, UpstreamSpec};
 use crate::session::Stay;
 
-/// Sends calls to their backends. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(super) struct Forwarder {
+/// How much of a body that nobody wants is read, so that its connection can be used again, and for how long.
+const UNWANTED_BYTES: usize = 64 * 1024;
+const UNWANTED_TIME: Duration = Duration::from_secs(1);
+
+/// An answer of which the head is there.
+pub(in crate::proxy) struct Begun {
+    answering: Answering,
+    /// Among the connections, for what asked for a tunnel.
+    place: Option<Place>,
+}
+
+impl Begun {
+    /// Returns the status.
+    pub(in crate::proxy) fn status(&self) -> StatusCode {
+        self.answering.response.status()
+    }
+}
+
+/// Sends calls to their backends.
+#[derive(Debug)]
+pub(in crate::proxy) struct Forwarder {
     upstreams: Upstreams,
     lasting: Lasting,
 }
 
 impl Forwarder {
-    pub(super) const fn new(upstreams: Upstreams, lasting: Lasting) -> Self {
+    /// Reaches backends by `upstreams`; tunnels and endless answers are counted, and end, as `lasting` says.
+    pub(in crate::proxy) const fn new(upstreams: Upstreams, lasting: Lasting) -> Self {
         Self { upstreams, lasting }
     }
 
-    /// Sends a call, with the target and the body given beside it, until its answer begins.
+    /// Sends a call to a backend, with the target and the body given beside it, until its answer begins.
     ///
     /// # Errors
     /// 400 for a target that is none or could lead elsewhere, and for a body that breaks off; 502 when no address can
@@ -43,15 +65,13 @@ impl Forwarder {
     ///
     /// # Cancel safety
     /// Dropping the future gives the request up; the backend may have acted on it.
-    pub(super) async fn send(
+    pub(in crate::proxy) async fn send(
         &self,
         call: &Call,
+        spec: &Arc<UpstreamSpec>,
         target: &str,
         body: StreamBody,
     ) -> Result<Begun, HttpError> {
-        let Target::Http { upstream: spec, .. } = &call.route.target else {
-            return Err(HttpError::internal("the target of the route is not http"));
-        };
         let outbound = outbound(call, spec, target)?;
         let place = if outbound.is_upgrade {
             Some(self.lasting.place(call)?)
@@ -73,7 +93,7 @@ impl Forwarder {
         let config = self.upstreams.config();
         let exchanged = Box::pin(exchange(&upstream, config, &outbound, &body, note));
         match exchanged.await {
-            Ok(begun) => Ok(Begun { place, ..begun }),
+            Ok(answering) => Ok(Begun { answering, place }),
             Err(error) => {
                 self.upstreams.complain(&error);
                 Err(error.into())
@@ -83,15 +103,30 @@ impl Forwarder {
 
     /// Makes the reply of an answer that has begun: the rest of it comes as the backend sends it, for as long as
     /// the stay lasts.
-    pub(super) fn reply(&self, begun: Begun, stay: Option<Stay>) -> Reply {
-        if begun.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    pub(in crate::proxy) fn reply(&self, begun: Begun, stay: Option<Stay>) -> Reply {
+        if begun.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(begun, stay);
         }
-        Reply::Streamed(self.streamed(begun, stay))
+        Reply::Streamed(self.streamed(begun.answering, stay))
     }
 
-    pub(super) fn streamed(&self, begun: Begun, stay: Option<Stay>) -> Response<StreamBody> {
-        let (mut head, body) = begun.response.into_parts();
+    /// Reads what comes with an answer that nobody wants, as far as that is soon done.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the rest unread, and closes the connection.
+    pub(in crate::proxy) async fn discard(&self, begun: Begun) {
+        let body = self.streamed(begun.answering, None).into_body();
+        let reading = Limited::new(body, UNWANTED_BYTES).collect();
+        if !matches!(
+            tokio::time::timeout(UNWANTED_TIME, reading).await,
+            Ok(Ok(_))
+        ) {
+            tracing::debug!("the body of a 202 was not read to its end");
+        }
+    }
+
+    fn streamed(&self, answering: Answering, stay: Option<Stay>) -> Response<StreamBody> {
+        let (mut head, body) = answering.response.into_parts();
         let upgrade = head.headers.get(UPGRADE).cloned();
         headers::clean_answer(&mut head.headers);
         headers::add_via(&mut head.headers, head.version);
@@ -106,13 +141,15 @@ impl Forwarder {
             }
             _ => {}
         }
-        let is_endless = is_event_stream(&head.headers);
+        let content_type = head.headers.get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let is_endless = content_type.is_some_and(is_event_stream);
         let idle = limit(self.upstreams.config().proxy_idle_timeout);
         let patience = Patience {
             idle: idle.filter(|_| !is_endless),
             until: self.lasting.until(stay, is_endless),
         };
-        let body = AnswerBody::new(body, begun.lease, begun.in_flight, patience);
+        let body = AnswerBody::new(body, answering.lease, answering.in_flight, patience);
         let mut answer = Response::new(body.boxed_unsync());
         *answer.status_mut() = head.status;
         *answer.headers_mut() = head.headers;
@@ -121,13 +158,13 @@ impl Forwarder {
 
     /// Makes a WebSocket of an answer that grants it.
     fn switch(&self, begun: Begun, stay: Option<Stay>) -> Reply {
-        let Begun {
+        let Begun { answering, place } = begun;
+        let Answering {
             mut response,
             in_flight,
-            place,
             // Nobody else gets the connection.
             lease: _,
-        } = begun;
+        } = answering;
         let tunnel = Tunnel {
             backend: hyper::upgrade::on(&mut response),
             held: (
@@ -189,13 +226,4 @@ fn outbound(call: &Call, spec: &UpstreamSpec, target: &str) -> Result<Outbound, 
 /// Reads a configured `Host`.
 fn authority(host: &HeaderValue) -> Result<Authority, HttpError> {
     Authority::try_from(host.as_bytes()).map_err(HttpError::internal)
-}
-
-/// Whether an answer may be silent for as long as it likes.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    let essence = kind.and_then(|kind| kind.split(';').next());
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }

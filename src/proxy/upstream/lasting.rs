@@ -18,25 +18,25 @@ use crate::telemetry::Tasks;
 /// The part of the grace over which clients are sent away, as the shards do it.
 const SPREAD: f64 = 0.75;
 
-/// Knows how many may last, and for how long. Cheap to clone; all clones count together.
-#[derive(Debug, Clone)]
+/// Knows how many may last, and for how long.
+#[derive(Debug)]
 pub(in crate::proxy) struct Lasting {
     places: Places,
     tasks: Tasks,
     grace: Duration,
     /// How much there was that ends with the process.
-    begun: Arc<AtomicU64>,
+    begun: AtomicU64,
 }
 
 impl Lasting {
     /// Counts tunnels in `places`, runs them on `tasks`, and spreads their ends over `grace` once these are told to
     /// stop.
-    pub(in crate::proxy) fn new(places: Places, tasks: Tasks, grace: Duration) -> Self {
+    pub(in crate::proxy) const fn new(places: Places, tasks: Tasks, grace: Duration) -> Self {
         Self {
             places,
             tasks,
             grace,
-            begun: Arc::default(),
+            begun: AtomicU64::new(0),
         }
     }
 

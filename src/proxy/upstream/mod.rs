@@ -6,7 +6,7 @@
 //!            ▼                                                                 ▼ the head of the answer
 //!      Reply::Streamed ◀─ answer_body: as fast as the client takes it ◀────────┤
 //!      Reply::Stream ◀─── tunnel: a WebSocket, both ways ◀─────────────────────┤
-//!      Answers ◀───────── calls: a 202, and the answer comes later ◀───────────┘
+//!      to_http ◀───────── a 202, where the answer comes later ◀────────────────┘
 //! ```
 //!
 //! # Invariants
@@ -27,7 +27,6 @@
 mod addresses;
 mod answer_body;
 mod budget;
-mod calls;
 mod config;
 mod connection;
 mod dial;
@@ -50,7 +49,7 @@ mod upstreams;
 #[cfg(test)]
 mod tests;
 
-pub(super) use calls::HttpTarget;
 pub use config::UpstreamConfig;
+pub(super) use forward::Forwarder;
 pub(super) use lasting::Lasting;
 pub(super) use upstreams::Upstreams;

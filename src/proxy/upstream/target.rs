@@ -13,16 +13,14 @@ use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 
 use crate::http::HttpError;
-
-/// The parameter that tells a backend under which id it may answer later.
-const CORRELATION: &str = "correlation";
+use crate::proxy::query;
 
 /// Puts the base path before the target of a request.
 ///
 /// # Errors
 /// 400 for a target that is no origin form, or has dot segments or NUL in its path, however they are encoded.
 pub(super) fn join(base_path: &str, target: &str) -> Result<PathAndQuery, HttpError> {
-    let (path, _) = split_query(target);
+    let (path, _) = query::split(target);
     if !path.starts_with('/') {
         let text = "The target of the request is not a path.";
         return Err(HttpError::bad_request("bad_target", text));
@@ -40,36 +38,6 @@ pub(super) fn join(base_path: &str, target: &str) -> Result<PathAndQuery, HttpEr
             Err(HttpError::bad_request("bad_target", text))
         }
     }
-}
-
-/// Adds the correlation id to the query of a target, in place of whatever the client gave for it; the rest of the
-/// query stays as it came.
-pub(super) fn with_correlation(target: &str, id: &str) -> String {
-    let (path, query) = split_query(target);
-    let is_kept = |pair: &&str| {
-        let name = pair.split('=').next().unwrap_or_default();
-        !pair.is_empty() && decoded(name) != CORRELATION
-    };
-    let mut made = format!("{path}?");
-    for pair in query.unwrap_or_default().split('&').filter(is_kept) {
-        made.push_str(pair);
-        made.push('&');
-    }
-    made.push_str(CORRELATION);
-    made.push('=');
-    made.push_str(id);
-    made
-}
-
-fn split_query(target: &str) -> (&str, Option<&str>) {
-    match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    }
-}
-
-fn decoded(name: &str) -> Cow<'_, str> {
-    percent_decode_str(name).decode_utf8_lossy()
 }
 
 /// Whether a path has dot segments or NUL for anybody who decodes it once, and takes `\` for `/`, or `;` for the
@@ -137,22 +105,6 @@ mod tests {
         ] {
             let refused = join("/base", target);
             assert_eq!(refused.unwrap_err().status(), 400, "{target:?}");
-        }
-    }
-
-    #[test]
-    fn the_correlation_id_replaces_one_of_the_clients() {
-        for (target, expected) in [
-            ("/a", "/a?correlation=id"),
-            ("/a?", "/a?correlation=id"),
-            ("/a?b=1&b=%202&c", "/a?b=1&b=%202&c&correlation=id"),
-            ("/a?correlation=evil", "/a?correlation=id"),
-            (
-                "/a?correlation&x=correlation&c%6Frrelation=1",
-                "/a?x=correlation&correlation=id",
-            ),
-        ] {
-            assert_eq!(with_correlation(target, "id"), expected);
         }
     }
 }

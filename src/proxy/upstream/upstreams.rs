@@ -204,7 +204,7 @@ impl Known {
         let bell = Arc::new(Notify::new());
         let keeping = Keeping {
             max_idle: self.config.proxy_max_idle_connections,
-            keep: self.config.keep(),
+            keep: self.config.proxy_keep_alive_timeout,
         };
         let address = |name: &Authority| {
             let (name, dialer) = (name.clone(), self.dialer.clone());

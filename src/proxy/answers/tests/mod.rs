@@ -23,6 +23,7 @@ use crate::dispatch::{Incarnation, TokenKey};
 use crate::http::{Body, HttpError, Reply};
 use crate::kafka::{EmbeddedBroker, KafkaConfig, OutgoingRecord, Producer};
 use crate::proxy::call::Caller;
+use crate::proxy::route::AnswerFrom;
 use crate::shared::{CommandLog, CommandReply, StateLog};
 use crate::telemetry::{Metrics, Readiness, Tasks};
 

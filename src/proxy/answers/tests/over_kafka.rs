@@ -65,6 +65,7 @@ async fn a_client_learns_at_once_that_its_answer_cannot_be_read() {
     one.write(TOPIC, &[], event.as_bytes()).await;
     let bad = came(reply).await;
     assert_eq!(bad.code(), (502, "bad_answer".to_owned()));
+    assert_eq!(bad.headers["cache-control"], "no-store");
     let (id, reply) = one.run(command(AnswerFrom::Kafka)).await;
     let event = format!(r#"{{"rigcorrelation":"{id}","data":{{"a":1}}}}"#);
     one.write(TOPIC, &[], event.as_bytes()).await;

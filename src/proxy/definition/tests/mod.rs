@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::event::JsonPointer;
-use crate::proxy::route::{HttpAnswer, KeyRule, Protocol, Route, Target, TokenPlaces};
+use crate::proxy::route::{AnswerFrom, KeyRule, Protocol, Route, Target, TokenPlaces};
 
 /// An API that is good, with these endpoints.
 fn api(endpoints: &Value) -> Value {
@@ -75,10 +75,10 @@ fn an_api_has_the_defaults_of_rig() {
     assert!(!route.is_secured);
     assert_eq!(route.tokens, None);
     assert!(route.add_headers.is_empty());
-    let Target::Http { upstream, answer } = &route.target else {
+    let Target::Http(upstream) = &route.target else {
         panic!("{route:?}");
     };
-    assert_eq!(*answer, HttpAnswer::Direct);
+    assert_eq!(route.answer_from, AnswerFrom::Target);
     assert_eq!(upstream.protocol, Protocol::Http);
     assert_eq!(*upstream.addresses, ["tickets:8080"]);
     assert_eq!((&*upstream.base_path, &upstream.health_path), ("", &None));
@@ -126,7 +126,7 @@ fn backends_are_named_in_several_ways() {
         ),
     ] {
         let route = route(&with(&json!({ "proxy": proxy })));
-        let Target::Http { upstream, .. } = &route.target else {
+        let Target::Http(upstream) = &route.target else {
             panic!("{route:?}");
         };
         assert_eq!(upstream.protocol, protocol, "{proxy}");
@@ -144,7 +144,7 @@ fn routes_of_an_api_share_their_backend() {
     let endpoint = |id: &str| json!({ "id": id, "method": "get", "path_regex": "/" });
     let definition = read(&api(&json!([endpoint("1"), endpoint("2")])));
     let upstream = |number: usize| match &definition.routes[number].route.target {
-        Target::Http { upstream, .. } => Arc::clone(upstream),
+        Target::Http(upstream) => Arc::clone(upstream),
         other => panic!("{other:?}"),
     };
     assert!(Arc::ptr_eq(&upstream(0), &upstream(1)));
@@ -180,7 +180,7 @@ fn targets_and_answers_are_those_of_rig() {
         ),
     ] {
         let route = route(&with_endpoint(&members));
-        let found = (route.target.name(), route.target.response_from());
+        let found = (route.target.name(), route.response_from());
         assert_eq!(found, (target, from), "{members}");
     }
 }
@@ -194,20 +194,12 @@ fn what_goes_to_kafka_needs_no_backend() {
     let mut document = api(&json!([endpoint]));
     document.as_object_mut().unwrap().remove("proxy");
     let route = route(&document);
-    let Target::Kafka {
-        topic,
-        schema,
-        key,
-        waits,
-    } = &route.target
-    else {
+    let Target::Kafka(target) = &route.target else {
         panic!("{route:?}");
     };
-    assert_eq!(
-        (&**topic, schema.as_deref(), *waits),
-        ("t", Some("s"), false)
-    );
-    assert_eq!(*key, KeyRule::Body(JsonPointer::parse("/a").unwrap()));
+    assert_eq!((&*target.topic, target.schema.as_deref()), ("t", Some("s")));
+    assert_eq!(route.answer_from, AnswerFrom::Target);
+    assert_eq!(target.key, KeyRule::Body(JsonPointer::parse("/a").unwrap()));
 }
 
 #[test]

@@ -131,7 +131,7 @@ async fn an_upstream_that_no_route_uses_is_forgotten_with_its_tasks() {
     // The sweep, the probe, and the kept connections.
     assert!(proxy.tasks.running() >= 3);
     let route = asked.call().route;
-    let Target::Http { upstream, .. } = &route.target else {
+    let Target::Http(upstream) = &route.target else {
         panic!("not http");
     };
     let later = tokio::time::Instant::now() + Duration::from_secs(11);

@@ -36,7 +36,7 @@ use super::upstreams::Upstreams;
 use crate::access::{Places, PlacesConfig};
 use crate::http::{HttpError, Reply, Request, StreamBody};
 use crate::proxy::call::{Call, Caller};
-use crate::proxy::route::{HttpAnswer, Protocol, Route, Target, UpstreamSpec};
+use crate::proxy::route::{AnswerFrom, Protocol, Route, Target, UpstreamSpec};
 use crate::session::{SessionConfig, Stay, Stays};
 use crate::telemetry::{Metrics, Tasks, TraceContext};
 
@@ -213,10 +213,8 @@ impl Asked {
             is_secured: false,
             tokens: None,
             add_headers: added.collect(),
-            target: Target::Http {
-                upstream: Arc::new(upstream),
-                answer: HttpAnswer::Direct,
-            },
+            target: Target::Http(Arc::new(upstream)),
+            answer_from: AnswerFrom::Target,
         };
         let mut request = http::Request::builder().method(&self.method);
         for (name, value) in &self.headers {
@@ -287,7 +285,10 @@ impl Proxy {
         body: StreamBody,
     ) -> Result<Reply, HttpError> {
         let call = asked.call();
-        let sent = self.forwarder.send(&call, &call.target, body);
+        let Target::Http(upstream) = &call.route.target else {
+            panic!("not http");
+        };
+        let sent = self.forwarder.send(&call, upstream, &call.target, body);
         let begun = tokio::time::timeout(PATIENCE, sent).await.unwrap()?;
         Ok(self.forwarder.reply(begun, stay))
     }

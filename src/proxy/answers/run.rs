@@ -3,20 +3,21 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::answer::Answer;
 use super::claims::Claims;
-use super::command::{AnswerFrom, Command, Sending, Sent};
+use super::command::{Command, Sending, Sent};
 use super::config::AnswersConfig;
 use super::correlation::Holder;
 use super::delivered::Delivered;
 use super::desk::{Asked, Desk};
+use super::key::IdempotencyKey;
 use super::later::{accepted, later, not_yet};
 use super::message::{Message, MessageFault};
 use super::passed::{HeaderLog, Poster};
@@ -24,11 +25,12 @@ use super::places::{Party, Place, Places};
 use super::pledge::Pledge;
 use super::reader::Reader;
 use super::refusals::{no_place, too_late};
-use super::table::{Limits, Waiter};
+use super::table::{Joined, Limits, Waiter};
 use crate::dispatch::{Incarnation, TokenKey};
 use crate::http::{HttpError, Reply};
 use crate::kafka::KafkaConfig;
 use crate::proxy::call::Caller;
+use crate::proxy::route::AnswerFrom;
 use crate::shared::{CommandLog, StateLog};
 use crate::telemetry::{Metrics, Tasks};
 
@@ -222,13 +224,12 @@ impl Answers {
         Fut: Future<Output = Result<Sent, HttpError>>,
     {
         self.hear(command.from).await?;
-        let begun = self.begin(&command)?;
-        let sending = Sending {
-            correlation: self.correlation(begun.number)?,
-            event_id: Uuid::new_v4().to_string(),
-        };
+        let (sending, begun) = self.begin(&command, None)?;
         match send(sending).await? {
-            Sent::Waits => self.wait_for(begun, command.from),
+            Sent::Waits => {
+                let (number, waiter) = begun.sent();
+                self.reply_later(command.from, number, waiter)
+            }
             Sent::Done(answer) => Ok(answer.into()),
             Sent::Replied(reply) => Ok(reply),
         }
@@ -294,7 +295,7 @@ impl Answers {
 
     /// Drops the answers that were kept long enough, and forgets the commands that are too old to come again.
     pub async fn remove_ended(&self) {
-        self.desk.table().remove_ended(std::time::Instant::now());
+        self.desk.table().remove_ended(StdInstant::now());
         self.claims.remove_ended().await;
     }
 
@@ -312,46 +313,56 @@ impl Answers {
         Err(HttpError::unavailable("not_ready", detail, later))
     }
 
-    pub(super) fn correlation(&self, number: u64) -> Result<String, HttpError> {
-        self.desk.id(self.desk.own(number), Holder::Answerer)
+    /// Begins a command: takes the places that it needs, and says under which names it is sent. Its answer is kept for
+    /// whoever asks later or, where the command has a `key`, sends it again.
+    pub(super) fn begin(
+        &self,
+        command: &Command,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<(Sending, Begun), HttpError> {
+        let comes_later = command.from.comes_later();
+        let is_kept = key.is_some() || comes_later && command.prefers_async;
+        let waits = comes_later && !command.prefers_async;
+        let pledge = is_kept.then(|| Pledge::begin(&self.desk, command));
+        let pledge = pledge.transpose()?;
+        let waiter = waits.then(|| self.desk.wait(&command.party)).transpose()?;
+        let table = self.desk.table();
+        let number = match (&pledge, &waiter) {
+            (Some(pledge), Some(waiter)) => {
+                let joined = Some(Joined::Here(waiter.number()));
+                table.look(pledge.number(), &command.caller, joined, StdInstant::now());
+                pledge.number()
+            }
+            (Some(pledge), None) => pledge.number(),
+            (None, Some(waiter)) => waiter.number(),
+            (None, None) => table.number(),
+        };
+        let event_id = key.map_or_else(Uuid::new_v4, |key| key.event_id);
+        let sending = Sending {
+            correlation: self.desk.id(self.desk.own(number), Holder::Answerer)?,
+            event_id: event_id.to_string(),
+        };
+        let begun = Begun {
+            number,
+            pledge,
+            waiter,
+        };
+        Ok((sending, begun))
     }
 
-    fn begin(&self, command: &Command) -> Result<Begun, HttpError> {
-        if command.from == AnswerFrom::Target {
-            return Ok(Begun::nothing(self.desk.table().number()));
-        }
-        if command.prefers_async {
-            let number = self.desk.keep(command.caller.clone(), &command.party)?;
-            return Ok(Begun {
-                number,
-                kept: Some(Pledge::new(&self.desk, number)),
-                waiter: None,
-            });
-        }
-        let waiter = self.desk.wait(&command.party)?;
-        Ok(Begun {
-            number: waiter.number(),
-            kept: None,
-            waiter: Some(waiter),
-        })
-    }
-
-    /// Makes the reply to a command that was sent.
-    fn wait_for(&self, begun: Begun, from: AnswerFrom) -> Result<Reply, HttpError> {
-        if let Some(kept) = begun.kept {
-            kept.hold();
-        }
-        match begun.waiter {
-            Some(waiter) => {
-                let deadline = Instant::now() + self.timeout(from);
-                Ok(later(waiter, deadline, || too_late().into_response()))
-            }
-            None if from == AnswerFrom::Target => Ok(Answer::new(StatusCode::ACCEPTED, "").into()),
-            None => {
-                let id = self.desk.id(self.desk.own(begun.number), Holder::Asker)?;
-                Ok(accepted(&id)?.into())
-            }
-        }
+    /// Makes the reply to a command that was sent, and whose answer will come.
+    pub(super) fn reply_later(
+        &self,
+        from: AnswerFrom,
+        number: u64,
+        waiter: Option<Waiter>,
+    ) -> Result<Reply, HttpError> {
+        let Some(waiter) = waiter else {
+            let id = self.desk.id(self.desk.own(number), Holder::Asker)?;
+            return Ok(accepted(&id)?.into());
+        };
+        let deadline = Instant::now() + self.timeout(from);
+        Ok(later(waiter, deadline, || too_late().into_response()))
     }
 }
 
@@ -360,20 +371,22 @@ const LISTEN_LIMIT: Duration = Duration::from_secs(5);
 /// The longest that somebody who asks for an answer may wait at once.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// A command that is about to be sent.
+/// A command that is about to be sent; forgotten if it is not.
 #[derive(Debug)]
-struct Begun {
-    number: u64,
-    kept: Option<Pledge>,
-    waiter: Option<Waiter>,
+pub(super) struct Begun {
+    pub(super) number: u64,
+    /// Keeps the answer, where it is kept.
+    pub(super) pledge: Option<Pledge>,
+    /// The wait of the client, if it waits.
+    pub(super) waiter: Option<Waiter>,
 }
 
 impl Begun {
-    const fn nothing(number: u64) -> Self {
-        Self {
-            number,
-            kept: None,
-            waiter: None,
+    /// The command was sent, and its answer will come; returns its number, and the wait for it.
+    pub(super) fn sent(self) -> (u64, Option<Waiter>) {
+        if let Some(pledge) = self.pledge {
+            pledge.hold();
         }
+        (self.number, self.waiter)
     }
 }
