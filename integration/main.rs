@@ -192,6 +192,7 @@ fn main() {
                 answers_commands::asked_for_later::at_any_instance,
                 answers_commands::once_for_each_key::at_whichever_instance,
                 answers_commands::once_for_each_key::also_after_a_restart,
+                answers_commands::once_for_each_key::and_counts_the_bodies_of_clients_that_left,
                 answers_commands::or_gives_up::those_of_an_earlier_life,
                 answers_commands::or_gives_up::those_of_an_instance_that_ends,
                 acknowledges::and_gets_the_rest_again_at_any_instance,

@@ -2,9 +2,12 @@
 
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
-use super::{Pair, assert_says, post};
-use crate::support::gateway::Gateway;
+use super::{Pair, assert_says, post, settings};
+use crate::support::commands::{Backend, said};
+use crate::support::gateway::{Gateway, eventually, unique};
 use crate::support::kafka::Kafka;
 use crate::support::tokens::token;
 
@@ -79,4 +82,35 @@ pub async fn also_after_a_restart(kafka: &'static Kafka) {
     assert_eq!(worker.next().await.event["data"], json!([3]));
     worker.got_no_more();
     one.stop().await;
+}
+
+/// A client that left has its command sent nevertheless; so its body counts until that is done, or given up.
+pub async fn and_counts_the_bodies_of_clients_that_left(kafka: &Kafka) {
+    let own = kafka.own_stopped().await;
+    own.start().await;
+    let backend = Backend::start(|_| said(200, "")).await;
+    let settings = settings(kafka, &unique("commands"), &backend)
+        .with("KAFKA_BROKERS", own.brokers())
+        .with("PRODUCE_TIMEOUT", "3s");
+    let gateway = Gateway::with(settings).await;
+    let warm = [("idempotency-key", "8e03978e-40d5-43dd-bc93-6894a57f9325")];
+    assert_eq!(post(&gateway, "/notes", &warm, "{}").await.status, 202);
+    own.kill().await;
+    let mut socket = TcpStream::connect(gateway.public()).await.unwrap();
+    let head = "POST /notes HTTP/1.1\r\nhost: x\r\nidempotency-key: 8e03978e-40d5-43dd-bc93-6894a57f9326\r\ncontent-length: 100000\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket.write_all(&[b'x'; 100_000]).await.unwrap();
+    let in_flight = async || {
+        gateway
+            .metric("sluicegate_proxy_requests_in_flight", "")
+            .await
+    };
+    let label = "listener=\"public\"";
+    let held = async || gateway.metric("sluicegate_http_body_bytes", label).await;
+    eventually("it is there", async || held().await == 100_000.0).await;
+    drop(socket);
+    eventually("its client has left", async || in_flight().await == 0.0).await;
+    assert_eq!(held().await, 100_000.0);
+    eventually("it is given up", async || held().await == 0.0).await;
+    gateway.stop().await;
 }

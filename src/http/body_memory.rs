@@ -44,7 +44,7 @@ struct Taken {
 
 /// What the body of one request has taken; dropped, it is given back.
 #[derive(Debug)]
-pub(super) struct Held {
+pub struct HeldMemory {
     memory: BodyMemory,
     client: IpAddr,
     bytes: usize,
@@ -79,8 +79,8 @@ impl BodyMemory {
     }
 
     /// Returns what a client holds for a body of which nothing has come.
-    pub(super) fn of(&self, client: IpAddr) -> Held {
-        Held {
+    pub(super) fn of(&self, client: IpAddr) -> HeldMemory {
+        HeldMemory {
             memory: self.clone(),
             client: client_network(client),
             bytes: 0,
@@ -88,7 +88,7 @@ impl BodyMemory {
     }
 }
 
-impl Held {
+impl HeldMemory {
     /// Takes memory until it is `bytes`.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldMemory {
     fn drop(&mut self) {
         if self.bytes == 0 {
             return;

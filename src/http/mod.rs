@@ -71,7 +71,7 @@ mod wire;
 #[cfg(test)]
 mod wire_tests;
 
-pub use body_memory::BodyMemory;
+pub use body_memory::{BodyMemory, HeldMemory};
 pub use cookie::cookie;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use error::HttpError;

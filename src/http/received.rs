@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use super::body_memory::Held;
+use super::body_memory::HeldMemory;
 use super::error::HttpError;
 use super::idle::IdleTimer;
 use super::unread::Http2Body;
@@ -138,11 +138,11 @@ const MIN_ROOM_BYTES: usize = 16 * 1024;
 /// Reads a body to its end; what it takes of memory, it takes from `held` beforehand.
 ///
 /// # Errors
-/// 413 over `limit_bytes`, 400 when it ends early or is framed wrongly, and as of [`Held::grow_to`].
+/// 413 over `limit_bytes`, 400 when it ends early or is framed wrongly, and as of [`HeldMemory::grow_to`].
 pub(super) async fn collect(
     mut body: Source,
     limit_bytes: usize,
-    held: &mut Option<Held>,
+    held: &mut Option<HeldMemory>,
 ) -> Result<Bytes, HttpError> {
     let mut take = |bytes| held.as_mut().map_or(Ok(()), |held| held.grow_to(bytes));
     let mut first = Bytes::new();

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Body as _;
 use tokio::time::Instant;
 
-use super::body_memory::{BodyMemory, Held};
+use super::body_memory::{BodyMemory, HeldMemory};
 use super::error::HttpError;
 use super::peer::Peer;
 use super::proxies::TrustedProxies;
@@ -40,7 +40,7 @@ pub struct Request {
     /// Where the memory for the body comes from; `None` for one that is in memory.
     memory: Option<BodyMemory>,
     /// What the body has taken of it.
-    held: Option<Held>,
+    held: Option<HeldMemory>,
     body_timeout: Duration,
     body_deadline: Instant,
     /// The connection, where the client has it for itself (HTTP/1.1).
@@ -208,6 +208,11 @@ impl Request {
             Ok(result) => result,
             Err(_) => Err(HttpError::body_timeout()),
         }
+    }
+
+    /// Returns the memory that [`body`](Self::body) has taken, for whoever keeps the body for longer than the request.
+    pub const fn take_memory(&mut self) -> Option<HeldMemory> {
+        self.held.take()
     }
 
     /// Returns the body as it comes, with its trailers; nothing is decoded, and nothing is left for

@@ -93,6 +93,8 @@ impl Answers {
             Ok(Claimed::Won(won)) => won,
             Ok(Claimed::Sent(sent)) => return told(tell, Ok(Outcome::Again(sent))),
             Ok(Claimed::Unsure(attempt, error)) => {
+                // The body, which nobody sends: releasing may take minutes.
+                drop(send);
                 told(tell, Err(error));
                 return self.release(attempt).await;
             }
@@ -100,7 +102,10 @@ impl Answers {
         };
         let (sending, mut begun) = match self.begin(command, Some(&key)) {
             Ok(begun) => begun,
-            Err(error) => return self.not_sent(won, tell, Err(error)).await,
+            Err(error) => {
+                drop(send);
+                return self.not_sent(won, tell, Err(error)).await;
+            }
         };
         let outcome = match send(sending).await {
             Ok(Sent::Waits) => {

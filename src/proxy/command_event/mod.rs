@@ -18,7 +18,7 @@ use super::call::Call;
 use super::query;
 use super::route::{KeyRule, Route};
 use crate::event::{AnyBody, CloudEvent, JsonPointer, Members, decode_any, string_value};
-use crate::http::HttpError;
+use crate::http::{HeldMemory, HttpError};
 use crate::telemetry::{TraceContext, now_ms, rfc3339};
 
 /// How requests become events.
@@ -51,6 +51,8 @@ pub(in crate::proxy) struct CommandEvent {
     /// What RIG tells of a request, and who sent it.
     rig: Map<String, Value>,
     trace: TraceContext,
+    /// The command may be sent when its request is over.
+    _memory: Option<HeldMemory>,
 }
 
 /// The members that are replaced in what a client sends.
@@ -84,6 +86,7 @@ impl CommandEvent {
             body,
             rig: metadata(call, config.proxy_command_credentials),
             trace: call.trace.clone(),
+            _memory: call.request.take_memory(),
         })
     }
 

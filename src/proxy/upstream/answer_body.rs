@@ -13,6 +13,7 @@ use super::addresses::InFlight;
 use super::connection::Lease;
 use super::headers;
 use super::lasting::Until;
+use super::request_body::Outgoing;
 use crate::http::IdleTimer;
 
 /// How long an answer may take.
@@ -23,12 +24,15 @@ pub(super) struct Patience {
     pub(super) until: Until,
 }
 
-/// The body of an answer. At its end the connection goes back to those that have nothing to do; dropped before,
-/// the connection is closed, or the stream of HTTP/2 reset.
+/// What an answer comes over, and the request that it answers.
+pub(super) type Held = (Lease, InFlight, Outgoing);
+
+/// The body of an answer. At its end the connection goes back to those that have nothing to do; dropped before, or before
+/// the request has ended, the connection is closed, or the stream of HTTP/2 reset.
 pub(super) struct AnswerBody {
     body: Incoming,
     /// Until the end.
-    held: Option<(Lease, InFlight)>,
+    held: Option<Held>,
     is_http2: bool,
     /// How long the backend may take for a piece.
     idle: Option<IdleTimer>,
@@ -37,16 +41,11 @@ pub(super) struct AnswerBody {
 }
 
 impl AnswerBody {
-    pub(super) fn new(
-        body: Incoming,
-        lease: Lease,
-        in_flight: InFlight,
-        patience: Patience,
-    ) -> Self {
-        let is_http2 = lease.is_http2();
+    pub(super) fn new(body: Incoming, held: Held, patience: Patience) -> Self {
+        let is_http2 = held.0.is_http2();
         let mut answer = Self {
             body,
-            held: Some((lease, in_flight)),
+            held: Some(held),
             is_http2,
             idle: patience.idle.map(IdleTimer::new),
             until: patience.until,
@@ -62,7 +61,9 @@ impl AnswerBody {
         self.is_over = true;
         self.idle = None;
         self.until = Until::open();
-        if let Some((lease, _in_flight)) = self.held.take() {
+        if let Some((lease, _in_flight, request)) = self.held.take()
+            && request.is_sent()
+        {
             lease.give_back();
         }
     }

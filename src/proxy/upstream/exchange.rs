@@ -53,6 +53,8 @@ pub(super) struct Answering {
     pub(super) response: Response<Incoming>,
     pub(super) lease: Lease,
     pub(super) in_flight: InFlight,
+    /// Dropped, the rest of the request is given up.
+    pub(super) body: Outgoing,
 }
 
 /// Sends a request until an answer begins, on as many addresses as it takes within bounds; `note` is told the
@@ -67,7 +69,7 @@ pub(super) async fn exchange(
     upstream: &Upstream,
     config: &UpstreamConfig,
     outbound: &Outbound,
-    body: &Outgoing,
+    body: Outgoing,
     note: impl Fn(&'static str) + Send + Sync,
 ) -> Result<Answering, UpstreamError> {
     let turn = upstream.turn().inspect_err(|error| note(error.outcome()))?;
@@ -80,14 +82,19 @@ pub(super) async fn exchange(
         };
         // A connection that was kept may have been the reason.
         let is_fresh = tried.iter().any(|tried| Arc::ptr_eq(tried, &current));
-        let tried_now = attempt(upstream, config, outbound, body, (&current, is_fresh)).await;
+        let tried_now = attempt(upstream, config, outbound, &body, (&current, is_fresh)).await;
         let error = match tried_now {
-            Ok(mut answer) => {
-                answer.in_flight.keep(turn);
+            Ok((response, lease, mut in_flight)) => {
+                in_flight.keep(turn);
                 note("answered");
                 current.succeeded();
                 upstream.retries.deposit();
-                return Ok(answer);
+                return Ok(Answering {
+                    response,
+                    lease,
+                    in_flight,
+                    body,
+                });
             }
             Err(error) => error,
         };
@@ -98,7 +105,7 @@ pub(super) async fn exchange(
         tried.push(Arc::clone(&current));
         let is_over = limit(config.proxy_recv_timeout).is_some_and(|time| begun.elapsed() >= time);
         if number < MAX_TRIES && !is_over {
-            address = next_address(upstream, outbound, body, &error, &tried);
+            address = next_address(upstream, outbound, &body, &error, &tried);
         }
         if address.is_none() {
             return Err(error);
@@ -151,7 +158,7 @@ async fn attempt(
     outbound: &Outbound,
     body: &Outgoing,
     (address, is_fresh): (&Arc<Address>, bool),
-) -> Result<Answering, UpstreamError> {
+) -> Result<(Response<Incoming>, Lease, InFlight), UpstreamError> {
     let in_flight = InFlight::begin(address);
     let connections = &address.connections;
     let leased = if outbound.is_upgrade {
@@ -184,11 +191,7 @@ async fn attempt(
         address: address.name.as_str().into(),
         problem,
     })?;
-    Ok(Answering {
-        response,
-        lease,
-        in_flight,
-    })
+    Ok((response, lease, in_flight))
 }
 
 /// Checks what hyper does not: that everybody finds the same end of the answer (RFC 9112, 6.3).

@@ -91,7 +91,7 @@ impl Forwarder {
             tries.with_label_values(&labels).inc();
         };
         let config = self.upstreams.config();
-        let exchanged = Box::pin(exchange(&upstream, config, &outbound, &body, note));
+        let exchanged = Box::pin(exchange(&upstream, config, &outbound, body, note));
         match exchanged.await {
             Ok(answering) => Ok(Begun { answering, place }),
             Err(error) => {
@@ -149,7 +149,8 @@ impl Forwarder {
             idle: idle.filter(|_| !is_endless),
             until: self.lasting.until(stay, is_endless),
         };
-        let body = AnswerBody::new(body, answering.lease, answering.in_flight, patience);
+        let held = (answering.lease, answering.in_flight, answering.body);
+        let body = AnswerBody::new(body, held, patience);
         let mut answer = Response::new(body.boxed_unsync());
         *answer.status_mut() = head.status;
         *answer.headers_mut() = head.headers;
@@ -162,8 +163,9 @@ impl Forwarder {
         let Answering {
             mut response,
             in_flight,
-            // Nobody else gets the connection.
+            // Nobody else gets the connection, and a handshake has no body.
             lease: _,
+            body: _,
         } = answering;
         let tunnel = Tunnel {
             backend: hyper::upgrade::on(&mut response),

@@ -1,13 +1,16 @@
 //! The body of a request on its way to a backend.
 //!
-//! It is read from the client once. Until a try begins to read it, another try can have it.
+//! It is read from the client once. Until a try begins to read it, another try can have it. What is left of it when the
+//! answer has ended goes nowhere: else a request would go on that nobody counts any more.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http::HeaderName;
 use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
@@ -28,10 +31,13 @@ pub(super) enum Waits {
     Answer(Instant),
 }
 
-/// The body of a call, for as many tries as there are.
+/// The body of a call, for as many tries as there are. Dropped, the try that reads it is given up.
 pub(super) struct Outgoing(Arc<Shared>);
 
 struct Shared {
+    is_given_up: AtomicBool,
+    /// Who reads it.
+    reader: AtomicWaker,
     state: Mutex<State>,
     /// Says which trailers must not go on.
     route: Arc<Route>,
@@ -54,6 +60,8 @@ impl Outgoing {
     pub(super) fn new(body: StreamBody, route: Arc<Route>) -> Self {
         let (length, is_empty) = (body.size_hint(), body.is_end_stream());
         Self(Arc::new(Shared {
+            is_given_up: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
             state: Mutex::new(State::Untouched(body)),
             route,
             length,
@@ -69,6 +77,12 @@ impl Outgoing {
     /// Whether a try can send it, although another one failed.
     pub(super) fn can_be_sent_again(&self) -> bool {
         self.0.is_empty || matches!(*self.0.state.lock(), State::Untouched(_))
+    }
+
+    /// Whether all of it has gone to a backend.
+    pub(super) fn is_sent(&self) -> bool {
+        let is_whole = |state: &State| matches!(state, State::Handed { is_whole: true, .. });
+        self.0.is_empty || is_whole(&self.0.state.lock())
     }
 
     /// Returns the body for one try.
@@ -99,6 +113,13 @@ impl Outgoing {
             State::Failed(kind) => Some(kind),
             _ => None,
         }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.0.is_given_up.store(true, Ordering::Release);
+        self.0.reader.wake();
     }
 }
 
@@ -157,6 +178,11 @@ impl Body for RequestBody {
         let Some(shared) = &this.shared else {
             return Poll::Ready(None);
         };
+        shared.reader.register(cx.waker());
+        if shared.is_given_up.load(Ordering::Acquire) {
+            let text = "the rest of the request is not wanted";
+            return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::BrokenPipe, text))));
+        }
         let body = match &mut this.taken {
             Some(body) => body,
             None => this.taken.insert(shared.take()?),

@@ -317,3 +317,36 @@ async fn a_backend_may_pause_in_the_middle_of_a_request_for_as_long_as_in_an_ans
     let answer = proxy.ask_with(&asked, large_body()).await;
     assert_eq!((answer.status, answer.code), (504, "upstream_timeout"));
 }
+
+#[tokio::test]
+async fn the_rest_of_a_request_ends_with_its_answer() {
+    let (ended, has_ended) = tokio::sync::oneshot::channel();
+    let ended = Mutex::new(Some(ended));
+    let backend = Backend::playing(move |mut socket, _, _| {
+        let ended = ended.lock().take();
+        async move {
+            read_until(&mut socket, b"\r\n\r\n").await.unwrap();
+            let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno";
+            socket.write_all(answer).await.unwrap();
+            // It would read on for as long as something comes.
+            let mut rest = Vec::new();
+            socket.read_to_end(&mut rest).await.ok();
+            ended.unwrap().send(()).unwrap();
+        }
+    })
+    .await;
+    let proxy = Proxy::new();
+    let (pieces, body) = piecewise();
+    let asked = Asked::with(Method::POST, &[&backend]);
+    pieces.send(data("a beginning")).await.unwrap();
+    let Ok(Reply::Streamed(answer)) = proxy.reply(&asked, body).await else {
+        panic!("no answer");
+    };
+    let body = answer.into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "no");
+    tokio::time::timeout(PATIENCE, has_ended)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(pieces.is_closed(), "nobody wants what the client still has");
+}
