@@ -178,7 +178,7 @@ impl Proxy {
             let routes = self.apis.routes();
             secured::identify_anywhere(routes.token_places(), request, &self.access).await?
         };
-        let wait = preferred_wait(&request.headers).map(Duration::from_secs);
+        let wait = preferred_wait(&request.headers);
         let address = request.client_address();
         let reply = self.answers.ask(id, &caller, address, wait).await?;
         Ok(Page::of(&self.cors, &request.headers).may_read_reply(reply))
