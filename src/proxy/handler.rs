@@ -154,7 +154,7 @@ impl Proxy {
         // Nobody would take the answer, and many may wait for long.
         request.cancel_when_client_leaves();
         let page = Page::of(&self.cors, &request.headers);
-        match self.answer(request, known).await {
+        match self.answer(request, known, &page).await {
             Ok(reply) => page.may_read_reply(reply),
             Err(error) => page.may_read(error.into_response()).into(),
         }
@@ -178,20 +178,25 @@ impl Proxy {
             let routes = self.apis.routes();
             secured::identify_anywhere(routes.token_places(), request, &self.access).await?
         };
-        let wait = preferred_wait(&request.headers).map(Duration::from_secs);
+        let wait = preferred_wait(&request.headers);
         let address = request.client_address();
         let reply = self.answers.ask(id, &caller, address, wait).await?;
         Ok(Page::of(&self.cors, &request.headers).may_read_reply(reply))
     }
 
-    async fn answer(&self, request: Request, known: Option<Caller>) -> Result<Reply, HttpError> {
+    async fn answer(
+        &self,
+        request: Request,
+        known: Option<Caller>,
+        page: &Page,
+    ) -> Result<Reply, HttpError> {
         let found = match self.route(&request)? {
-            Ok(found) => found,
-            Err(reply) => return Ok(reply),
+            Way::Route(found) => found,
+            Way::Preflight(reply) => return Ok(reply),
         };
         let (metrics, log) = (self.metrics.clone(), self.log.clone());
         let mut ongoing = Ongoing::begin(Arc::clone(&found.route), &request, metrics, log);
-        let page = answers_pages(&found.route).then(|| Page::of(&self.cors, &request.headers));
+        let answers_pages = answers_pages(&found.route);
         match self.call(found, request, known, &mut ongoing).await {
             Ok(Reply::Later(response)) => Ok(Reply::Later(Box::pin(async move {
                 let response = response.await;
@@ -200,11 +205,11 @@ impl Proxy {
             }))),
             Ok(reply) => {
                 ongoing.answered(reply.status().unwrap_or_default());
-                Ok(match (reply, page) {
-                    (Reply::Streamed(response), Some(page)) => {
+                Ok(match reply {
+                    Reply::Streamed(response) if answers_pages => {
                         Reply::Streamed(page.may_read_unless_it_says(response))
                     }
-                    (reply, _) => reply,
+                    reply => reply,
                 })
             }
             Err(error) => {
@@ -215,13 +220,13 @@ impl Proxy {
     }
 
     /// Finds the route of a request; or the answer, where no target is needed for it.
-    fn route(&self, request: &Request) -> Result<Result<Matched, Reply>, HttpError> {
+    fn route(&self, request: &Request) -> Result<Way, HttpError> {
         let routes = self.apis.routes();
         let path = request.path();
         let refusal = match routes.find(&request.method, path) {
             // Before, one that was deleted or secured since would still be as it was.
             Found::Route(_) if !self.apis.is_loaded() => return Err(HttpError::state_not_read()),
-            Found::Route(found) => return Ok(Ok(found)),
+            Found::Route(found) => return Ok(Way::Route(found)),
             Found::Ambiguous(why) => HttpError::bad_request("ambiguous_path", why.to_string()),
             Found::MethodNotAllowed(allow) if request.method == Method::OPTIONS => {
                 let asked = asked_method(&request.headers);
@@ -230,7 +235,7 @@ impl Proxy {
                     && answers_pages(&found.route)
                 {
                     let preflight = self.cors.preflight_any_headers(&request.headers, allow);
-                    return Ok(Err(preflight.into()));
+                    return Ok(Way::Preflight(preflight.into()));
                 }
                 HttpError::method_not_allowed(allow)
             }
@@ -328,6 +333,14 @@ impl Proxy {
             .with_label_values(&["", "", method, "N/A", "N/A", "N/A", "not_found"])
             .inc();
     }
+}
+
+/// What is done with a request.
+enum Way {
+    /// It goes to the target of a route.
+    Route(Matched),
+    /// A page asks what it may, at a path without a route for that, and is told.
+    Preflight(Reply),
 }
 
 /// The page that sends a request, if it is one.

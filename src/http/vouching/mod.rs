@@ -113,13 +113,15 @@ fn quoted(value: &str) -> String {
 }
 
 /// Headers with which proxies say who asks, or what was asked for before they changed it; some backends believe them.
-const CLAIMS: [&str; 21] = [
+/// `Proxy` says nothing, but is `HTTP_PROXY` to a backend over CGI, which may then send its own requests there (httpoxy).
+const CLAIMS: [&str; 22] = [
     "client-cert",
     "client-cert-chain",
     "client-ip",
     "fastly-client-ip",
     "forwarded",
     "front-end-https",
+    "proxy",
     "true-client-ip",
     "x-client-cert",
     "x-client-ip",

@@ -81,6 +81,7 @@ fn of_a_stranger_only_its_address_counts() {
             ("client-cert", "::"),
         ],
         &[("x-forwarded-host", "evil"), ("x-forwarded-prefix", "/x")],
+        &[("proxy", "http://evil:8080")],
         &[(FORWARDED, "for=\"un,closed")],
     ];
     for sent in spoofed {

@@ -1,5 +1,7 @@
 //! A command as far as its answer is concerned, and what its target says of it.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName};
 
 use super::answer::Answer;
@@ -77,11 +79,12 @@ fn prefers_async(headers: &HeaderMap) -> bool {
     preferences(headers).any(|(name, _)| name.eq_ignore_ascii_case("respond-async"))
 }
 
-/// Returns for how many seconds the client would wait (RFC 7240, 4.3).
-pub(in crate::proxy) fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
+/// Returns how long the client would wait (RFC 7240, 4.3).
+pub(in crate::proxy) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     let mut all = preferences(headers);
     let (_, value) = all.find(|(name, _)| name.eq_ignore_ascii_case("wait"))?;
-    value.trim_matches('"').parse().ok()
+    let seconds = value.trim_matches('"').parse().ok();
+    seconds.map(Duration::from_secs)
 }
 
 /// Returns the preferences with their values, in the order in which they came (RFC 7240, 2).
@@ -129,6 +132,7 @@ mod tests {
         ] {
             let headers = headers(values);
             assert_eq!(prefers_async(&headers), is_async, "{values:?}");
+            let wait = wait.map(Duration::from_secs);
             assert_eq!(preferred_wait(&headers), wait, "{values:?}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::claims::CLAIM_TTL;
+use super::attempts::CLAIM_TTL;
 use crate::kafka::TopicList;
 use crate::settings;
 

@@ -23,7 +23,7 @@
 
 mod answer;
 mod attempt;
-mod claims;
+mod attempts;
 mod command;
 mod config;
 mod correlation;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, WrittenAnswer};
 use super::attempt::{Attempt, Won};
-use super::claims::{Claimed, SentCommand};
+use super::attempts::{Claimed, SentCommand};
 use super::command::{Command, Sending, Sent};
 use super::correlation::Holder;
 use super::desk::Asked;
@@ -88,7 +88,7 @@ impl Answers {
         let number = self.desk.table().number();
         let is_alive = |by| self.desk.is_alive(by);
         let is_wanted = || !tell.is_closed();
-        let claimed = self.claims.claim(&key, number, is_alive, is_wanted).await;
+        let claimed = self.attempts.claim(&key, number, is_alive, is_wanted).await;
         let won = match claimed {
             Ok(Claimed::Won(won)) => won,
             Ok(Claimed::Sent(sent)) => return told(tell, Ok(Outcome::Again(sent))),
@@ -135,12 +135,12 @@ impl Answers {
 
     async fn release(&self, attempt: Attempt) {
         let stopping = self.desk.tasks().stopping();
-        self.claims.release(attempt, &stopping).await;
+        self.attempts.release(attempt, &stopping).await;
     }
 
     async fn keep_sent(&self, won: Won, number: u64, done: Option<WrittenAnswer>) {
         let stopping = self.desk.tasks().stopping();
-        self.claims.sent(won, number, done, &stopping).await;
+        self.attempts.sent(won, number, done, &stopping).await;
     }
 
     /// Answers a command that was sent before as it was answered then.

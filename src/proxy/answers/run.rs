@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::answer::Answer;
-use super::claims::Claims;
+use super::attempts::Attempts;
 use super::command::{Command, Sending, Sent};
 use super::config::AnswersConfig;
 use super::correlation::Holder;
@@ -72,7 +72,7 @@ impl AnswersInbox {
 pub struct Answers {
     pub(super) config: Arc<AnswersConfig>,
     pub(super) desk: Arc<Desk>,
-    pub(super) claims: Claims,
+    pub(super) attempts: Attempts,
     reader: Arc<Reader>,
     replies: Replies,
     pub(super) headers: Arc<HeaderLog>,
@@ -111,7 +111,7 @@ impl Answers {
             parts.tasks,
         );
         let desk = Arc::new(desk);
-        let claims = Claims::new(parts.state, config.idempotency_ttl, keys, parts.own);
+        let attempts = Attempts::new(parts.state, config.idempotency_ttl, keys, parts.own);
         let topics = config.proxy_kafka_response_topics.names();
         let reader = Reader::new(
             parts.kafka,
@@ -122,7 +122,7 @@ impl Answers {
         Self {
             config: Arc::new(config.clone()),
             desk,
-            claims,
+            attempts,
             reader: Arc::new(reader),
             replies,
             headers: Arc::default(),
@@ -296,7 +296,7 @@ impl Answers {
     /// Drops the answers that were kept long enough, and forgets the commands that are too old to come again.
     pub async fn remove_ended(&self) {
         self.desk.table().remove_ended(StdInstant::now());
-        self.claims.remove_ended().await;
+        self.attempts.remove_ended().await;
     }
 
     /// Waits until no answer that comes can be missed.

@@ -167,7 +167,7 @@ async fn attempt(
         connections.lease(is_fresh).await
     };
     let mut lease = leased.map_err(|source| UpstreamError::no_lease(&address.name, source))?;
-    let request = outbound.request(&upstream.spec, &address.name, lease.is_http2(), body)?;
+    let request = outbound.request(&upstream.spec, &address.name, lease.is_http2(), body);
     let sent = in_time(lease.send(request), body, config).await;
     let response = match sent {
         Ok(Ok(response)) => response,
@@ -268,23 +268,18 @@ impl Outbound {
         address: &Authority,
         is_http2: bool,
         body: &Outgoing,
-    ) -> Result<Request<RequestBody>, UpstreamError> {
+    ) -> Request<RequestBody> {
         let host = self.host.as_ref().unwrap_or(address);
         let is_tls = matches!(spec.protocol, Protocol::Https);
-        let uri =
-            uri(is_http2, is_tls, host, &self.path).map_err(|_| UpstreamError::BadAnswer {
-                address: address.as_str().into(),
-                problem: "its address and the path are no uri",
-            })?;
         let mut request = Request::new(body.for_try());
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
+        *request.uri_mut() = uri(is_http2, is_tls, host, &self.path);
         *request.headers_mut() = self.headers.clone();
         let headers = request.headers_mut();
         self.frame(headers, is_http2, body);
         if is_http2 {
             *request.version_mut() = Version::HTTP_2;
-            return Ok(request);
+            return request;
         }
         if let Ok(host) = HeaderValue::try_from(host.as_str()) {
             headers.insert(HOST, host);
@@ -295,7 +290,7 @@ impl Outbound {
             // RFC 9110, 10.1.4: TE is named in Connection.
             headers.insert(CONNECTION, HeaderValue::from_static("te"));
         }
-        Ok(request)
+        request
     }
 
     /// Says how long the body is, from the body itself.
@@ -315,14 +310,9 @@ impl Outbound {
 }
 
 /// Makes the URI as its version of HTTP wants it: in origin form, or with `:scheme` and `:authority`.
-pub(super) fn uri(
-    is_http2: bool,
-    is_tls: bool,
-    authority: &Authority,
-    path: &PathAndQuery,
-) -> Result<Uri, http::Error> {
+pub(super) fn uri(is_http2: bool, is_tls: bool, authority: &Authority, path: &PathAndQuery) -> Uri {
     if !is_http2 {
-        return Ok(Uri::from(path.clone()));
+        return Uri::from(path.clone());
     }
     let scheme = if is_tls { Scheme::HTTPS } else { Scheme::HTTP };
     Uri::builder()
@@ -330,4 +320,5 @@ pub(super) fn uri(
         .authority(authority.clone())
         .path_and_query(path.clone())
         .build()
+        .expect("a scheme, an authority and a path make a uri")
 }

@@ -113,7 +113,7 @@ impl Forwarder {
     /// Reads what comes with an answer that nobody wants, as far as that is soon done.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the rest unread, and closes the connection.
+    /// Dropping the future breaks the rest of the answer off.
     pub(in crate::proxy) async fn discard(&self, begun: Begun) {
         let body = self.streamed(begun.answering, None).into_body();
         let reading = Limited::new(body, UNWANTED_BYTES).collect();
@@ -121,7 +121,7 @@ impl Forwarder {
             tokio::time::timeout(UNWANTED_TIME, reading).await,
             Ok(Ok(_))
         ) {
-            tracing::debug!("the body of a 202 was not read to its end");
+            tracing::debug!("an answer that nobody wants was not read to its end");
         }
     }
 

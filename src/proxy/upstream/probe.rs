@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::header::{HOST, USER_AGENT};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Method, Request};
 use tokio::time::Instant;
 
 use super::addresses::Address;
@@ -107,7 +107,7 @@ fn request(
 ) -> Option<Request<RequestBody>> {
     let path: PathAndQuery = spec.health_path.as_deref()?.parse().ok()?;
     let is_tls = matches!(spec.protocol, Protocol::Https);
-    let uri: Uri = exchange::uri(is_http2, is_tls, address, &path).ok()?;
+    let uri = exchange::uri(is_http2, is_tls, address, &path);
     let mut request = Request::builder().method(Method::GET).uri(uri);
     if !is_http2 {
         request = request.header(HOST, address.as_str());

@@ -4,7 +4,7 @@ mod over;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::super::claims::Claims;
+use super::super::attempts::Attempts;
 use super::super::key::IdempotencyKey;
 use super::super::places::Places;
 use super::*;
@@ -335,9 +335,12 @@ async fn without_the_shared_state_no_command_with_a_key_is_sent() {
     let producer = Producer::new(&settings.kafka).expect("a producer");
     let state = StateLog::start(&settings.kafka, producer, Readiness::new());
     let state = Arc::new(state.expect("the state starts"));
-    let claims = Claims::new(state, SOON, places(), Incarnation(1));
+    let attempts = Attempts::new(state, SOON, places(), Incarnation(1));
     let key = key("k", "same").expect("a key");
-    let refused = claims.claim(&key, 1, |_| true, || true).await.unwrap_err();
+    let refused = attempts
+        .claim(&key, 1, |_| true, || true)
+        .await
+        .unwrap_err();
     assert_eq!(
         (refused.status().as_u16(), refused.code()),
         (503, "not_ready")

@@ -1,7 +1,7 @@
 //! Claims that are over: under which nothing is sent any more, or was.
 
 use super::super::super::attempt::{Attempt, Claim};
-use super::super::super::claims::Claimed;
+use super::super::super::attempts::Claimed;
 use super::*;
 
 /// Written by `by` a second ago.
@@ -84,8 +84,8 @@ async fn only_an_own_attempt_is_released() {
         },
         place: places().take(&key.party).expect("there is one"),
     };
-    one.answers.claims.release(attempt(&one), &stopping).await;
-    let claimed = two.answers.claims.claim(&key, 7, |_| true, || true).await;
+    one.answers.attempts.release(attempt(&one), &stopping).await;
+    let claimed = two.answers.attempts.claim(&key, 7, |_| true, || true).await;
     let Ok(Claimed::Won(won)) = claimed else {
         panic!("{claimed:?}");
     };
@@ -94,8 +94,12 @@ async fn only_an_own_attempt_is_released() {
         number: 2,
         ..attempt(&one)
     };
-    one.answers.claims.release(late, &stopping).await;
-    let claimed = one.answers.claims.claim(&key, 8, |_| true, || false).await;
+    one.answers.attempts.release(late, &stopping).await;
+    let claimed = one
+        .answers
+        .attempts
+        .claim(&key, 8, |_| true, || false)
+        .await;
     assert_eq!(claimed.unwrap_err().code(), "command_in_progress");
     one.stop().await;
     two.stop().await;

@@ -86,9 +86,9 @@ pub(super) enum Claimed {
     Unsure(Attempt, HttpError),
 }
 
-/// The claims of all instances.
+/// The attempts of all instances to send commands, by their claims.
 #[derive(Debug, Clone)]
-pub(super) struct Claims {
+pub(super) struct Attempts {
     state: Arc<StateLog>,
     claims: Records<Claim>,
     sent: Records<SentCommand>,
@@ -100,7 +100,7 @@ pub(super) struct Claims {
     own: Incarnation,
 }
 
-impl Claims {
+impl Attempts {
     /// Commands are known for `ttl` after they were sent: longer than their claims, which are known for three minutes.
     /// There are `places` for their keys.
     pub(super) fn new(
