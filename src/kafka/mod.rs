@@ -5,7 +5,7 @@
 //!      │
 //!      ├── Producer ──▶ Kafka's acknowledgement, or an error that says whether to try again
 //!      ├── Outbox: what is written in the background
-//!      ├── ensure_topics
+//!      ├── ensure_topics, create_missing
 //!      └── EmbeddedBroker, when no brokers are configured; then a broker like any other
 //! ```
 //!
@@ -44,5 +44,5 @@ pub use log::{ClientLog, QuietContext};
 pub use outbox::Outbox;
 pub use producer::{Delivered, OutgoingRecord, ProduceError, Producer};
 pub use rebootstrap::Rebootstrap;
-pub use topics::{TopicError, TopicSpec, ensure_topics};
+pub use topics::{TopicError, TopicSpec, create_missing, ensure_topics};
 pub use values::{BrokerList, Properties, Sasl, TopicList, ValueError, parse_name, parse_timeout};
