@@ -6,6 +6,7 @@
 //!      ├── Producer ──▶ Kafka's acknowledgement, or an error that says whether to try again
 //!      ├── Outbox: what is written in the background
 //!      ├── ensure_topics, create_missing
+//!      ├── Threads: those that poll and ask, whose calls block
 //!      └── EmbeddedBroker, when no brokers are configured; then a broker like any other
 //! ```
 //!
@@ -30,6 +31,8 @@ mod producer;
 mod rebootstrap;
 mod recognition;
 mod reports;
+mod step;
+mod threads;
 mod topics;
 mod values;
 
@@ -44,5 +47,7 @@ pub use log::{ClientLog, QuietContext};
 pub use outbox::Outbox;
 pub use producer::{Delivered, OutgoingRecord, ProduceError, Producer};
 pub use rebootstrap::Rebootstrap;
+pub use step::Step;
+pub use threads::{Stop, Threads};
 pub use topics::{TopicError, TopicSpec, create_missing, ensure_topics};
 pub use values::{BrokerList, Properties, Sasl, TopicList, ValueError, parse_name, parse_timeout};
