@@ -1,7 +1,6 @@
 //! The door: everything that a client asks for comes by here.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -10,7 +9,7 @@ use super::asker::{Asker, kept_of};
 use super::check::{Question, UrlCheck};
 use super::config::{AccessConfig, CheckKind};
 use super::credentials::{self, Presented};
-use super::rates::{Rates, Submitter};
+use super::rates::Rates;
 use super::refusal;
 use super::rules::Rules;
 use super::tickets::Tickets;
@@ -371,20 +370,13 @@ impl Access {
             Presented::Nothing | Presented::Ticket(_) => Err(refusal::token_needed()),
             Presented::Tokens(tokens) => {
                 let visitor = self.verify(tokens).await?;
-                self.limit_tickets(&visitor, request)?;
+                // Each that is redeemed is a record in Kafka.
+                let (sessions, address) = (visitor.sessions(), request.client_address());
+                self.0.ticket_rates.admit(&sessions, address, 1)?;
                 let ticket = self.0.tickets.issue(visitor.tokens().to_vec())?;
                 Ok((ticket, self.0.tickets.ttl().as_secs()))
             }
         }
-    }
-
-    /// Counts a ticket: each that is redeemed is a record in Kafka.
-    fn limit_tickets(&self, visitor: &Visitor, request: &Request) -> Result<(), HttpError> {
-        let public = "Reached maximum number of tickets per minute.";
-        let sessions = visitor.sessions();
-        let who = Submitter::of(&sessions, request.client_address());
-        let taken = self.0.ticket_rates.take(who, 1, Instant::now());
-        taken.map_err(|error| error.refusal("too_many_tickets", public))
     }
 
     /// Forgets tickets that are over; to be called now and then.

@@ -35,7 +35,7 @@ pub use config::{AccessConfig, AccessConfigError, CheckKind, NotACheck};
 pub use gate::{Access, AccessParts};
 pub use limit::{Full, Limit};
 pub use places::{Place, Places, PlacesConfig};
-pub use rates::{Rates, RatesConfig, Submitter, TooOften};
+pub use rates::{Rates, RatesConfig};
 pub use refusal::session_killed;
 pub use rules::{Denied, Rules, RulesError, RulesFault};
 pub use visitor::Visitor;

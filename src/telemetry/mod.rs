@@ -21,5 +21,5 @@ pub use nats_metrics::NatsMetrics;
 pub use proxy_metrics::ProxyMetrics;
 pub use readiness::{Condition, Readiness};
 pub use tasks::Tasks;
-pub use time::{as_ms, now_ms, rfc3339};
+pub use time::{as_ms, now_ms, rfc3339, spread};
 pub use trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
