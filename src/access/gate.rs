@@ -135,6 +135,9 @@ impl Access {
     ///
     /// # Errors
     /// 401 when one of them is of no use, or of a session that was ended; 503 while there are no keys.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn verify(&self, tokens: Vec<String>) -> Result<Visitor, HttpError> {
         let Inner {
             verifier,
@@ -162,6 +165,9 @@ impl Access {
     /// # Errors
     /// 401 without any, and where none is of use, or all are of sessions that were ended; 503 while there are no
     /// keys.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn verify_any(&self, tokens: Vec<String>) -> Result<Visitor, HttpError> {
         let mut refused = None;
         for token in tokens {
@@ -206,6 +212,9 @@ impl Access {
     ///
     /// # Errors
     /// 401 where a token is needed, 403 when they are denied.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up a question to a server, and changes nothing.
     pub async fn check_subscriptions(
         &self,
         visitor: &Visitor,
@@ -218,6 +227,9 @@ impl Access {
     /// Decides about subscriptions that a client asks for on its connection.
     ///
     /// # Errors
+    /// As [`check_subscriptions`](Self::check_subscriptions).
+    ///
+    /// # Cancel safety
     /// As [`check_subscriptions`](Self::check_subscriptions).
     pub async fn check_subscriptions_of(
         &self,
@@ -313,6 +325,9 @@ impl Access {
     ///
     /// # Errors
     /// 401 where a token is needed, 403 when it is denied.
+    ///
+    /// # Cancel safety
+    /// As [`check_subscriptions`](Self::check_subscriptions).
     pub async fn check_submission(
         &self,
         visitor: &Visitor,
@@ -360,6 +375,9 @@ impl Access {
     /// # Errors
     /// As [`identify`](Self::identify); 401 also for somebody unknown, and for a ticket, which would then
     /// be good for as long as its token; 503 before the cluster's key is known.
+    ///
+    /// # Cancel safety
+    /// Dropping the future issues no ticket.
     pub async fn ticket(
         &self,
         request: &Request,

@@ -15,7 +15,6 @@
 //!   `Content-Length` with `Transfer-Encoding`, any transfer coding but one `chunked`.
 //! - The rest of a body that nobody read is never parsed as a request.
 //! - Every wait for the client has a limit: see [`HttpLimits`].
-//!
 //! - Who a client is, is decided once ([`Request::client_address`]); what a stranger writes into headers counts
 //!   for nothing.
 //! - An answer that breaks off cannot be taken for a whole one, nor a request's body for one that has ended.
