@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::asker::{Asker, kept_of};
-use super::check::{Question, UrlCheck};
+use super::check::UrlCheck;
 use super::config::{AccessConfig, CheckKind};
 use super::credentials::{self, Presented};
+use super::decide::Check;
 use super::rates::Rates;
 use super::refusal;
 use super::rules::Rules;
@@ -70,15 +71,6 @@ struct Inner {
     ticket_rates: Rates,
     subscription_check: Check,
     submission_check: Check,
-}
-
-/// Who decides, ready to be asked.
-#[derive(Debug)]
-enum Check {
-    Nobody,
-    Token,
-    Rules(Arc<Rules>),
-    Url(Box<UrlCheck>),
 }
 
 impl Access {
@@ -221,7 +213,8 @@ impl Access {
         wanted: Subscriptions,
         body: Bytes,
     ) -> Result<Subscriptions, HttpError> {
-        self.decide(Asker::from(visitor), wanted, body).await
+        let check = &self.0.subscription_check;
+        check.narrow(Asker::from(visitor), wanted, body).await
     }
 
     /// Decides about subscriptions that a client asks for on its connection.
@@ -237,12 +230,12 @@ impl Access {
         wanted: Subscriptions,
         body: Bytes,
     ) -> Result<Subscriptions, HttpError> {
-        let kept = kept_of(guest);
-        let asker = match &self.0.subscription_check {
+        let (check, kept) = (&self.0.subscription_check, kept_of(guest));
+        let asker = match check {
             Check::Url(_) => Asker::with_tokens(&kept, guest.is_some()),
             _ => Asker::with_claims(&kept, guest.is_some()),
         };
-        self.decide(asker, wanted, body).await
+        check.narrow(asker, wanted, body).await
     }
 
     /// Returns whether a client keeps its subscriptions with a later token: its claims force the same,
@@ -258,32 +251,6 @@ impl Access {
             Check::Nobody | Check::Token | Check::Url(_) => true,
         };
         allows_as_much && current.forced == later.forced
-    }
-
-    async fn decide(
-        &self,
-        asker: Asker<'_>,
-        wanted: Subscriptions,
-        body: Bytes,
-    ) -> Result<Subscriptions, HttpError> {
-        let denied = || refusal::denied("subscription_denied", "Subscription denied.");
-        match &self.0.subscription_check {
-            Check::Nobody => Ok(wanted),
-            Check::Token if asker.is_known => Ok(wanted),
-            Check::Token => Err(refusal::token_needed()),
-            Check::Rules(rules) => {
-                let narrowed = rules.narrow_subscriptions(&asker.claims, &wanted);
-                narrowed.map_err(|_| denied())
-            }
-            Check::Url(check) => {
-                let question = Question::json(body, asker.authorization);
-                if check.allows(question).await {
-                    Ok(wanted)
-                } else {
-                    Err(denied())
-                }
-            }
-        }
     }
 
     /// Returns what a connection really wants: what its guest's claims derive, and what was asked for as
@@ -332,42 +299,10 @@ impl Access {
         &self,
         visitor: &Visitor,
         events: &[CloudEvent],
-        (headers, body): (&HeaderMap, &Bytes),
+        asked: (&HeaderMap, &Bytes),
     ) -> Result<(), HttpError> {
-        let denied = || Err(refusal::denied("submission_denied", "Submission denied."));
-        match &self.0.submission_check {
-            Check::Nobody => Ok(()),
-            Check::Token if visitor.is_known() => Ok(()),
-            Check::Token => Err(refusal::token_needed()),
-            Check::Rules(rules) => {
-                let claims = visitor.claims();
-                let admits = |event: &CloudEvent| {
-                    rules.admits_submission(&claims, event.event_type(), event.source())
-                };
-                if events.iter().all(admits) {
-                    Ok(())
-                } else {
-                    denied()
-                }
-            }
-            Check::Url(check) => {
-                let of_event = headers.iter().filter(|(name, _)| {
-                    *name == http::header::CONTENT_TYPE || name.as_str().starts_with("ce-")
-                });
-                let question = Question {
-                    body: body.clone(),
-                    headers: of_event
-                        .map(|(name, value)| (name.clone(), value.clone()))
-                        .collect(),
-                    authorization: visitor.authorization(),
-                };
-                if check.allows(question).await {
-                    Ok(())
-                } else {
-                    denied()
-                }
-            }
-        }
+        let check = &self.0.submission_check;
+        check.admit(visitor, events, asked).await
     }
 
     /// Makes a ticket for whoever shows a token; also returns for how many seconds it can be redeemed.

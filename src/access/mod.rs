@@ -21,6 +21,7 @@ mod check;
 mod config;
 mod counted;
 mod credentials;
+mod decide;
 mod gate;
 mod limit;
 mod places;
