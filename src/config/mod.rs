@@ -36,7 +36,7 @@ use crate::access::{AccessConfig, PlacesConfig, RatesConfig, Rules};
 use crate::api::{InternalGuard, InternalGuardConfig, SubmissionConfig};
 use crate::avro::AvroConfig;
 use crate::dispatch::DispatchConfig;
-use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
+use crate::http::{CorsConfig, HttpLimits, Tls, TlsConfig, TrustedProxyConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
 use crate::nats::NatsConfig;
@@ -101,7 +101,7 @@ struct Settings {
     #[command(flatten)]
     cors: CorsConfig,
     #[command(flatten)]
-    proxies: ProxyConfig,
+    proxies: TrustedProxyConfig,
     #[command(flatten)]
     identity: IdentityConfig,
     #[command(flatten)]
@@ -160,7 +160,7 @@ pub struct Config {
     /// Which pages may read the answers.
     pub cors: CorsConfig,
     /// Which proxies say who their clients are.
-    pub proxies: ProxyConfig,
+    pub proxies: TrustedProxyConfig,
     /// Which fields can be constrained.
     pub extractors: Arc<Extractors>,
     /// How tokens are verified.

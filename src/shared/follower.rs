@@ -40,7 +40,7 @@ pub enum FollowError {
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum From {
+pub(super) enum ReadFrom {
     /// With the oldest record kept.
     Beginning,
     /// With the first record written from now on.
@@ -65,7 +65,7 @@ impl Follower {
     pub(super) fn start(
         config: &KafkaConfig,
         spec: TopicSpec,
-        from: From,
+        from: ReadFrom,
         follow: impl Follow,
     ) -> Result<Self, FollowError> {
         let group = format!("{}-{}", config.cluster_name, config.instance());
@@ -139,7 +139,7 @@ struct Following<F> {
     consumer: Consumer,
     config: KafkaConfig,
     spec: TopicSpec,
-    from: From,
+    from: ReadFrom,
     follow: F,
     runtime: Runtime,
     stop: Stop,
@@ -174,7 +174,7 @@ impl<F: Follow> Following<F> {
         let (first, end) = self
             .consumer
             .fetch_watermarks(&self.spec.name, 0, ASK_LIMIT)?;
-        let start = if self.from == From::Beginning {
+        let start = if self.from == ReadFrom::Beginning {
             first
         } else {
             end

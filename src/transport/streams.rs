@@ -86,7 +86,7 @@ impl Streams {
         let admitted = self.admit(request, guest)?;
         let mut stream = self.hand_over(SSE, subscriptions, beginning, admitted);
         stream.first = format!("retry: {}\n\n", sse::RETRY_MS).into_bytes();
-        Ok(Reply::Stream(empty(StatusCode::OK, headers), stream))
+        Ok(Reply::TakenOver(empty(StatusCode::OK, headers), stream))
     }
 
     /// Opens a WebSocket.
@@ -138,7 +138,7 @@ impl Streams {
         } = opening;
         let mut stream = self.hand_over(format, subscriptions, beginning, admitted);
         stream.greeting = greeting;
-        Reply::Stream(empty(StatusCode::SWITCHING_PROTOCOLS, headers), stream)
+        Reply::TakenOver(empty(StatusCode::SWITCHING_PROTOCOLS, headers), stream)
     }
 
     /// Finds out who sends a request, and what of the query parameter `subscriptions` they may want; an

@@ -175,7 +175,7 @@ pub(super) async fn answer(id: Value, reply: Reply) -> Value {
         Reply::Later(response) => told(id, response.await).await,
         Reply::Streamed(response) if is_event_stream(response.headers()) => endless(id).await,
         Reply::Streamed(response) => told(id, response).await,
-        Reply::Stream(..) => endless(id).await,
+        Reply::TakenOver(..) => endless(id).await,
     }
 }
 

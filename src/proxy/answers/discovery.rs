@@ -194,9 +194,9 @@ impl Discovery {
         let read = topic.read.clone();
         for number in (0..count).filter(|number| !read.contains(number)) {
             let from = match (is_start, topic.is_missed) {
-                (true, _) => From::End,
-                (false, true) => From::Time(self.began_ms - CLOCKS_MS),
-                (false, false) => From::Beginning,
+                (true, _) => ReadFrom::End,
+                (false, true) => ReadFrom::Time(self.began_ms - CLOCKS_MS),
+                (false, false) => ReadFrom::Beginning,
             };
             match assign(&self.consumer, &topic.name, number, from) {
                 Ok(()) => {
@@ -215,7 +215,7 @@ impl Discovery {
 
 /// Where the reading of a partition begins.
 #[derive(Debug, Clone, Copy)]
-enum From {
+enum ReadFrom {
     Beginning,
     /// In Unix milliseconds.
     Time(i64),
@@ -223,12 +223,12 @@ enum From {
 }
 
 /// Has a partition read.
-fn assign(consumer: &Consumer, name: &str, number: i32, from: From) -> KafkaResult<()> {
+fn assign(consumer: &Consumer, name: &str, number: i32, from: ReadFrom) -> KafkaResult<()> {
     let (first, end) = consumer.fetch_watermarks(name, number, ASK_LIMIT)?;
     let start = match from {
-        From::Beginning => first,
-        From::End => end,
-        From::Time(time_ms) => {
+        ReadFrom::Beginning => first,
+        ReadFrom::End => end,
+        ReadFrom::Time(time_ms) => {
             let time = list(name, [number], Some(time_ms))?;
             let found = consumer.offsets_for_times(time, ASK_LIMIT)?;
             match found.find_partition(name, number).map(|at| at.offset()) {

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use super::follower::{Follow, FollowError, Follower, From};
+use super::follower::{Follow, FollowError, Follower, ReadFrom};
 use super::members::{Members, Verdict};
 use super::message::Message;
 use crate::kafka::{KafkaConfig, OutgoingRecord, ProduceError, Producer, TopicSpec};
@@ -127,7 +127,7 @@ impl CommandLog {
             queue,
             listening: Arc::clone(&listening),
         };
-        let follower = Follower::start(config, spec, From::End, reader)?;
+        let follower = Follower::start(config, spec, ReadFrom::End, reader)?;
         tasks.spawn("commands", Arc::clone(&shared).work_on(messages));
         tasks.spawn("hello", Arc::clone(&shared).say_hello(listening));
         Ok(Self {
