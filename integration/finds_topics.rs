@@ -87,6 +87,25 @@ pub async fn that_are_missing_and_makes_them(kafka: &Kafka) {
     gateway.stop().await;
 }
 
+/// The topics of presence and of the request log grew for ever on the embedded broker, which drops no records of a topic
+/// that says nothing of it.
+pub async fn and_makes_none_that_keeps_records_for_ever(kafka: &Kafka) {
+    let topics = ["KAFKA_SOURCE_TOPICS", "PRESENCE_TOPIC", "KAFKA_LOG_TOPIC"];
+    let settings = topics.iter().fold(Settings::new(kafka), |settings, topic| {
+        settings.with(topic, unique("made"))
+    });
+    let gateway = Gateway::with(settings.with("REQUEST_LOG", "kafka")).await;
+    for topic in topics {
+        let name = gateway.settings.get(topic);
+        eventually(topic, async || {
+            let policy = kafka.setting_of(name, "cleanup.policy").await;
+            policy.as_deref() == Some("delete")
+        })
+        .await;
+    }
+    gateway.stop().await;
+}
+
 /// What nobody could say how far it is read is refused, with the reason, and not read in part.
 pub async fn with_more_partitions_than_a_cursor_can_carry(kafka: &'static Kafka) {
     let topic = unique("events");

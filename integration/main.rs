@@ -224,6 +224,7 @@ fn main() {
                 finds_topics::a_restart_loses_nothing,
                 finds_topics::that_come_later_from_their_beginning,
                 finds_topics::that_are_missing_and_makes_them,
+                finds_topics::and_makes_none_that_keeps_records_for_ever,
                 finds_topics::with_more_partitions_than_a_cursor_can_carry,
                 tells_topics_apart::by_an_id_that_stays_as_long_as_the_topic,
                 tells_topics_apart::without_a_leak,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -116,6 +116,15 @@ impl Kafka {
         let consumer: BaseConsumer = self.client().create().unwrap();
         let metadata = consumer.fetch_metadata(Some(topic), LIMIT).unwrap();
         i32::try_from(metadata.topics()[0].partitions().len()).unwrap()
+    }
+
+    /// Returns a setting of a topic; `None` also when there is no such topic.
+    pub async fn setting_of(&self, topic: &str, key: &str) -> Option<String> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let answer = admin.describe_configs(&asked, &AdminOptions::new()).await;
+        let topic = answer.expect("kafka answers").pop().expect("a result");
+        topic.ok()?.get(key)?.value.clone()
     }
 
     pub async fn add_partitions(&self, topic: &str, total: i32) {

@@ -1,16 +1,16 @@
 //! The door: everything that a client asks for comes by here.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
 
 use super::asker::{Asker, kept_of};
-use super::check::{Question, UrlCheck};
+use super::check::UrlCheck;
 use super::config::{AccessConfig, CheckKind};
 use super::credentials::{self, Presented};
-use super::rates::{Rates, Submitter};
+use super::decide::Check;
+use super::rates::Rates;
 use super::refusal;
 use super::rules::Rules;
 use super::tickets::Tickets;
@@ -73,15 +73,6 @@ struct Inner {
     submission_check: Check,
 }
 
-/// Who decides, ready to be asked.
-#[derive(Debug)]
-enum Check {
-    Nobody,
-    Token,
-    Rules(Arc<Rules>),
-    Url(Box<UrlCheck>),
-}
-
 impl Access {
     /// Puts the door together.
     #[must_use]
@@ -136,6 +127,9 @@ impl Access {
     ///
     /// # Errors
     /// 401 when one of them is of no use, or of a session that was ended; 503 while there are no keys.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn verify(&self, tokens: Vec<String>) -> Result<Visitor, HttpError> {
         let Inner {
             verifier,
@@ -163,6 +157,9 @@ impl Access {
     /// # Errors
     /// 401 without any, and where none is of use, or all are of sessions that were ended; 503 while there are no
     /// keys.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn verify_any(&self, tokens: Vec<String>) -> Result<Visitor, HttpError> {
         let mut refused = None;
         for token in tokens {
@@ -207,18 +204,25 @@ impl Access {
     ///
     /// # Errors
     /// 401 where a token is needed, 403 when they are denied.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up a question to a server, and changes nothing.
     pub async fn check_subscriptions(
         &self,
         visitor: &Visitor,
         wanted: Subscriptions,
         body: Bytes,
     ) -> Result<Subscriptions, HttpError> {
-        self.decide(Asker::from(visitor), wanted, body).await
+        let check = &self.0.subscription_check;
+        check.narrow(Asker::from(visitor), wanted, body).await
     }
 
     /// Decides about subscriptions that a client asks for on its connection.
     ///
     /// # Errors
+    /// As [`check_subscriptions`](Self::check_subscriptions).
+    ///
+    /// # Cancel safety
     /// As [`check_subscriptions`](Self::check_subscriptions).
     pub async fn check_subscriptions_of(
         &self,
@@ -226,12 +230,12 @@ impl Access {
         wanted: Subscriptions,
         body: Bytes,
     ) -> Result<Subscriptions, HttpError> {
-        let kept = kept_of(guest);
-        let asker = match &self.0.subscription_check {
+        let (check, kept) = (&self.0.subscription_check, kept_of(guest));
+        let asker = match check {
             Check::Url(_) => Asker::with_tokens(&kept, guest.is_some()),
             _ => Asker::with_claims(&kept, guest.is_some()),
         };
-        self.decide(asker, wanted, body).await
+        check.narrow(asker, wanted, body).await
     }
 
     /// Returns whether a client keeps its subscriptions with a later token: its claims force the same,
@@ -247,32 +251,6 @@ impl Access {
             Check::Nobody | Check::Token | Check::Url(_) => true,
         };
         allows_as_much && current.forced == later.forced
-    }
-
-    async fn decide(
-        &self,
-        asker: Asker<'_>,
-        wanted: Subscriptions,
-        body: Bytes,
-    ) -> Result<Subscriptions, HttpError> {
-        let denied = || refusal::denied("subscription_denied", "Subscription denied.");
-        match &self.0.subscription_check {
-            Check::Nobody => Ok(wanted),
-            Check::Token if asker.is_known => Ok(wanted),
-            Check::Token => Err(refusal::token_needed()),
-            Check::Rules(rules) => {
-                let narrowed = rules.narrow_subscriptions(&asker.claims, &wanted);
-                narrowed.map_err(|_| denied())
-            }
-            Check::Url(check) => {
-                let question = Question::json(body, asker.authorization);
-                if check.allows(question).await {
-                    Ok(wanted)
-                } else {
-                    Err(denied())
-                }
-            }
-        }
     }
 
     /// Returns what a connection really wants: what its guest's claims derive, and what was asked for as
@@ -314,46 +292,17 @@ impl Access {
     ///
     /// # Errors
     /// 401 where a token is needed, 403 when it is denied.
+    ///
+    /// # Cancel safety
+    /// As [`check_subscriptions`](Self::check_subscriptions).
     pub async fn check_submission(
         &self,
         visitor: &Visitor,
         events: &[CloudEvent],
-        (headers, body): (&HeaderMap, &Bytes),
+        asked: (&HeaderMap, &Bytes),
     ) -> Result<(), HttpError> {
-        let denied = || Err(refusal::denied("submission_denied", "Submission denied."));
-        match &self.0.submission_check {
-            Check::Nobody => Ok(()),
-            Check::Token if visitor.is_known() => Ok(()),
-            Check::Token => Err(refusal::token_needed()),
-            Check::Rules(rules) => {
-                let claims = visitor.claims();
-                let admits = |event: &CloudEvent| {
-                    rules.admits_submission(&claims, event.event_type(), event.source())
-                };
-                if events.iter().all(admits) {
-                    Ok(())
-                } else {
-                    denied()
-                }
-            }
-            Check::Url(check) => {
-                let of_event = headers.iter().filter(|(name, _)| {
-                    *name == http::header::CONTENT_TYPE || name.as_str().starts_with("ce-")
-                });
-                let question = Question {
-                    body: body.clone(),
-                    headers: of_event
-                        .map(|(name, value)| (name.clone(), value.clone()))
-                        .collect(),
-                    authorization: visitor.authorization(),
-                };
-                if check.allows(question).await {
-                    Ok(())
-                } else {
-                    denied()
-                }
-            }
-        }
+        let check = &self.0.submission_check;
+        check.admit(visitor, events, asked).await
     }
 
     /// Makes a ticket for whoever shows a token; also returns for how many seconds it can be redeemed.
@@ -361,6 +310,9 @@ impl Access {
     /// # Errors
     /// As [`identify`](Self::identify); 401 also for somebody unknown, and for a ticket, which would then
     /// be good for as long as its token; 503 before the cluster's key is known.
+    ///
+    /// # Cancel safety
+    /// Dropping the future issues no ticket.
     pub async fn ticket(
         &self,
         request: &Request,
@@ -371,20 +323,13 @@ impl Access {
             Presented::Nothing | Presented::Ticket(_) => Err(refusal::token_needed()),
             Presented::Tokens(tokens) => {
                 let visitor = self.verify(tokens).await?;
-                self.limit_tickets(&visitor, request)?;
+                // Each that is redeemed is a record in Kafka.
+                let (sessions, address) = (visitor.sessions(), request.client_address());
+                self.0.ticket_rates.admit(&sessions, address, 1)?;
                 let ticket = self.0.tickets.issue(visitor.tokens().to_vec())?;
                 Ok((ticket, self.0.tickets.ttl().as_secs()))
             }
         }
-    }
-
-    /// Counts a ticket: each that is redeemed is a record in Kafka.
-    fn limit_tickets(&self, visitor: &Visitor, request: &Request) -> Result<(), HttpError> {
-        let public = "Reached maximum number of tickets per minute.";
-        let sessions = visitor.sessions();
-        let who = Submitter::of(&sessions, request.client_address());
-        let taken = self.0.ticket_rates.take(who, 1, Instant::now());
-        taken.map_err(|error| error.refusal("too_many_tickets", public))
     }
 
     /// Forgets tickets that are over; to be called now and then.

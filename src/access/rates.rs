@@ -36,7 +36,7 @@ const USUAL_BUCKETS: usize = 1_024;
 
 /// Who is counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Submitter<'a> {
+enum Submitter<'a> {
     /// A session, wherever it comes from.
     Session(&'a str),
     /// An address, for who has no session; one of IPv6 counts for its network of 64 bits.
@@ -45,8 +45,7 @@ pub enum Submitter<'a> {
 
 impl<'a> Submitter<'a> {
     /// Returns who is counted for somebody with these sessions at this address: the first session, else the address.
-    #[must_use]
-    pub fn of(sessions: &'a [Arc<str>], address: IpAddr) -> Self {
+    fn of(sessions: &'a [Arc<str>], address: IpAddr) -> Self {
         let session = sessions.first().map(|session| Self::Session(session));
         session.unwrap_or(Self::Address(address))
     }
@@ -55,16 +54,9 @@ impl<'a> Submitter<'a> {
 /// It was done too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too often; there is room in {} ms", retry_after.as_millis())]
-pub struct TooOften {
+struct TooOften {
     /// When there is room for as much.
-    pub retry_after: Duration,
-}
-
-impl TooOften {
-    /// Returns what the client is told: 429.
-    pub(crate) fn refusal(self, code: &'static str, public: &str) -> HttpError {
-        HttpError::too_many_requests(code, public, self.retry_after)
-    }
+    retry_after: Duration,
 }
 
 /// Limits what clients do, such as the events that they submit.
@@ -81,6 +73,8 @@ pub struct Rates {
     buckets: Mutex<Buckets>,
     /// What was refused.
     refused: IntCounter,
+    /// What the client is told, a code and a word for what it did.
+    told: (&'static str, &'static str),
 }
 
 /// For each submitter, the time at which its bucket is full.
@@ -91,10 +85,32 @@ struct Buckets {
     sweep_at: usize,
 }
 
-impl Rates {
-    /// Allows so many a minute, 0 for any number, and starts with full buckets; `refused` counts what is refused.
+impl RatesConfig {
+    /// Limits the events that are submitted; `refused` counts those that are refused.
     #[must_use]
-    pub fn new(per_minute: u32, refused: IntCounter) -> Self {
+    pub fn of_events(&self, refused: IntCounter) -> Rates {
+        let told = ("too_many_events", "events");
+        Rates::new(self.max_events_per_minute_per_session, refused, told)
+    }
+
+    /// Limits the tickets that are had; `refused` counts those that are refused.
+    #[must_use]
+    pub fn of_tickets(&self, refused: IntCounter) -> Rates {
+        let told = ("too_many_tickets", "tickets");
+        Rates::new(self.max_tickets_per_minute_per_session, refused, told)
+    }
+
+    /// Limits the requests to the proxy; `refused` counts those that are refused.
+    #[must_use]
+    pub fn of_requests(&self, refused: IntCounter) -> Rates {
+        let told = ("too_many_requests", "requests");
+        Rates::new(self.max_requests_per_minute_per_session, refused, told)
+    }
+}
+
+impl Rates {
+    /// Allows so many a minute, 0 for any number, and starts with full buckets.
+    fn new(per_minute: u32, refused: IntCounter, told: (&'static str, &'static str)) -> Self {
         let interval = MINUTE.checked_div(per_minute);
         let at_once = (per_minute / PARTS_OF_A_MINUTE).max(1);
         Self {
@@ -106,17 +122,33 @@ impl Rates {
                 sweep_at: USUAL_BUCKETS,
             }),
             refused,
+            told,
         }
     }
 
-    /// Takes room for `count` things that are done together at `now`.
+    /// Takes room for `count` things that somebody with these sessions does together at this address.
     ///
-    /// They are taken whole or not at all. More than may come at once need a full bucket, and then it takes as much
-    /// longer until there is room again.
+    /// The first session counts, or the address without one. They are taken whole or not at all. More than may come at
+    /// once need a full bucket, and then it takes as much longer until there is room again.
     ///
     /// # Errors
-    /// [`TooOften`] with the time until there is room; then nothing is counted.
-    pub fn take(&self, submitter: Submitter<'_>, count: u32, now: Instant) -> Result<(), TooOften> {
+    /// 429 with the time until there is room; then nothing is counted.
+    pub fn admit(
+        &self,
+        sessions: &[Arc<str>],
+        address: IpAddr,
+        count: usize,
+    ) -> Result<(), HttpError> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let taken = self.take(Submitter::of(sessions, address), count, Instant::now());
+        taken.map_err(|TooOften { retry_after }| {
+            let (code, what) = self.told;
+            let public = format!("Reached maximum number of {what} per minute.");
+            HttpError::too_many_requests(code, public, retry_after)
+        })
+    }
+
+    fn take(&self, submitter: Submitter<'_>, count: u32, now: Instant) -> Result<(), TooOften> {
         let Some(interval) = self.interval else {
             return Ok(());
         };
@@ -164,7 +196,8 @@ mod tests {
     fn rates(per_minute: u32) -> (Rates, Metrics, Instant) {
         let metrics = Metrics::new();
         let refused = metrics.limited_events.clone();
-        (Rates::new(per_minute, refused), metrics, Instant::now())
+        let rates = Rates::new(per_minute, refused, ("too_many_events", "events"));
+        (rates, metrics, Instant::now())
     }
 
     fn wait_ms(rates: &Rates, submitter: Submitter<'_>, events: u32, now: Instant) -> u128 {

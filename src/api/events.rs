@@ -1,7 +1,6 @@
 //! Events that clients and backends submit over HTTP: they go to Kafka, and come back from there.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -9,7 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::access::{Access, Rates, Submitter, Visitor};
+use crate::access::{Access, Rates, Visitor};
 use crate::event::{BatchError, CloudEvent, Submission, SubmissionError, decode_http};
 use crate::http::{Body, HttpError, Request};
 use crate::kafka::{ProduceError, Producer};
@@ -92,7 +91,9 @@ impl Submissions {
         let submission = decode_http(&request.headers, body.clone());
         let submission = submission.map_err(|error| self.refused(&error))?;
         if let Some(access) = access {
-            self.limit(&visitor, request, submission.events())?;
+            let (sessions, address) = (visitor.sessions(), request.client_address());
+            let count = submission.events().len();
+            self.rates.admit(&sessions, address, count)?;
             let asked = (&request.headers, &body);
             access
                 .check_submission(&visitor, submission.events(), asked)
@@ -106,21 +107,6 @@ impl Submissions {
             }
             Submission::Batch(events) => self.submit_batch(&events).await,
         }
-    }
-
-    /// Counts events for the first session of a client, or for its address.
-    fn limit(
-        &self,
-        visitor: &Visitor,
-        request: &Request,
-        events: &[CloudEvent],
-    ) -> Result<(), HttpError> {
-        let sessions = visitor.sessions();
-        let submitter = Submitter::of(&sessions, request.client_address());
-        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        let public = "Reached maximum number of events per minute.";
-        let taken = self.rates.take(submitter, count, Instant::now());
-        taken.map_err(|error| error.refusal("too_many_events", public))
     }
 
     async fn submit_batch(&self, events: &[CloudEvent]) -> Result<Response<Body>, HttpError> {

@@ -34,7 +34,6 @@ pub struct PublicApi {
     submissions: Arc<Submissions>,
     /// Answers all requests that are not for a path of our own.
     proxy: Arc<Proxy>,
-    max_subscription_bytes: usize,
 }
 
 impl PublicApi {
@@ -65,7 +64,6 @@ impl PublicApi {
         router.add(Method::POST, "/_rig/v1/events", Endpoint::Events);
         router.add(Method::POST, "/_rig/v1/tickets", Endpoint::Tickets);
         router.add(Method::GET, "/_rig/v1/responses/{id}", Endpoint::Answer);
-        let max_subscription_bytes = streams.limits.max_bytes;
         Self {
             router,
             streams,
@@ -74,7 +72,6 @@ impl PublicApi {
             changes,
             submissions,
             proxy,
-            max_subscription_bytes,
         }
     }
 
@@ -124,7 +121,7 @@ impl PublicApi {
             Endpoint::Health => health::ok(),
             Endpoint::LongPolling => return self.long_polling.poll(request).await,
             Endpoint::Subscriptions => {
-                let limit_bytes = self.max_subscription_bytes;
+                let limit_bytes = self.streams.limits.max_bytes;
                 subscriptions::put(&self.changes, request, params, limit_bytes).await?
             }
             Endpoint::Events => {

@@ -10,7 +10,7 @@ use super::AppError;
 use super::background;
 use super::door::{Door, Ground};
 use super::serving::Services;
-use crate::access::{Places, Rates};
+use crate::access::Places;
 use crate::api::{SessionAdmin, Submissions};
 use crate::config::Config;
 use crate::dispatch::{ClientText, Dispatcher, Incarnation, Surroundings};
@@ -191,10 +191,7 @@ impl Core {
         let submissions = Submissions::new(
             config.submission.max_submission_bytes,
             writer,
-            Rates::new(
-                config.rates.max_events_per_minute_per_session,
-                self.metrics.limited_events.clone(),
-            ),
+            config.rates.of_events(self.metrics.limited_events.clone()),
             self.metrics.clone(),
         );
         let sessions = SessionAdmin::new(
@@ -238,12 +235,9 @@ fn empty_log(config: &Config, topics: &[String]) -> (Arc<ReplayLog>, RecordDecod
 
 /// Makes ready for commands whose answers come later.
 fn start_answers(config: &Config, door: &Door, ground: &Ground<'_>) -> Answers {
-    let source = &config.source;
     let parts = AnswersParts {
         kafka: config.kafka.clone(),
-        create_partitions: source
-            .kafka_create_topics
-            .then_some(source.kafka_source_partitions),
+        create_partitions: config.source.create_partitions(),
         state: Arc::clone(&door.state),
         own: ground.dispatcher.incarnation(),
         token_key: Arc::clone(&door.token_key),

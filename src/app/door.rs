@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::AppError;
-use crate::access::{Access, AccessParts, Rates};
+use crate::access::{Access, AccessParts};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, TokenKey};
 use crate::fetch::Fetch;
@@ -55,10 +55,9 @@ impl Door {
             fetch,
             state: Arc::clone(&state),
             token_key: Arc::clone(&token_key),
-            ticket_rates: Rates::new(
-                config.rates.max_tickets_per_minute_per_session,
-                ground.metrics.limited_tickets.clone(),
-            ),
+            ticket_rates: config
+                .rates
+                .of_tickets(ground.metrics.limited_tickets.clone()),
             own,
         });
         let events = PresenceEvents::start(&config.session, &config.kafka, producer, tasks);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::AppError;
 use super::core::Core;
-use crate::access::Rates;
 use crate::avro::Registry;
 use crate::config::Config;
 use crate::fetch::Fetch;
@@ -38,10 +37,7 @@ pub(super) fn start(
         stays: streams.registry.stays().clone(),
         places: streams.places.clone(),
         cors: streams.cors.clone(),
-        rates: Rates::new(
-            config.rates.max_requests_per_minute_per_session,
-            core.metrics.proxy.limited.clone(),
-        ),
+        rates: config.rates.of_requests(core.metrics.proxy.limited.clone()),
         upstream: config.proxy.upstream.clone(),
         command: config.proxy.command.clone(),
         producer: producer.clone(),
@@ -55,11 +51,10 @@ pub(super) fn start(
         grace: config.process.shutdown_grace,
     };
     let proxy = Arc::new(Proxy::new(parts)?);
-    let source = &config.source;
-    if source.kafka_create_topics {
+    if let Some(partitions) = config.source.create_partitions() {
         let maker = TopicMaker {
             kafka: config.kafka.clone(),
-            partitions: source.kafka_source_partitions,
+            partitions,
         };
         let making = maker.follow(proxy.apis().clone(), core.tasks.clone());
         core.tasks.spawn("proxy.topics", making);

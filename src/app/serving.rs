@@ -110,8 +110,7 @@ impl Services {
         }
         let serving = Serving {
             tls: self.internal_tls.clone(),
-            body_memory: self.body_memory("internal", BodyMemory::for_trusted),
-            ..self.serving("internal", self.tasks.clone())
+            ..self.serving("internal", self.tasks.clone(), BodyMemory::for_trusted)
         };
         port.serve(api, serving);
     }
@@ -126,7 +125,7 @@ impl Services {
             Arc::clone(&self.submissions),
             Arc::clone(&self.proxy),
         );
-        let serving = self.serving("public", tasks);
+        let serving = self.serving("public", tasks, BodyMemory::for_strangers);
         let (readiness, is_started) = (self.readiness.clone(), Arc::clone(&self.is_started));
         self.tasks.spawn(
             "public.open",
@@ -171,7 +170,14 @@ impl Services {
         tasks.spawn("readiness", readiness);
     }
 
-    fn serving(&self, name: &'static str, tasks: Tasks) -> Serving {
+    /// Says how a port is served; what strangers send takes no memory from those who use the internal one.
+    fn serving(
+        &self,
+        name: &'static str,
+        tasks: Tasks,
+        memory: fn(usize, IntGauge) -> BodyMemory,
+    ) -> Serving {
+        let gauge = self.metrics.http_body_bytes.with_label_values(&[name]);
         Serving {
             name,
             limits: self.limits.clone(),
@@ -179,14 +185,8 @@ impl Services {
             metrics: self.metrics.clone(),
             tls: self.tls.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
-            body_memory: self.body_memory(name, BodyMemory::for_strangers),
+            body_memory: memory(self.limits.http_max_bodies_bytes, gauge),
         }
-    }
-
-    /// Makes the memory of a port: what strangers send takes nothing from those who use the internal one.
-    fn body_memory(&self, name: &str, make: fn(usize, IntGauge) -> BodyMemory) -> BodyMemory {
-        let gauge = self.metrics.http_body_bytes.with_label_values(&[name]);
-        make(self.limits.http_max_bodies_bytes, gauge)
     }
 }
 

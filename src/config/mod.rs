@@ -12,6 +12,7 @@
 //! - An unknown name or a bad value stops the start; secrets are never printed.
 
 mod bad_value;
+mod error;
 mod process;
 mod program;
 mod sizes;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
+pub use error::ConfigError;
 pub use process::ProcessConfig;
 pub use program::{Program, read};
 use sizes::Sizes;
@@ -34,7 +36,7 @@ use crate::access::{AccessConfig, PlacesConfig, RatesConfig, Rules};
 use crate::api::{InternalGuard, InternalGuardConfig, SubmissionConfig};
 use crate::avro::AvroConfig;
 use crate::dispatch::DispatchConfig;
-use crate::http::{CorsConfig, HttpLimits, ProxyConfig, Tls, TlsConfig};
+use crate::http::{CorsConfig, HttpLimits, Tls, TlsConfig, TrustedProxyConfig};
 use crate::identity::IdentityConfig;
 use crate::kafka::KafkaConfig;
 use crate::nats::NatsConfig;
@@ -99,7 +101,7 @@ struct Settings {
     #[command(flatten)]
     cors: CorsConfig,
     #[command(flatten)]
-    proxies: ProxyConfig,
+    proxies: TrustedProxyConfig,
     #[command(flatten)]
     identity: IdentityConfig,
     #[command(flatten)]
@@ -158,7 +160,7 @@ pub struct Config {
     /// Which pages may read the answers.
     pub cors: CorsConfig,
     /// Which proxies say who their clients are.
-    pub proxies: ProxyConfig,
+    pub proxies: TrustedProxyConfig,
     /// Which fields can be constrained.
     pub extractors: Arc<Extractors>,
     /// How tokens are verified.
@@ -175,92 +177,6 @@ pub struct Config {
     pub proxy: ProxySettings,
     /// Where the schemas of Avro are.
     pub avro: AvroConfig,
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A value is not what its setting expects.
-    #[error("{origin}: {value} is not valid: {expected}")]
-    BadValue {
-        /// Where the value stands.
-        origin: String,
-        /// The value, quoted; of a secret nothing.
-        value: String,
-        /// What was expected.
-        expected: String,
-    },
-    /// The command line is wrong, or asks for help; `clap` says it.
-    #[error(transparent)]
-    CommandLine(#[from] clap::Error),
-    /// The file has a key that no setting has.
-    #[error("{path}: there is no setting {key}; did you mean {nearest}?", path = path.display())]
-    UnknownKey {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-        /// The most similar setting.
-        nearest: String,
-    },
-    /// A value of the file is a table or a date.
-    #[error("{path}: {key} has to be a string, a number, a boolean or a list", path = path.display())]
-    NotAValue {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-    },
-    /// The file is not TOML.
-    #[error("{path}: not TOML: {reason}", path = path.display())]
-    NotToml {
-        /// The file.
-        path: PathBuf,
-        /// What the parser says.
-        reason: String,
-    },
-    /// A file cannot be read.
-    #[error("cannot read {path}, which {named_by} names: {source}", path = path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The flag or variable that names it.
-        named_by: String,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// A secret is given twice.
-    #[error("{name} and {file_name} are both set; set one of them")]
-    Both {
-        /// The variable.
-        name: String,
-        /// Its variant that names a file.
-        file_name: String,
-    },
-    /// librdkafka refuses a property, or a file of the TLS settings cannot be read.
-    #[error(transparent)]
-    Kafka(#[from] crate::kafka::ConfigError),
-    /// The settings of NATS do not fit each other, or a file of them cannot be read.
-    #[error(transparent)]
-    Nats(#[from] crate::nats::NatsConfigError),
-    /// The settings of the schema registry do not fit each other.
-    #[error(transparent)]
-    Avro(#[from] crate::avro::AvroConfigError),
-    /// The request log cannot be written so.
-    #[error(transparent)]
-    RequestLog(#[from] crate::proxy::RequestLogError),
-    /// There is a certificate of no use.
-    #[error(transparent)]
-    Tls(#[from] crate::http::TlsError),
-    /// Tokens cannot be verified so.
-    #[error(transparent)]
-    Identity(#[from] crate::identity::IdentityError),
-    /// The settings of who may do what do not fit each other.
-    #[error(transparent)]
-    Access(#[from] crate::access::AccessConfigError),
-    /// Something is wrong with the definitions of APIs.
-    #[error(transparent)]
-    Apis(#[from] crate::proxy::ApisConfigError),
 }
 
 impl Config {

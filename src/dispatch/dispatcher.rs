@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::bell::Bell;
 use super::config::DispatchConfig;
 use super::control::ControlEvent;
-use super::messages::{Attach, ClientText, Feed, Gone, Held, Inbox, Opening, Request};
+use super::messages::{Ask, Attach, ClientText, Feed, Gone, Held, Inbox, Opening, Request};
 use super::shard::{Setup, Shard, WAKER};
 use super::token::{ConnectionId, Incarnation};
 use super::wire::{CloseReason, Wire};
@@ -173,29 +173,32 @@ impl Dispatcher {
     /// Lets a connection begin at these next offsets that was attached with [`Start::Later`]; nothing
     /// happens when it has ended.
     ///
+    /// # Cancel safety
+    /// Dropping the future before it is ready leaves the connection as it is.
+    ///
     /// [`Start::Later`]: super::Start::Later
-    pub async fn begin(&self, connection: ConnectionId, places: Vec<(u16, u32, i64)>) {
-        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
-            shard.ask(Request::Begin(connection, places)).await;
-        }
+    pub async fn begin(&self, connection: ConnectionId, next_offsets: Vec<(u16, u32, i64)>) {
+        self.ask(connection, Ask::Begin(next_offsets)).await;
     }
 
     /// Ends a connection; nothing happens when it has ended.
     ///
     /// What waits for it is written first, but for [`CloseReason::SessionKilled`]: then events that
     /// were not written yet are dropped.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it is ready leaves the connection as it is.
     pub async fn close(&self, connection: ConnectionId, reason: CloseReason) {
-        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
-            shard.ask(Request::Close(connection, reason)).await;
-        }
+        self.ask(connection, Ask::Close(reason)).await;
     }
 
     /// Has a connection hold something until it ends, besides what it holds already; dropped at once when it
     /// has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it is ready drops `held`.
     pub async fn hold(&self, connection: ConnectionId, held: Box<dyn Held>) {
-        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
-            shard.ask(Request::Hold(connection, held)).await;
-        }
+        self.ask(connection, Ask::Hold(held)).await;
     }
 
     /// Replaces the subscriptions of a connection; when this returns, they are in force.
@@ -210,32 +213,39 @@ impl Dispatcher {
         connection: ConnectionId,
         subscriptions: Subscriptions,
     ) -> Result<(), Gone> {
-        let shard = self.shards.get(usize::from(connection.shard)).ok_or(Gone)?;
         let (reply, result) = oneshot::channel();
-        shard
-            .ask(Request::Replace(connection, subscriptions, reply))
+        self.ask(connection, Ask::Replace(subscriptions, reply))
             .await;
         result.await.unwrap_or(Err(Gone))
     }
 
     /// Sends an event about itself to a connection; nothing happens when it has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it is ready sends nothing.
     pub async fn tell(&self, connection: ConnectionId, event: ControlEvent) {
-        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
-            shard.ask(Request::Tell(connection, event)).await;
-        }
+        self.ask(connection, Ask::Tell(event)).await;
     }
 
-    /// Lets a connection send its next text, after the last one was acted on.
+    /// Lets a connection send its next text, after the last one was acted on, or while few enough are.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it is ready leaves the client unread until its connection ends.
     pub async fn text_done(&self, connection: ConnectionId) {
-        if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
-            shard.ask(Request::TextDone(connection)).await;
-        }
+        self.ask(connection, Ask::TextDone).await;
     }
 
     /// Has a poll answered with what there is; nothing happens when it was answered already.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it is ready leaves the poll waiting.
     pub async fn end_poll(&self, connection: ConnectionId) {
+        self.ask(connection, Ask::EndPoll).await;
+    }
+
+    async fn ask(&self, connection: ConnectionId, ask: Ask) {
         if let Some(shard) = self.shards.get(usize::from(connection.shard)) {
-            shard.ask(Request::EndPoll(connection)).await;
+            shard.ask(Request::Of(connection, ask)).await;
         }
     }
 

@@ -257,8 +257,7 @@ impl Shard {
     }
 
     /// Replaces what a connection wants, from the next event on.
-    pub(super) fn replace(&mut self, id: ConnectionId, wanted: &Subscriptions) -> Result<(), Gone> {
-        let slot = self.slot_of(id).ok_or(Gone)?;
+    pub(super) fn replace(&mut self, slot: Slot, wanted: &Subscriptions) -> Result<(), Gone> {
         let here = self.positions.clone();
         let connection = self.connections.get_mut(slot as usize).ok_or(Gone)?;
         let before = std::mem::replace(&mut connection.subscriptions, wanted.clone());

@@ -131,26 +131,29 @@ pub struct Gone;
 pub(super) enum Request {
     /// Takes a connection in; the id is answered to those who ask for it.
     Attach(Box<Attach>, Option<oneshot::Sender<ConnectionId>>),
-    /// Lets a connection begin at these next offsets, that was attached to begin later.
-    Begin(ConnectionId, Vec<(u16, u32, i64)>),
-    /// Replaces the subscriptions of a connection.
-    Replace(
-        ConnectionId,
-        Subscriptions,
-        oneshot::Sender<Result<(), Gone>>,
-    ),
-    /// Sends an event to one connection, if it is still there.
-    Tell(ConnectionId, ControlEvent),
-    /// The text of a connection was acted on; it may send the next one.
-    TextDone(ConnectionId),
-    /// Closes a connection.
-    Close(ConnectionId, CloseReason),
-    /// Gives a connection something more to hold.
-    Hold(ConnectionId, Box<dyn Held>),
-    /// Answers a poll with what there is.
-    EndPoll(ConnectionId),
+    /// What is for one connection; dropped when it has ended.
+    Of(ConnectionId, Ask),
     /// Closes all connections, spread until the instant; then answers and ends the thread.
     Drain(Instant, oneshot::Sender<()>),
+}
+
+/// What others ask of one connection.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// Lets it begin at these next offsets, where it was attached to begin later.
+    Begin(Vec<(u16, u32, i64)>),
+    /// Replaces its subscriptions.
+    Replace(Subscriptions, oneshot::Sender<Result<(), Gone>>),
+    /// Sends it an event.
+    Tell(ControlEvent),
+    /// Its text was acted on; it may send the next one.
+    TextDone,
+    /// Closes it.
+    Close(CloseReason),
+    /// Gives it something more to hold.
+    Hold(Box<dyn Held>),
+    /// Answers it, a poll, with what there is.
+    EndPoll,
 }
 
 /// What the ingest thread hands on, in order.

@@ -51,5 +51,6 @@ pub use dispatcher::{Dispatcher, StartError, Surroundings};
 pub use index::{Hits, Index, Slot};
 pub use messages::{Attach, Client, ClientText, Gone, Held, Opening, Outlet};
 pub use pipe::{Aborted, ClientEnd, ShardEnd, pipe};
+pub use ticks::DEPARTURES;
 pub use token::{ConnectionId, Incarnation, InvalidToken, Token, TokenKey};
 pub use wire::{CloseReason, Format, Incoming, Input, Outgoing, Wire};

@@ -21,7 +21,7 @@ use super::bell::Bell;
 use super::config::DispatchConfig;
 use super::connection::{Connection, Life};
 use super::index::{Hits, Index};
-use super::messages::{ClientText, Feed, Inbox, Opening, Request};
+use super::messages::{Ask, ClientText, Feed, Inbox, Opening, Request};
 use super::pace::Pace;
 use super::past::Places;
 use super::token::{ConnectionId, Incarnation};
@@ -224,41 +224,9 @@ impl Shard {
     fn on_request(&mut self, request: Request) {
         match request {
             Request::Attach(attach, reply) => self.attach(*attach, reply),
-            Request::Begin(id, places) => {
+            Request::Of(id, ask) => {
                 if let Some(slot) = self.slot_of(id) {
-                    self.begin_at(slot, places);
-                }
-            }
-            Request::Replace(id, subscriptions, reply) => {
-                let result = self.replace(id, &subscriptions);
-                if reply.send(result).is_err() {
-                    tracing::debug!("nobody waits for the change of subscriptions any more");
-                }
-            }
-            Request::Tell(id, event) => {
-                if let Some(slot) = self.slot_of(id) {
-                    self.tell(slot, &event);
-                    self.refuse_unread(slot);
-                }
-            }
-            Request::TextDone(id) => {
-                if let Some(slot) = self.slot_of(id) {
-                    self.resume_reading(slot);
-                }
-            }
-            Request::Close(id, reason) => {
-                if let Some(slot) = self.slot_of(id) {
-                    self.close(slot, reason);
-                }
-            }
-            Request::Hold(id, held) => {
-                if let Some(slot) = self.slot_of(id) {
-                    self.hold(slot, held);
-                }
-            }
-            Request::EndPoll(id) => {
-                if let Some(slot) = self.slot_of(id) {
-                    self.end_poll(slot);
+                    self.on_ask(slot, ask);
                 }
             }
             Request::Drain(until, done) => {
@@ -268,6 +236,26 @@ impl Shard {
                     done: Some(done),
                 });
             }
+        }
+    }
+
+    fn on_ask(&mut self, slot: Slot, ask: Ask) {
+        match ask {
+            Ask::Begin(next_offsets) => self.begin_at(slot, next_offsets),
+            Ask::Replace(subscriptions, reply) => {
+                let result = self.replace(slot, &subscriptions);
+                if reply.send(result).is_err() {
+                    tracing::debug!("nobody waits for the change of subscriptions any more");
+                }
+            }
+            Ask::Tell(event) => {
+                self.tell(slot, &event);
+                self.refuse_unread(slot);
+            }
+            Ask::TextDone => self.resume_reading(slot),
+            Ask::Close(reason) => self.close(slot, reason),
+            Ask::Hold(held) => self.hold(slot, held),
+            Ask::EndPoll => self.end_poll(slot),
         }
     }
 

@@ -16,6 +16,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Into how many strides a drain divides the connections.
 const DRAIN_STRIDES: u32 = 1024;
 
+/// The part of the grace in which all are told to go, so that the last can read their farewell.
+pub const DEPARTURES: f64 = 0.75;
+
 impl Shard {
     pub(super) fn on_tick(&mut self) {
         self.tick = self.tick.wrapping_add(1);
@@ -134,8 +137,7 @@ impl Shard {
             .saturating_duration_since(drain.began)
             .as_secs_f64()
             .max(0.001);
-        // All are told to go in the first three quarters, so that the last can read their farewell.
-        let passed = drain.began.elapsed().as_secs_f64() / (total * 0.75);
+        let passed = drain.began.elapsed().as_secs_f64() / (total * DEPARTURES);
         let due: Vec<Slot> = self
             .connections
             .iter()

@@ -273,7 +273,7 @@ async fn answer<H: Handler>(
             return std::future::pending().await;
         }
         (Reply::Later(response), _) => whole(&wire, response.await),
-        (Reply::Stream(head, take_over), _) => {
+        (Reply::TakenOver(head, take_over), _) => {
             shared.meter.streamed();
             drop(shared);
             wire.request_departure(Departure::Stream(take_over, stream_head(head)));

@@ -179,7 +179,7 @@ async fn answer<H: Handler>(
         {
             Sent::streamed(response.map(Paced::of), is_head, stream)
         }
-        (Reply::Stream(head, take_over), Some((_, upgrade)))
+        (Reply::TakenOver(head, take_over), Some((_, upgrade)))
             if head.status() == StatusCode::SWITCHING_PROTOCOLS =>
         {
             shared.meter.streamed();
@@ -191,7 +191,7 @@ async fn answer<H: Handler>(
                 peer,
             ));
         }
-        (Reply::Stream(head, take_over), None)
+        (Reply::TakenOver(head, take_over), None)
             if head.status() != StatusCode::SWITCHING_PROTOCOLS =>
         {
             shared.meter.streamed();

@@ -4,7 +4,7 @@
 //! Listener ─accept─▶ TLS? ─▶ connection task: hyper parses ─▶ Request ─▶ Handler ─▶ Reply::Response ─▶ hyper writes
 //!                                                                                ├▶ Reply::Streamed ─▶ as it comes
 //!                                                                                ├▶ Reply::Later: without hyper, then so
-//!                                                                                └▶ Reply::Stream ─▶ TakeOver
+//!                                                                                └▶ Reply::TakenOver ─▶ TakeOver
 //!   HTTP/1.1: the socket, or TLS, and what was read ahead; hyper and the task are gone ◀─ connection ◀─┤
 //!   HTTP/2: what follows the head on its stream ◀───────────────────────────────────────────── body ◀─┘
 //! ```
@@ -79,7 +79,7 @@ pub use idle::IdleTimer;
 pub use limits::HttpLimits;
 pub use listener::{BindError, Listener, Serving};
 pub use peer::client_network;
-pub use proxies::{NotANetwork, ProxyConfig, TrustedProxies};
+pub use proxies::{NotANetwork, TrustedProxies, TrustedProxyConfig};
 pub use query::Query;
 pub use reply::{Body, Duplex, Handler, Later, Link, Reply, StreamBody, TakeOver, TakenConnection};
 pub use request::Request;

@@ -58,7 +58,7 @@ pub enum Reply {
     Later(Later),
     /// The request becomes a stream with this head: 101 for one that goes both ways, else an answer
     /// whose end is not known yet.
-    Stream(Response<()>, Box<dyn TakeOver>),
+    TakenOver(Response<()>, Box<dyn TakeOver>),
 }
 
 impl Reply {
@@ -69,7 +69,7 @@ impl Reply {
             Self::Response(response) => Some(response.status()),
             Self::Later(_) => None,
             Self::Streamed(response) => Some(response.status()),
-            Self::Stream(head, _) => Some(head.status()),
+            Self::TakenOver(head, _) => Some(head.status()),
         }
     }
 }
@@ -83,7 +83,7 @@ impl fmt::Debug for Reply {
                 formatter.debug_tuple("Streamed").field(&head).finish()
             }
             Self::Later(_) => formatter.write_str("Later"),
-            Self::Stream(head, _) => formatter.debug_tuple("Stream").field(head).finish(),
+            Self::TakenOver(head, _) => formatter.debug_tuple("TakenOver").field(head).finish(),
         }
     }
 }

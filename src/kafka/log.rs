@@ -41,6 +41,15 @@ impl ClientLog {
         self.warn(format_args!("{error}: {reason}"));
     }
 
+    /// Logs an error that a consumer got while doing `what`, at a limited rate.
+    ///
+    /// Not that all brokers are away: the client tells that itself, in [`ClientLog::error`].
+    pub fn warn_of(&self, error: &KafkaError, what: std::fmt::Arguments<'_>) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.warn(format_args!("{what}: {error}"));
+        }
+    }
+
     /// Logs a warning about Kafka, at a limited rate.
     pub fn warn(&self, text: std::fmt::Arguments<'_>) {
         if let Some(held_back) = self.0.admit("kafka", Instant::now()) {

@@ -5,7 +5,8 @@
 //!      │
 //!      ├── Producer ──▶ Kafka's acknowledgement, or an error that says whether to try again
 //!      ├── Outbox: what is written in the background
-//!      ├── ensure_topics
+//!      ├── ensure_topics, create_missing
+//!      ├── Threads: those that poll and ask, whose calls block
 //!      └── EmbeddedBroker, when no brokers are configured; then a broker like any other
 //! ```
 //!
@@ -27,9 +28,13 @@ mod identities;
 mod log;
 mod outbox;
 mod producer;
+mod properties;
 mod rebootstrap;
 mod recognition;
 mod reports;
+mod sasl;
+mod step;
+mod threads;
 mod topics;
 mod values;
 
@@ -43,6 +48,10 @@ pub use identities::{Identities, partition_count};
 pub use log::{ClientLog, QuietContext};
 pub use outbox::Outbox;
 pub use producer::{Delivered, OutgoingRecord, ProduceError, Producer};
+pub use properties::Properties;
 pub use rebootstrap::Rebootstrap;
-pub use topics::{TopicError, TopicSpec, ensure_topics};
-pub use values::{BrokerList, Properties, Sasl, TopicList, ValueError, parse_name, parse_timeout};
+pub use sasl::Sasl;
+pub use step::Step;
+pub use threads::{Stop, Threads};
+pub use topics::{TopicError, TopicSpec, create_missing, ensure_topics};
+pub use values::{BrokerList, TopicList, ValueError, parse_name, parse_timeout};

@@ -6,6 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use thiserror::Error;
+use tokio::runtime::Runtime;
 
 use super::{ConfigError, KafkaConfig, QuietContext};
 
@@ -21,6 +22,19 @@ pub struct TopicSpec {
     pub partitions: i32,
     /// Settings of the topic, such as `cleanup.policy`.
     pub config: Vec<(&'static str, String)>,
+}
+
+impl TopicSpec {
+    /// Returns a topic whose records are dropped after the time that the broker keeps records for.
+    #[must_use]
+    pub fn of_records(name: &str, partitions: i32) -> Self {
+        Self {
+            name: name.to_owned(),
+            partitions,
+            // Kafka's default, but the embedded broker would keep records for ever without it.
+            config: vec![("cleanup.policy", "delete".to_owned())],
+        }
+    }
 }
 
 /// Why a topic does not exist and could not be created.
@@ -93,6 +107,33 @@ pub async fn ensure_topics(config: &KafkaConfig, topics: &[TopicSpec]) -> Result
     {
         Some((topic, code)) => Err(TopicError::Refused { topic, code }),
         None => Ok(()),
+    }
+}
+
+/// Creates the missing topic `name` of records, called `what` in the log, if it is to have `partitions`.
+///
+/// Returns whether it is settled: nothing more can be done about it now. Blocks for as long as Kafka takes, at most
+/// some seconds.
+pub fn create_missing(
+    config: &KafkaConfig,
+    runtime: &Runtime,
+    what: &str,
+    name: &str,
+    partitions: Option<i32>,
+) -> bool {
+    let Some(partitions) = partitions else {
+        let log = &config.log;
+        log.warn(format_args!("the {what} {name} does not exist"));
+        return true;
+    };
+    let spec = TopicSpec::of_records(name, partitions);
+    match runtime.block_on(ensure_topics(config, &[spec])) {
+        // The next look finds it, once all brokers know it.
+        Ok(()) | Err(TopicError::Unavailable(_)) => false,
+        Err(error) => {
+            config.log.warn(format_args!("{error}"));
+            true
+        }
     }
 }
 

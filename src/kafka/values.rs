@@ -1,6 +1,5 @@
 //! Typed values of the Kafka settings, each refused with what was expected.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -92,106 +91,6 @@ impl FromStr for BrokerList {
     }
 }
 
-/// A login by SASL. Its password is in no `Debug` output.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub enum Sasl {
-    /// No login.
-    #[default]
-    Off,
-    /// A login by user and password.
-    Login {
-        /// librdkafka's name of the mechanism: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
-        mechanism: &'static str,
-        /// The user.
-        user: String,
-        /// The password.
-        password: String,
-    },
-}
-
-impl fmt::Debug for Sasl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("Off"),
-            Self::Login {
-                mechanism, user, ..
-            } => write!(f, "{mechanism}:{user}:***"),
-        }
-    }
-}
-
-impl FromStr for Sasl {
-    type Err = ValueError;
-
-    /// Parses `plain:user:password`, where the password may contain colons. Empty is [`Sasl::Off`].
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        if text.trim().is_empty() {
-            return Ok(Self::Off);
-        }
-        let mut parts = text.splitn(3, ':');
-        let (Some(name), Some(user), Some(password)) = (parts.next(), parts.next(), parts.next())
-        else {
-            return Err(ValueError::Sasl);
-        };
-        let mechanism = match name.trim().to_ascii_lowercase().as_str() {
-            "plain" => "PLAIN",
-            "scram-sha-256" => "SCRAM-SHA-256",
-            "scram-sha-512" => "SCRAM-SHA-512",
-            _ => return Err(ValueError::Sasl),
-        };
-        if user.is_empty() || password.is_empty() {
-            return Err(ValueError::Sasl);
-        }
-        Ok(Self::Login {
-            mechanism,
-            user: user.to_owned(),
-            password: password.to_owned(),
-        })
-    }
-}
-
-/// Raw properties for librdkafka. Their values are in no `Debug` output, since some are secrets.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Properties(Vec<(String, String)>);
-
-impl Properties {
-    /// Returns the properties in the order given.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-    }
-}
-
-impl fmt::Debug for Properties {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.0.iter().map(|(key, _)| key))
-            .finish()
-    }
-}
-
-impl FromStr for Properties {
-    type Err = ValueError;
-
-    /// Parses `key=value,key=value`; `\,` is a comma inside a value.
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        let hidden = text.replace("\\,", "\u{1}");
-        let properties = list_of(&hidden).enumerate().map(|(index, property)| {
-            match property
-                .split_once('=')
-                .map(|(key, value)| (key.trim(), value))
-            {
-                Some((key, value)) if !key.is_empty() => {
-                    Ok((key.to_owned(), value.replace('\u{1}', ",")))
-                }
-                _ => Err(ValueError::Property { index: index + 1 }),
-            }
-        });
-        properties.collect::<Result<_, _>>().map(Self)
-    }
-}
-
 /// A list of at least one topic, each once, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicList(Vec<String>);
@@ -257,7 +156,7 @@ pub fn parse_timeout(text: &str) -> Result<Duration, ValueError> {
 }
 
 /// Splits a list at its commas and drops what is empty.
-fn list_of(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn list_of(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|element| !element.is_empty())
@@ -315,48 +214,6 @@ mod tests {
         ] {
             assert!(text.parse::<BrokerList>().is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn sasl_names_a_mechanism_and_hides_the_password() {
-        let login = "plain:me:se:cret".parse::<Sasl>().unwrap();
-        assert_eq!(
-            login,
-            Sasl::Login {
-                mechanism: "PLAIN",
-                user: "me".to_owned(),
-                password: "se:cret".to_owned()
-            }
-        );
-        assert_eq!(format!("{login:?}"), "PLAIN:me:***");
-        assert_eq!("".parse::<Sasl>().unwrap(), Sasl::Off);
-        for (text, name) in [
-            ("SCRAM-SHA-256:u:p", "SCRAM-SHA-256"),
-            ("scram-sha-512:u:p", "SCRAM-SHA-512"),
-        ] {
-            assert!(
-                matches!(text.parse::<Sasl>().unwrap(), Sasl::Login { mechanism, .. } if mechanism == name)
-            );
-        }
-        for text in ["plain", "plain:me", "plain::p", "plain:u:", "gssapi:u:p"] {
-            let error = text.parse::<Sasl>().unwrap_err();
-            assert_eq!(error, ValueError::Sasl, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn properties_keep_values_with_escaped_commas_and_equal_signs() {
-        let parsed = "a.b=c, d=x\\,y=z".parse::<Properties>().unwrap();
-        assert_eq!(
-            parsed.iter().collect::<Vec<_>>(),
-            [("a.b", "c"), ("d", "x,y=z")]
-        );
-        assert_eq!(format!("{parsed:?}"), "[\"a.b\", \"d\"]");
-        assert_eq!(
-            "a=1,b".parse::<Properties>().unwrap_err(),
-            ValueError::Property { index: 2 }
-        );
-        assert!("=1".parse::<Properties>().is_err());
     }
 
     #[test]

@@ -262,6 +262,9 @@ impl Subscription {
     /// Asks the server for no more messages; those that came are still handed out, then the stream ends.
     ///
     /// What the server has sent and has not arrived may be lost.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the server is asked.
     pub async fn drain(&mut self) {
         if let Err(error) = self.0.drain().await {
             tracing::debug!(%error, "the subscription has ended already");

@@ -1,7 +1,7 @@
 //! Every proxied request comes by here: its route, its sender, its target, its answer.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Response};
@@ -19,7 +19,7 @@ use super::to_http::ToHttp;
 use super::to_kafka::ToKafka;
 use super::to_nats::ToNats;
 use super::upstream::{Forwarder, Lasting, UpstreamConfig, Upstreams};
-use crate::access::{Access, Places, Rates, Submitter, session_killed};
+use crate::access::{Access, Places, Rates, session_killed};
 use crate::avro::{Registry, Serializer};
 use crate::fetch::TrustError;
 use crate::http::{Cors, HttpError, Reply, Request};
@@ -268,7 +268,8 @@ impl Proxy {
             None => (known.unwrap_or_default(), None),
         };
         ongoing.belongs_to(&caller);
-        self.limit(&caller, &request)?;
+        self.rates
+            .admit(&caller.sessions, request.client_address(), 1)?;
         let query = request.uri.query();
         let target =
             match query.and_then(|query| secured::without_token(query, route.kept_parameter())) {
@@ -314,14 +315,6 @@ impl Proxy {
         let methods = methods.unwrap_or_else(|| HeaderValue::from_static("OPTIONS"));
         let preflight = self.cors.preflight_any_headers(&request.headers, methods);
         preflight.into()
-    }
-
-    /// Counts a request for the first session of its sender, or for the address.
-    fn limit(&self, caller: &Caller, request: &Request) -> Result<(), HttpError> {
-        let submitter = Submitter::of(&caller.sessions, request.client_address());
-        let taken = self.rates.take(submitter, 1, Instant::now());
-        let public = "Reached maximum number of requests per minute.";
-        taken.map_err(|error| error.refusal("too_many_requests", public))
     }
 
     /// Counts a request without a route.

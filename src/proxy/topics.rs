@@ -59,7 +59,9 @@ impl TopicMaker {
         loop {
             let wanted: BTreeSet<&str> = routes.topics().collect();
             let missing = wanted.into_iter().filter(|topic| !known.contains(*topic));
-            let specs: Vec<_> = missing.map(|topic| self.spec(topic)).collect();
+            let specs: Vec<_> = missing
+                .map(|topic| TopicSpec::of_records(topic, self.partitions))
+                .collect();
             match ensure_topics(&self.kafka, &specs).await {
                 Ok(()) => {
                     known.extend(specs.into_iter().map(|spec| spec.name));
@@ -75,15 +77,6 @@ impl TopicMaker {
                     return false;
                 }
             }
-        }
-    }
-
-    fn spec(&self, topic: &str) -> TopicSpec {
-        TopicSpec {
-            name: topic.to_owned(),
-            partitions: self.partitions,
-            // Kafka's default, but the embedded broker would keep records for ever without it.
-            config: vec![("cleanup.policy", "delete".to_owned())],
         }
     }
 }

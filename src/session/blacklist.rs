@@ -58,6 +58,9 @@ impl Blacklist {
     ///
     /// # Errors
     /// As [`add`](Self::add).
+    ///
+    /// # Cancel safety
+    /// Once polled, the removal is on its way: dropping the future gives up the answer only.
     pub async fn remove(&self, session: &str) -> Result<(), RecordError> {
         self.records.remove(session).await
     }

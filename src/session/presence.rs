@@ -107,11 +107,7 @@ struct Writer {
 impl Writer {
     /// Writes what comes, in order, some at a time, until the end is told.
     async fn run(self, outbox: Outbox<Told>) {
-        let topic = TopicSpec {
-            name: self.topic.clone(),
-            partitions: 1,
-            config: Vec::new(),
-        };
+        let topic = TopicSpec::of_records(&self.topic, 1);
         let instance = self.kafka.instance();
         let (writer, instance) = (&self, &*instance);
         let complain = |error: &TopicError| writer.complain(error);

@@ -130,6 +130,9 @@ impl Registry {
     }
 
     /// Lets a connection go on with a later token, and tells it so; nothing happens when it belongs to nobody.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the client untold; the later token counts.
     pub async fn renew(&self, connection: ConnectionId, guest: &Arc<Guest>) {
         let expires_ms = guest.expires_ms;
         {
@@ -161,6 +164,9 @@ impl Registry {
     }
 
     /// Ends all connections of a session here, and all that lasts as long as they do.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave some of the connections open.
     pub async fn end_session(&self, session: &str, reason: CloseReason) {
         self.inner.stays.end_session(session);
         let (connections, gone) = self.inner.members.lock().end_session(session, reason);

@@ -1,8 +1,5 @@
 //! Follows a topic of one partition from its beginning or its end, on a thread of its own.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
@@ -12,7 +9,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
-use crate::kafka::{ConfigError, Consumer, KafkaConfig, TopicSpec, ensure_topics};
+use crate::kafka::{
+    ConfigError, Consumer, KafkaConfig, Step, Stop, Threads, TopicSpec, ensure_topics,
+};
 
 /// How long one question to Kafka may take.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
@@ -22,8 +21,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const POLL_WAIT: Duration = Duration::from_millis(100);
 /// How often a topic that vanished is created again.
 const CREATE_PAUSE: Duration = Duration::from_secs(5);
-/// How long stopping may take; Kafka may be away.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a topic cannot be followed. Kafka being away is no reason: the follower waits for it.
 #[derive(Debug, Error)]
@@ -43,7 +40,7 @@ pub enum FollowError {
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum From {
+pub(super) enum ReadFrom {
     /// With the oldest record kept.
     Beginning,
     /// With the first record written from now on.
@@ -62,16 +59,13 @@ pub(super) trait Follow: Send + 'static {
 
 /// A running follower. Dropping it tells it to stop.
 #[derive(Debug)]
-pub(super) struct Follower {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
+pub(super) struct Follower(Threads);
 
 impl Follower {
     pub(super) fn start(
         config: &KafkaConfig,
         spec: TopicSpec,
-        from: From,
+        from: ReadFrom,
         follow: impl Follow,
     ) -> Result<Self, FollowError> {
         let group = format!("{}-{}", config.cluster_name, config.instance());
@@ -90,9 +84,7 @@ impl Follower {
             Ok(runtime) => runtime,
             Err(source) => return Err(thread_error(source)),
         };
-        let stop = Arc::new(AtomicBool::new(false));
-        let config = config.clone();
-        let is_stopping = Arc::clone(&stop);
+        let mut threads = Threads::new("a thread that follows a topic");
         let position = Position {
             next: 0,
             awaited_end: 0,
@@ -100,52 +92,23 @@ impl Follower {
         };
         let following = Following {
             consumer,
-            config,
+            config: config.clone(),
             spec,
             from,
             follow,
             runtime,
-            is_stopping,
+            stop: threads.told_by(),
             position,
         };
-        let thread = Builder::new()
-            .name("follow".to_owned())
-            .spawn(move || following.run())
-            .map_err(thread_error)?;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-        })
+        let started = threads.spawn("follow", move || following.run());
+        started.map_err(thread_error)?;
+        Ok(Self(threads))
     }
 
     /// Stops the thread and waits for its end, at most some seconds. Blocks.
-    pub(super) fn stop(mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let deadline = Instant::now() + STOP_LIMIT;
-        let Some(thread) = self.thread.take() else {
-            return;
-        };
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        if thread.is_finished() && thread.join().is_err() {
-            tracing::error!("a thread that follows a topic panicked");
-        }
+    pub(super) fn stop(self) {
+        self.0.stop();
     }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
-
-/// What a record's offset says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Forward,
-    Repeated,
-    Restarted,
 }
 
 /// How far the partition was read.
@@ -153,22 +116,17 @@ enum Step {
 struct Position {
     next: i64,
     awaited_end: i64,
-    /// False for the embedded broker, which repeats records after a hole in the offsets.
+    /// See [`Step::of`].
     trusts_order: bool,
 }
 
 impl Position {
     fn step(&mut self, offset: i64) -> Step {
-        let is_back = offset < self.next;
-        if is_back && !self.trusts_order {
-            return Step::Repeated;
+        let step = Step::of(offset, self.next, self.trusts_order);
+        if step != Step::Repeated {
+            self.next = offset + 1;
         }
-        self.next = offset + 1;
-        if is_back {
-            Step::Restarted
-        } else {
-            Step::Forward
-        }
+        step
     }
 
     const fn has_caught_up(&self) -> bool {
@@ -181,16 +139,16 @@ struct Following<F> {
     consumer: Consumer,
     config: KafkaConfig,
     spec: TopicSpec,
-    from: From,
+    from: ReadFrom,
     follow: F,
     runtime: Runtime,
-    is_stopping: Arc<AtomicBool>,
+    stop: Stop,
     position: Position,
 }
 
 impl<F: Follow> Following<F> {
     fn run(mut self) {
-        while !self.is_stopping() {
+        while !self.stop.is_told() {
             match self.begin() {
                 Ok(()) => return self.follow(),
                 Err(error) => {
@@ -216,7 +174,7 @@ impl<F: Follow> Following<F> {
         let (first, end) = self
             .consumer
             .fetch_watermarks(&self.spec.name, 0, ASK_LIMIT)?;
-        let start = if self.from == From::Beginning {
+        let start = if self.from == ReadFrom::Beginning {
             first
         } else {
             end
@@ -232,7 +190,7 @@ impl<F: Follow> Following<F> {
     fn follow(mut self) {
         let mut last_create = Instant::now();
         self.note_caught_up();
-        while !self.is_stopping() {
+        while !self.stop.is_told() {
             match self.consumer.poll(POLL_WAIT) {
                 None => {}
                 Some(Ok(message)) => {
@@ -266,9 +224,10 @@ impl<F: Follow> Following<F> {
 
     /// Logs an error, and creates the topic again if it has vanished.
     fn note(&self, error: &KafkaError, last_create: &mut Instant) {
+        let topic = &self.spec.name;
         self.config
             .log
-            .warn(format_args!("reading topic {}: {error}", self.spec.name));
+            .warn_of(error, format_args!("reading topic {topic}"));
         let has_vanished = matches!(
             error.rdkafka_error_code(),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
@@ -280,10 +239,6 @@ impl<F: Follow> Following<F> {
                 self.config.log.warn(format_args!("{error}"));
             }
         }
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.is_stopping.load(Ordering::Relaxed)
     }
 }
 

@@ -120,6 +120,9 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
     ///
     /// # Errors
     /// As [`keep`](Self::keep).
+    ///
+    /// # Cancel safety
+    /// As [`keep`](Self::keep).
     pub async fn keep_until(
         &self,
         key: &str,
@@ -177,6 +180,9 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
     ///
     /// # Errors
     /// As [`keep`](Self::keep).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the record is kept.
     pub async fn agree(&self, key: &str, content: T) -> Result<T, RecordError> {
         let proposal = self.lasting(content, self.expiry_ms())?;
         let agreed = self.state.agree(self.kind, key, &proposal).await?;
@@ -187,6 +193,9 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
     ///
     /// # Errors
     /// As [`keep`](Self::keep).
+    ///
+    /// # Cancel safety
+    /// Once polled, the removal is on its way: dropping the future gives up the answer only.
     pub async fn remove(&self, key: &str) -> Result<(), RecordError> {
         Ok(self.state.remove(self.kind, key).await?)
     }

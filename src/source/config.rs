@@ -41,6 +41,13 @@ impl SourceConfig {
         self.kafka_source_topics.names()
     }
 
+    /// Returns how many partitions a missing topic gets; `None` when topics are not to be created.
+    #[must_use]
+    pub fn create_partitions(&self) -> Option<i32> {
+        self.kafka_create_topics
+            .then_some(self.kafka_source_partitions)
+    }
+
     /// Returns the consumer group of the instance named `instance`.
     #[must_use]
     pub fn group_id(&self, instance: &str) -> String {

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use tokio::runtime::Runtime;
 
 use librdkafka_calls::TopicId;
 
@@ -18,7 +19,7 @@ use super::context::Reach;
 use super::progress::PartitionId;
 use super::start::{Found, Kept, Start};
 use crate::event::max_partitions;
-use crate::kafka::{Identities, KafkaConfig, TopicSpec, ensure_topics, partition_count};
+use crate::kafka::{Identities, KafkaConfig, Stop, create_missing, partition_count};
 
 /// How often topics and partitions are looked for.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -82,6 +83,7 @@ pub(super) struct Discovery {
     config: KafkaConfig,
     /// The number of partitions of a missing topic; `None` when topics are not to be created.
     create: Option<i32>,
+    runtime: Runtime,
     /// How many records of each partition are read again at start.
     rewind: i64,
     topics: Vec<Topic>,
@@ -100,10 +102,10 @@ impl Discovery {
         config: KafkaConfig,
         source: &SourceConfig,
         news: SyncSender<News>,
-    ) -> Self {
-        let create = source
-            .kafka_create_topics
-            .then_some(source.kafka_source_partitions);
+    ) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let topic = |name: &String| Topic {
             name: name.clone(),
             at_start: None,
@@ -114,21 +116,22 @@ impl Discovery {
         };
         let topics: Vec<Topic> = source.topics().iter().map(topic).collect();
         let identities = Identities::new(topics.len());
-        Self {
+        Ok(Self {
             consumer,
             reach,
             config,
-            create,
+            create: source.create_partitions(),
+            runtime,
             rewind: source.kafka_source_rewind,
             topics,
             identities,
             news,
             all_found: false,
-        }
+        })
     }
 
-    /// Looks for partitions until `stop` is closed.
-    pub(super) fn run(mut self, stop: &Receiver<()>) {
+    /// Looks for partitions until it is to stop.
+    pub(super) fn run(mut self, stop: &Stop) {
         loop {
             if self.round().is_err() {
                 return;
@@ -138,7 +141,7 @@ impl Discovery {
             } else {
                 START_INTERVAL
             };
-            if stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            if stop.within(pause) {
                 return;
             }
         }
@@ -214,7 +217,11 @@ impl Discovery {
         };
         let count = match partition_count(&self.consumer, &topic.name, ASK_LIMIT) {
             Ok(Some(count)) => count,
-            Ok(None) => return Ok(Ok(self.create(&topic.name.clone()))),
+            Ok(None) => {
+                let (what, name) = ("source topic", &topic.name);
+                let (config, runtime) = (&self.config, &self.runtime);
+                return Ok(Ok(create_missing(config, runtime, what, name, self.create)));
+            }
             Err(error) => return Ok(Err(error)),
         };
         // Before everything was found, what is there was there at start.
@@ -316,42 +323,6 @@ impl Discovery {
             }
         }
         Ok(Ok(()))
-    }
-
-    /// Creates a missing topic if that is wanted. Returns whether the topic is settled: it is not
-    /// there and nothing more can be done about it now.
-    fn create(&self, name: &str) -> bool {
-        let Some(partitions) = self.create else {
-            self.config
-                .log
-                .warn(format_args!("the source topic {name} does not exist"));
-            return true;
-        };
-        let spec = TopicSpec {
-            name: name.to_owned(),
-            partitions,
-            // Kafka's default, but the embedded broker would keep records for ever without it.
-            config: vec![("cleanup.policy", "delete".to_owned())],
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let created = match runtime {
-            Ok(runtime) => runtime.block_on(ensure_topics(&self.config, &[spec])),
-            Err(error) => {
-                tracing::error!(%error, "no runtime to create topics with");
-                return true;
-            }
-        };
-        match created {
-            // The next round finds it, once all brokers know it.
-            Ok(()) => false,
-            Err(crate::kafka::TopicError::Unavailable(_)) => false,
-            Err(error) => {
-                self.config.log.warn(format_args!("{error}"));
-                true
-            }
-        }
     }
 
     fn tell(&self, news: News) -> Result<(), Ended> {

@@ -1,10 +1,7 @@
 //! Starts and stops the reading of the source topics.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::sync_channel;
 
 use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
@@ -18,11 +15,9 @@ use super::ingest::Ingest;
 use super::poller::{Phase, Poller, SourceTopic};
 use super::progress::Progress;
 use super::seen_ids::SeenIds;
-use crate::kafka::{ConfigError, KafkaConfig, Rebootstrap};
+use crate::kafka::{ConfigError, KafkaConfig, Rebootstrap, Stop, Threads};
 use crate::telemetry::{Condition, Metrics, Readiness};
 
-/// How long stopping may take; Kafka may be away.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Partitions that discovery may be ahead of the polling thread.
 const NEWS_LIMIT: usize = 1024;
 
@@ -37,13 +32,9 @@ pub enum SourceError {
     Thread(#[from] std::io::Error),
 }
 
-/// The running source: a thread that polls and one that looks for partitions.
+/// The running source: a thread that polls and one that looks for partitions. Dropping it tells them to stop.
 #[derive(Debug)]
-pub struct KafkaSource {
-    is_stopping: Arc<AtomicBool>,
-    stop_discovery: Option<SyncSender<()>>,
-    threads: Vec<JoinHandle<()>>,
-}
+pub struct KafkaSource(Threads);
 
 impl KafkaSource {
     /// Starts to read the topics of `source` into `ingest`.
@@ -64,22 +55,22 @@ impl KafkaSource {
         let consumer = Arc::new(connect(kafka, source, &reach)?);
         let topics = source.topics();
         let (news_sender, news) = sync_channel(NEWS_LIMIT);
-        let (stop_discovery, discovery_stopped) = sync_channel(1);
-        let is_stopping = Arc::new(AtomicBool::new(false));
+        let mut threads = Threads::new("a thread of the source");
+        let stop = threads.told_by();
         let discovery = Discovery::new(
             Arc::clone(&consumer),
             reach,
             kafka.clone(),
             source,
             news_sender,
-        );
+        )?;
         let poller = Poller {
             consumer,
             ingest,
             topics: topics.iter().map(|name| SourceTopic::new(name)).collect(),
             progress: Progress::new(!kafka.is_embedded),
             news,
-            stop: Arc::clone(&is_stopping),
+            stop: stop.clone(),
             kafka: kafka.clone(),
             metrics,
             readiness: readiness.clone(),
@@ -87,61 +78,33 @@ impl KafkaSource {
         };
         let watch = PanicWatch {
             readiness,
-            is_stopping: Arc::clone(&is_stopping),
+            stop: stop.clone(),
         };
-        let polling = Builder::new()
-            .name("source-poll".to_owned())
-            .spawn(move || {
-                let _watch = watch;
-                poller.run();
-            })?;
-        let looking = Builder::new()
-            .name("source-discover".to_owned())
-            .spawn(move || discovery.run(&discovery_stopped))?;
-        Ok(Self {
-            is_stopping,
-            stop_discovery: Some(stop_discovery),
-            threads: vec![polling, looking],
-        })
+        threads.spawn("source-poll", move || {
+            let _watch = watch;
+            poller.run();
+        })?;
+        threads.spawn("source-discover", move || discovery.run(&stop))?;
+        Ok(Self(threads))
     }
 
     /// Stops reading, commits the offsets of what was handed on, and waits for the threads.
     ///
     /// Takes at most some seconds; when Kafka is away the last offsets may not be committed.
-    pub fn stop(mut self) {
-        self.tell_to_stop();
-        let deadline = Instant::now() + STOP_LIMIT;
-        while Instant::now() < deadline && !self.threads.iter().all(JoinHandle::is_finished) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the source panicked");
-            }
-        }
-    }
-
-    fn tell_to_stop(&mut self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
-        self.stop_discovery = None;
-    }
-}
-
-impl Drop for KafkaSource {
-    fn drop(&mut self) {
-        self.tell_to_stop();
+    pub fn stop(self) {
+        self.0.stop();
     }
 }
 
 /// Takes the readiness away if the polling thread ends by a panic.
 struct PanicWatch {
     readiness: Readiness,
-    is_stopping: Arc<AtomicBool>,
+    stop: Stop,
 }
 
 impl Drop for PanicWatch {
     fn drop(&mut self) {
-        if !self.is_stopping.load(Ordering::Relaxed) {
+        if !self.stop.is_told() {
             tracing::error!("the source stopped reading; this instance has to be restarted");
             self.readiness.set(Condition::SourceCaughtUp, false);
         }

@@ -1,12 +1,11 @@
 //! The thread that polls: records into ingest, offsets to the group.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -16,10 +15,10 @@ use super::ask::SourceConsumer;
 use super::context::Statistics;
 use super::discovery::News;
 use super::ingest::Ingest;
-use super::progress::{PartitionId, Progress, Step};
+use super::progress::{PartitionId, Progress};
 use super::start::Kept;
 use crate::event::Epoch;
-use crate::kafka::KafkaConfig;
+use crate::kafka::{KafkaConfig, Step, Stop};
 use crate::replay::Record;
 use crate::telemetry::{Condition, Metrics, Readiness};
 
@@ -37,7 +36,7 @@ pub(super) struct Poller {
     pub(super) topics: Vec<SourceTopic>,
     pub(super) progress: Progress,
     pub(super) news: Receiver<News>,
-    pub(super) stop: Arc<AtomicBool>,
+    pub(super) stop: Stop,
     pub(super) kafka: KafkaConfig,
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
@@ -87,7 +86,7 @@ pub(super) enum Phase {
 impl Poller {
     /// Polls until told to stop, then commits.
     pub(super) fn run(mut self) {
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.stop.is_told() {
             self.hear_news();
             self.take_batch();
             self.read_statistics();
@@ -111,7 +110,8 @@ impl Poller {
                     wait = Duration::ZERO;
                 }
                 Some(Err(error)) => {
-                    self.note(&error);
+                    let log = &self.kafka.log;
+                    log.warn_of(&error, format_args!("reading the source topics"));
                     break;
                 }
             }
@@ -316,14 +316,6 @@ impl Poller {
             self.phase = Phase::Live;
             self.readiness.set(Condition::SourceCaughtUp, true);
             tracing::info!("the source topics are read up to the ends seen at start");
-        }
-    }
-
-    fn note(&self, error: &KafkaError) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.kafka
-                .log
-                .warn(format_args!("reading the source topics: {error}"));
         }
     }
 

@@ -3,19 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::kafka::Step;
+
 /// A partition of a source topic: the topic's index and the partition's number.
 pub(super) type PartitionId = (u16, i32);
-
-/// What a record's offset says about its partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// The record is new.
-    Forward,
-    /// The record was read before, or its partition is not ours.
-    Repeated,
-    /// The partition begins anew with this record.
-    Restarted,
-}
 
 /// The state of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +25,12 @@ pub(super) struct Position {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     positions: BTreeMap<PartitionId, Position>,
-    /// Whether an offset that goes back means that the topic was made anew.
+    /// See [`Step::of`].
     trusts_order: bool,
 }
 
 impl Progress {
-    /// Starts without partitions.
-    ///
-    /// `trusts_order` is false for the embedded broker, which repeats records after a hole in the
-    /// offsets within one answer.
+    /// Starts without partitions; for `trusts_order` see [`Step::of`].
     pub(super) fn new(trusts_order: bool) -> Self {
         Self {
             positions: BTreeMap::new(),
@@ -69,22 +57,19 @@ impl Progress {
         self.positions.retain(|(known, _), _| *known != topic);
     }
 
-    /// Notes that the record at `offset` came. Only a [`Step::Forward`] moves the position.
+    /// Notes that the record at `offset` came. Only a [`Step::Forward`] moves the position; what comes of a partition
+    /// that is not ours is [`Step::Repeated`].
     pub(super) fn step(&mut self, id: PartitionId, offset: i64) -> Step {
         let Some(position) = self.positions.get_mut(&id) else {
             return Step::Repeated;
         };
-        if offset < position.next {
-            return if self.trusts_order {
-                Step::Restarted
-            } else {
-                Step::Repeated
-            };
+        let step = Step::of(offset, position.next, self.trusts_order);
+        if step == Step::Forward {
+            position.next = offset + 1;
+            position.read_at = Some(Instant::now());
+            position.awaited_end = position.awaited_end.filter(|end| offset + 1 < *end);
         }
-        position.next = offset + 1;
-        position.read_at = Some(Instant::now());
-        position.awaited_end = position.awaited_end.filter(|end| offset + 1 < *end);
-        Step::Forward
+        step
     }
 
     /// Notes that all up to `fetched` was read, also where no records are, as after a transaction.

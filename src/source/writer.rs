@@ -64,24 +64,14 @@ impl EventWriter {
         };
         let began = Instant::now();
         let metrics = self.metrics.clone();
-        let waiting =
-            (self.producer.start(&record)).inspect_err(|error| count(&metrics, Err(error)))?;
+        let count = move |written: Result<(), &ProduceError>| {
+            metrics.count_produced(began.elapsed(), written.map_err(ProduceError::name));
+        };
+        let waiting = (self.producer.start(&record)).inspect_err(|error| count(Err(error)))?;
         Ok(async move {
-            let written = waiting.await;
-            metrics
-                .produce_duration
-                .observe(began.elapsed().as_secs_f64());
-            count(&metrics, written.as_ref().map(|_| ()));
-            written.map(|_| ())
+            let written = waiting.await.map(|_| ());
+            count(written.as_ref().copied());
+            written
         })
     }
-}
-
-fn count(metrics: &Metrics, written: Result<(), &ProduceError>) {
-    let outcome = match written {
-        Ok(()) => "acknowledged",
-        Err(ProduceError::Unavailable | ProduceError::TimedOut) => "unavailable",
-        Err(ProduceError::TooLarge | ProduceError::Refused { .. }) => "refused",
-    };
-    metrics.produced.with_label_values(&[outcome]).inc();
 }

@@ -72,27 +72,6 @@ pub enum SubscriptionError {
     },
 }
 
-impl SubscriptionError {
-    /// Returns whether the request is well-formed, but asks for more than the limits allow.
-    #[must_use]
-    pub const fn is_over_limit(&self) -> bool {
-        matches!(
-            self,
-            Self::TooLarge { .. }
-                | Self::TooMany { .. }
-                | Self::TooManyConstraints { .. }
-                | Self::TooManyFilters { .. }
-                | Self::TooWide { .. }
-        )
-    }
-
-    /// Returns whether the request is well-formed, but asks for what the tokens do not allow.
-    #[must_use]
-    pub const fn is_denied(&self) -> bool {
-        matches!(self, Self::Personal { .. })
-    }
-}
-
 /// What is wrong with one subscription.
 #[derive(Debug, thiserror::Error)]
 pub enum ItemFault {

@@ -1,95 +1,19 @@
 //! The metrics of one instance, in Prometheus text format.
 //!
-//! Labels are small closed sets that the configuration or this file defines: never an id, a user or
+//! Labels are small closed sets that the configuration or `labels.rs` defines: never an id, a user or
 //! an event type, which clients could make up without end.
 
 use std::time::Duration;
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder as _, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
 };
 
+use super::labels::{Rejection, Transport};
+use super::maker::Maker;
 use super::nats_metrics::NatsMetrics;
 use super::proxy_metrics::ProxyMetrics;
-
-/// How a client is connected; the value of the label `transport`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// Server-sent events.
-    Sse,
-    /// WebSocket.
-    Ws,
-    /// Long polling; counted while a poll waits.
-    LongPolling,
-}
-
-impl Transport {
-    /// All transports, in the order of their metrics.
-    pub const ALL: [Self; 3] = [Self::Sse, Self::Ws, Self::LongPolling];
-
-    /// Returns the name used in paths and as a label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sse => "sse",
-            Self::Ws => "ws",
-            Self::LongPolling => "longpolling",
-        }
-    }
-}
-
-/// Why a source record was skipped; the value of the label `reason`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rejection {
-    /// The record has no value and is not a CloudEvent without data.
-    NullValue,
-    /// The value is not the JSON that its content type promises.
-    NotJson,
-    /// JSON, but not a CloudEvent: an attribute is missing, of a wrong type or has control characters.
-    NotACloudEvent,
-    /// A `specversion` that is not known.
-    UnknownVersion,
-    /// A `content-type` in a format that cannot be decoded, such as `application/cloudevents+avro`.
-    UnsupportedFormat,
-    /// Nested deeper than the limit.
-    TooDeep,
-    /// Larger than the limit.
-    TooLarge,
-}
-
-impl Rejection {
-    /// All reasons, in the order of their metrics.
-    pub const ALL: [Self; 7] = [
-        Self::NullValue,
-        Self::NotJson,
-        Self::NotACloudEvent,
-        Self::UnknownVersion,
-        Self::UnsupportedFormat,
-        Self::TooDeep,
-        Self::TooLarge,
-    ];
-
-    /// Returns the value of the label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NullValue => "null_value",
-            Self::NotJson => "not_json",
-            Self::NotACloudEvent => "not_a_cloudevent",
-            Self::UnknownVersion => "unknown_version",
-            Self::UnsupportedFormat => "unsupported_format",
-            Self::TooDeep => "too_deep",
-            Self::TooLarge => "too_large",
-        }
-    }
-}
-
-/// Histogram buckets for seconds, from a quarter of a millisecond to half a minute.
-const LATENCY_SECONDS: [f64; 16] = [
-    0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
-    30.0,
-];
 
 /// Every metric of one instance. Cheap to clone; all clones count into the same registry.
 #[derive(Debug, Clone)]
@@ -386,42 +310,5 @@ impl Age {
     #[must_use]
     pub const fn as_secs(self) -> f64 {
         self.0
-    }
-}
-
-/// Makes and registers metrics; their names and labels are constants of this file.
-pub(super) struct Maker<'a>(&'a Registry);
-
-impl Maker<'_> {
-    fn registered<C: prometheus::core::Collector + Clone + 'static>(
-        &self,
-        made: prometheus::Result<C>,
-    ) -> C {
-        let collector = made.expect("names and labels are valid constants");
-        self.0
-            .register(Box::new(collector.clone()))
-            .expect("names are distinct constants");
-        collector
-    }
-    pub(super) fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.registered(IntCounter::new(name, help))
-    }
-    pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.registered(IntCounterVec::new(Opts::new(name, help), labels))
-    }
-    pub(super) fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.registered(IntGauge::new(name, help))
-    }
-    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.registered(IntGaugeVec::new(Opts::new(name, help), labels))
-    }
-    fn seconds(&self, name: &str, help: &str) -> Histogram {
-        self.registered(Histogram::with_opts(
-            HistogramOpts::new(name, help).buckets(LATENCY_SECONDS.to_vec()),
-        ))
-    }
-    pub(super) fn seconds_by(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        let options = HistogramOpts::new(name, help).buckets(LATENCY_SECONDS.to_vec());
-        self.registered(HistogramVec::new(options, labels))
     }
 }

@@ -2,7 +2,8 @@
 
 use prometheus::{IntCounterVec, IntGauge};
 
-use super::metrics::{Maker, Rejection};
+use super::labels::Rejection;
+use super::maker::Maker;
 
 /// The reason for an event whose type only Sluicegate itself may use.
 const RESERVED_TYPE: &str = "reserved_type";

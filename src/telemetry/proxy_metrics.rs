@@ -2,7 +2,7 @@
 
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::metrics::Maker;
+use super::maker::Maker;
 
 /// What is counted of proxied requests.
 #[derive(Debug, Clone)]

@@ -15,12 +15,17 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame};
 
+use super::FORMATS;
 use super::beginning::Beginning;
 use super::carry::carry;
 use super::streams::{Admitted, Streams};
-use crate::dispatch::{Attach, ClientEnd, ControlEvent, Format, Outlet, Start, pipe};
+use crate::dispatch::{
+    Attach, ClientEnd, CloseReason, ControlEvent, Format, Held, Outlet, Start, pipe,
+};
 use crate::http::{Link, StreamBody, TakeOver, TakenConnection};
+use crate::replay::Busy;
 use crate::subscription::Subscriptions;
+use crate::telemetry::Transport;
 
 /// A stream that waits for its connection.
 #[derive(Debug)]
@@ -37,29 +42,50 @@ pub(super) struct HandOver {
 }
 
 impl HandOver {
-    fn attach(self, outlet: Outlet) {
-        let Self {
-            streams,
-            format,
-            subscriptions,
-            beginning,
-            greeting,
-            admitted,
-            ..
-        } = self;
+    fn start(self, outlet: Outlet) {
+        let tasks = self.streams.tasks.clone();
+        tasks.spawn("stream.attach", self.attach(outlet));
+    }
+
+    /// Gives the stream to a shard, lets it begin as soon as it is known where, and then greets it.
+    async fn attach(self, outlet: Outlet) {
+        let (streams, format, greeting) = (self.streams, self.format, self.greeting);
+        let Admitted {
+            place,
+            guest,
+            client,
+        } = self.admitted;
+        let (start, asked) = match self.beginning {
+            Beginning::Known(start) => (start, None),
+            Beginning::Asked(at) => (Start::Later, Some((at, self.subscriptions.clone()))),
+        };
+        let transport = FORMATS.get(usize::from(format.0));
+        let transport = transport.map_or(Transport::Sse, |wire| wire.transport());
+        let member = guest.map(|guest| (streams.registry.enter(&guest, transport), guest));
         let attach = Attach {
-            client: admitted.client,
+            client,
             outlet,
             format,
-            subscriptions,
-            start: Start::Later,
-            held: None,
+            subscriptions: self.subscriptions,
+            start,
+            held: place.is_counted().then(|| Box::new(place) as Box<dyn Held>),
         };
-        let tasks = streams.tasks.clone();
-        tasks.spawn(
-            "stream.attach",
-            streams.attach(attach, beginning, greeting, admitted),
-        );
+        let dispatcher = &streams.dispatcher;
+        if asked.is_none() && greeting.is_none() && member.is_none() {
+            return dispatcher.attach(attach).await;
+        }
+        let Ok(connection) = streams.seat(attach, member).await else {
+            return;
+        };
+        if let Some((at, wanted)) = asked {
+            match streams.history.locate(at, wanted).await {
+                Ok(next_offsets) => dispatcher.begin(connection, next_offsets).await,
+                Err(Busy) => return dispatcher.close(connection, CloseReason::Overloaded).await,
+            }
+        }
+        if let Some(greeting) = greeting {
+            dispatcher.tell(connection, greeting).await;
+        }
     }
 }
 
@@ -86,13 +112,13 @@ impl TakeOver for HandOver {
                 }
             }
         };
-        self.attach(outlet);
+        self.start(outlet);
     }
 
     fn body(mut self: Box<Self>) -> StreamBody {
         let (pipe, client) = pipe();
         let head = std::mem::take(&mut self.first);
-        self.attach(Outlet::Pipe {
+        self.start(Outlet::Pipe {
             pipe,
             head,
             already_read: Vec::new(),

@@ -10,17 +10,17 @@ use tokio::sync::oneshot;
 use super::beginning::{Beginning, INVALID_CURSOR, beginning};
 use super::hand_over::HandOver;
 use super::handshake::answer_handshake;
-use super::{FORMATS, LONG_POLL, SSE, SseLimitAnswer, WS, WS_WITH_CURSORS, sse};
+use super::{LONG_POLL, SSE, SseLimitAnswer, WS, WS_WITH_CURSORS, sse};
 use crate::access::{Access, Place, Places, as_request};
 use crate::dispatch::{
-    Attach, Client, CloseReason, ConnectionId, ControlEvent, Dispatcher, Format, Gone, Held,
-    Outlet, Start, TokenKey,
+    Attach, Client, CloseReason, ConnectionId, ControlEvent, Dispatcher, Format, Gone, Outlet,
+    Start, TokenKey,
 };
 use crate::http::{Body, Cors, HttpError, Query, Reply, Request};
 use crate::replay::{Busy, History};
 use crate::session::{Guest, Member, Registry};
 use crate::subscription::{Extractors, SubscriptionLimits, Subscriptions};
-use crate::telemetry::{Metrics, Tasks, Transport};
+use crate::telemetry::{Metrics, Tasks};
 
 /// What all transports need to open connections. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ impl Streams {
         let admitted = self.admit(request, guest)?;
         let mut stream = self.hand_over(SSE, subscriptions, beginning, admitted);
         stream.first = format!("retry: {}\n\n", sse::RETRY_MS).into_bytes();
-        Ok(Reply::Stream(empty(StatusCode::OK, headers), stream))
+        Ok(Reply::TakenOver(empty(StatusCode::OK, headers), stream))
     }
 
     /// Opens a WebSocket.
@@ -138,7 +138,7 @@ impl Streams {
         } = opening;
         let mut stream = self.hand_over(format, subscriptions, beginning, admitted);
         stream.greeting = greeting;
-        Reply::Stream(empty(StatusCode::SWITCHING_PROTOCOLS, headers), stream)
+        Reply::TakenOver(empty(StatusCode::SWITCHING_PROTOCOLS, headers), stream)
     }
 
     /// Finds out who sends a request, and what of the query parameter `subscriptions` they may want; an
@@ -220,46 +220,6 @@ impl Streams {
             first: Vec::new(),
             greeting: None,
         })
-    }
-
-    /// Gives a stream to a shard, lets it begin as soon as it is known where, and then greets it.
-    pub(super) async fn attach(
-        self,
-        attach: Attach,
-        beginning: Beginning,
-        greeting: Option<ControlEvent>,
-        Admitted { place, guest, .. }: Admitted,
-    ) {
-        let dispatcher = &self.dispatcher;
-        let wanted = attach.subscriptions.clone();
-        let (start, asked) = match beginning {
-            Beginning::Known(start) => (start, None),
-            Beginning::Asked(at) => (Start::Later, Some(at)),
-        };
-        let transport = FORMATS.get(usize::from(attach.format.0));
-        let transport = transport.map_or(Transport::Sse, |wire| wire.transport());
-        let member = guest.map(|guest| (self.registry.enter(&guest, transport), guest));
-        let held = place.is_counted().then(|| Box::new(place) as Box<dyn Held>);
-        let attach = Attach {
-            start,
-            held,
-            ..attach
-        };
-        if asked.is_none() && greeting.is_none() && member.is_none() {
-            return dispatcher.attach(attach).await;
-        }
-        let Ok(connection) = self.seat(attach, member).await else {
-            return;
-        };
-        if let Some(at) = asked {
-            match self.history.locate(at, wanted).await {
-                Ok(places) => dispatcher.begin(connection, places).await,
-                Err(Busy) => return dispatcher.close(connection, CloseReason::Overloaded).await,
-            }
-        }
-        if let Some(greeting) = greeting {
-            dispatcher.tell(connection, greeting).await;
-        }
     }
 
     /// Gives a connection to a shard, with the member that it is; ends it if its session was ended

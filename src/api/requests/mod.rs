@@ -177,7 +177,7 @@ pub(super) async fn answer(id: Value, reply: Reply) -> Value {
             endless(id).await
         }
         Reply::Streamed(response) => told(id, response).await,
-        Reply::Stream(..) => endless(id).await,
+        Reply::TakenOver(..) => endless(id).await,
     }
 }
 

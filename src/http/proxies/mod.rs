@@ -23,7 +23,7 @@ use super::forwarded::{Hop, Hops};
 /// The settings of the proxies before an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "HTTP")]
-pub struct ProxyConfig {
+pub struct TrustedProxyConfig {
     /// Proxies and load balancers that may say who their clients are (Forwarded, X-Forwarded-For): addresses and networks such as `10.0.0.0/8,fd00::/8`; by default nobody
     #[arg(long, value_name = "NETWORKS", default_value = "")]
     pub trusted_proxies: TrustedProxies,

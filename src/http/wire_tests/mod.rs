@@ -77,13 +77,13 @@ impl Handler for Paths {
             "/late" => scripts::late(&request).await,
             "/late/take" => {
                 scripts::late(&request).await;
-                Reply::Stream(Response::new(()), Box::new(Taker))
+                Reply::TakenOver(Response::new(()), Box::new(Taker))
             }
             "/late/later" => {
                 scripts::late(&request).await;
                 pauses::later()
             }
-            "/take" => Reply::Stream(Response::new(()), Box::new(Taker)),
+            "/take" => Reply::TakenOver(Response::new(()), Box::new(Taker)),
             path => ok(Bytes::from(format!("{} {path}", request.method))).into(),
         }
     }

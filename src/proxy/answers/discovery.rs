@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use librdkafka_calls::TopicId;
@@ -14,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::kafka::{Consumer, Identities, KafkaConfig, TopicSpec, ensure_topics, partition_count};
+use crate::kafka::{Consumer, Identities, KafkaConfig, Stop, create_missing, partition_count};
 use crate::telemetry::now_ms;
 
 /// How long one question to Kafka may take.
@@ -102,8 +101,8 @@ impl Discovery {
         })
     }
 
-    /// Looks for partitions until `stop` is closed.
-    pub(super) fn run(mut self, stop: &Receiver<()>) {
+    /// Looks for partitions until it is to stop.
+    pub(super) fn run(mut self, stop: &Stop) {
         loop {
             match self.round() {
                 Ok(true) => {
@@ -124,7 +123,7 @@ impl Discovery {
             } else {
                 START_INTERVAL
             };
-            if stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            if stop.within(pause) {
                 return;
             }
         }
@@ -170,8 +169,9 @@ impl Discovery {
             return Ok(true);
         };
         let Some(count) = partition_count(&self.consumer, &topic.name, ASK_LIMIT)? else {
-            let name = topic.name.clone();
-            return Ok(self.create(&name));
+            let (what, name) = ("response topic", &topic.name);
+            let (config, runtime) = (&self.config, &self.runtime);
+            return Ok(create_missing(config, runtime, what, name, self.create));
         };
         let id = self.identities.of(index).unwrap_or(TopicId::UNKNOWN);
         let is_anew = topic.id.is_known() && id.is_known() && topic.id != id
@@ -194,9 +194,9 @@ impl Discovery {
         let read = topic.read.clone();
         for number in (0..count).filter(|number| !read.contains(number)) {
             let from = match (is_start, topic.is_missed) {
-                (true, _) => From::End,
-                (false, true) => From::Time(self.began_ms - CLOCKS_MS),
-                (false, false) => From::Beginning,
+                (true, _) => ReadFrom::End,
+                (false, true) => ReadFrom::Time(self.began_ms - CLOCKS_MS),
+                (false, false) => ReadFrom::Beginning,
             };
             match assign(&self.consumer, &topic.name, number, from) {
                 Ok(()) => {
@@ -211,35 +211,11 @@ impl Discovery {
         topic.is_missed = false;
         Ok(true)
     }
-
-    /// Creates a missing topic if that is wanted. Returns whether it is settled: nothing more can be done now.
-    fn create(&self, name: &str) -> bool {
-        let Some(partitions) = self.create else {
-            self.config
-                .log
-                .warn(format_args!("the response topic {name} does not exist"));
-            return true;
-        };
-        let spec = TopicSpec {
-            name: name.to_owned(),
-            partitions,
-            // Kafka's default, but the embedded broker would keep records for ever without it.
-            config: vec![("cleanup.policy", "delete".to_owned())],
-        };
-        match self.runtime.block_on(ensure_topics(&self.config, &[spec])) {
-            // The next round finds it, once all brokers know it.
-            Ok(()) | Err(crate::kafka::TopicError::Unavailable(_)) => false,
-            Err(error) => {
-                self.config.log.warn(format_args!("{error}"));
-                true
-            }
-        }
-    }
 }
 
 /// Where the reading of a partition begins.
 #[derive(Debug, Clone, Copy)]
-enum From {
+enum ReadFrom {
     Beginning,
     /// In Unix milliseconds.
     Time(i64),
@@ -247,12 +223,12 @@ enum From {
 }
 
 /// Has a partition read.
-fn assign(consumer: &Consumer, name: &str, number: i32, from: From) -> KafkaResult<()> {
+fn assign(consumer: &Consumer, name: &str, number: i32, from: ReadFrom) -> KafkaResult<()> {
     let (first, end) = consumer.fetch_watermarks(name, number, ASK_LIMIT)?;
     let start = match from {
-        From::Beginning => first,
-        From::End => end,
-        From::Time(time_ms) => {
+        ReadFrom::Beginning => first,
+        ReadFrom::End => end,
+        ReadFrom::Time(time_ms) => {
             let time = list(name, [number], Some(time_ms))?;
             let found = consumer.offsets_for_times(time, ASK_LIMIT)?;
             match found.find_partition(name, number).map(|at| at.offset()) {

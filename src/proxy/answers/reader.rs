@@ -4,13 +4,9 @@
 //! What is another instance's costs the opening of one id.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -22,13 +18,11 @@ use super::discovery::Discovery;
 use super::message::{Message, MessageFault};
 use super::passed::{HeaderLog, Poster};
 use super::refusals::bad_answer;
-use crate::kafka::{ConfigError, Consumer, KafkaConfig, readable_headers};
+use crate::kafka::{ConfigError, Consumer, KafkaConfig, Stop, Threads, readable_headers};
 use crate::telemetry::Limited;
 
 /// How long a poll waits; stopping waits as long.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How long stopping may take; Kafka may be away.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why the response topics cannot be read. Kafka being away is no reason.
 #[derive(Debug, Error)]
@@ -115,70 +109,24 @@ impl Reader {
             &self.topics,
             self.stands.clone(),
         )?;
-        let is_stopping = Arc::new(AtomicBool::new(false));
+        // Dropping them on an error stops the one that runs.
+        let mut threads = Threads::new("a thread that reads answers");
+        let stop = threads.told_by();
         let polling = Polling {
             consumer,
             desk: Arc::clone(&self.desk),
             config: self.config.clone(),
-            is_stopping: Arc::clone(&is_stopping),
+            stop: stop.clone(),
             headers: HeaderLog::default(),
             faults: Limited::new(Duration::from_secs(10)),
         };
-        let (stop_discovery, discovery_stopped) = sync_channel(1);
         let runtime = tokio::runtime::Handle::current();
-        let poll = Builder::new().name("answers-poll".to_owned());
-        let poll = poll.spawn(move || {
+        threads.spawn("answers-poll", move || {
             let _entered = runtime.enter();
             polling.run();
         })?;
-        let discover = Builder::new().name("answers-discover".to_owned());
-        let discover = discover.spawn(move || discovery.run(&discovery_stopped));
-        let threads = Threads {
-            is_stopping,
-            stop_discovery: Some(stop_discovery),
-            handles: vec![poll],
-        };
-        // Dropping `threads` on an error stops the one that runs.
-        Ok(threads.with(discover?))
-    }
-}
-
-/// The threads of the reader. Dropping it tells them to stop.
-#[derive(Debug)]
-struct Threads {
-    is_stopping: Arc<AtomicBool>,
-    stop_discovery: Option<SyncSender<()>>,
-    handles: Vec<JoinHandle<()>>,
-}
-
-impl Threads {
-    fn with(mut self, handle: JoinHandle<()>) -> Self {
-        self.handles.push(handle);
-        self
-    }
-
-    fn tell_to_stop(&mut self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
-        self.stop_discovery = None;
-    }
-
-    fn stop(mut self) {
-        self.tell_to_stop();
-        let deadline = Instant::now() + STOP_LIMIT;
-        while Instant::now() < deadline && !self.handles.iter().all(JoinHandle::is_finished) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        for handle in self.handles.drain(..).filter(JoinHandle::is_finished) {
-            if handle.join().is_err() {
-                tracing::error!("a thread that reads answers panicked");
-            }
-        }
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        self.tell_to_stop();
+        threads.spawn("answers-discover", move || discovery.run(&stop))?;
+        Ok(threads)
     }
 }
 
@@ -187,18 +135,21 @@ struct Polling {
     consumer: Arc<Consumer>,
     desk: Arc<Desk>,
     config: KafkaConfig,
-    is_stopping: Arc<AtomicBool>,
+    stop: Stop,
     headers: HeaderLog,
     faults: Limited,
 }
 
 impl Polling {
     fn run(self) {
-        while !self.is_stopping.load(Ordering::Relaxed) {
+        while !self.stop.is_told() {
             match self.consumer.poll(POLL_WAIT) {
                 None => {}
                 Some(Ok(message)) => self.take(&message),
-                Some(Err(error)) => self.note(&error),
+                Some(Err(error)) => {
+                    let log = &self.config.log;
+                    log.warn_of(&error, format_args!("reading answers"));
+                }
             }
         }
     }
@@ -236,14 +187,6 @@ impl Polling {
                 %fault,
                 "a record of a response topic is no answer"
             );
-        }
-    }
-
-    fn note(&self, error: &KafkaError) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.config
-                .log
-                .warn(format_args!("reading answers: {error}"));
         }
     }
 }

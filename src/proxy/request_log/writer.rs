@@ -61,11 +61,7 @@ impl Writer {
 
     /// Writes what comes, some at a time, until the end is told, and then, for a short time, what has come.
     pub(super) async fn run(self, outbox: Outbox<Noted>) {
-        let topic = TopicSpec {
-            name: self.topic.clone(),
-            partitions: PARTITIONS,
-            config: Vec::new(),
-        };
+        let topic = TopicSpec::of_records(&self.topic, PARTITIONS);
         let end = outbox.end.clone();
         let parting = async {
             end.cancelled().await;

@@ -184,7 +184,7 @@ impl Forwarder {
         headers::clean_answer(head.headers_mut());
         headers::add_via(head.headers_mut(), response.version());
         headers::set_upgrade(head.headers_mut());
-        Reply::Stream(head, Box::new(tunnel))
+        Reply::TakenOver(head, Box::new(tunnel))
     }
 }
 

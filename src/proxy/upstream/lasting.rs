@@ -11,12 +11,10 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Full, Place, Places};
+use crate::dispatch::DEPARTURES;
 use crate::proxy::call::Call;
 use crate::session::Stay;
-use crate::telemetry::Tasks;
-
-/// The part of the grace over which clients are sent away, as the shards do it.
-const SPREAD: f64 = 0.75;
+use crate::telemetry::{Tasks, spread};
 
 /// Knows how many may last, and for how long.
 #[derive(Debug)]
@@ -61,7 +59,7 @@ impl Lasting {
             let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
             Departure {
                 stopping: self.tasks.stopping(),
-                after: self.grace.mul_f64(SPREAD * share(number)),
+                after: self.grace.mul_f64(DEPARTURES * spread(number)),
             }
         });
         Until {
@@ -70,12 +68,6 @@ impl Lasting {
             waiting: None,
         }
     }
-}
-
-/// Returns a number from 0 to 1 for each number, evenly spread however many there are: the golden ratio takes turns.
-fn share(number: u64) -> f64 {
-    let turn = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    f64::from(u32::try_from(turn).unwrap_or(0)) / f64::from(1_u32 << 24)
 }
 
 /// When something ends that was begun before the process stopped.
@@ -173,7 +165,7 @@ mod tests {
         for count in [10_u64, 1_000, 50_000] {
             let mut tenths = [0_u64; 10];
             for number in 1..=count {
-                let tenth = (share(number) * 10.0).floor();
+                let tenth = (spread(number) * 10.0).floor();
                 tenths
                     .iter_mut()
                     .zip(0_u8..)

@@ -5,7 +5,7 @@
 //!            │ the body, read once, as fast as the backend takes it            │
 //!            ▼                                                                 ▼ the head of the answer
 //!      Reply::Streamed ◀─ answer_body: as fast as the client takes it ◀────────┤
-//!      Reply::Stream ◀─── tunnel: a WebSocket, both ways ◀─────────────────────┤
+//!      Reply::TakenOver ◀ tunnel: a WebSocket, both ways ◀─────────────────────┤
 //!      to_http ◀───────── a 202, where the answer comes later ◀────────────────┘
 //! ```
 //!

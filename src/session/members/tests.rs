@@ -1,10 +1,12 @@
 use super::*;
+use std::time::Duration;
+
 use crate::subscription::Forced;
 
 const TIMES: Times = Times {
     notice_ms: 30_000,
     grace_ms: 5_000,
-    jitter_ms: 0,
+    jitter: Duration::ZERO,
 };
 const KILLED: CloseReason = CloseReason::SessionKilled;
 const POLL: PollSession = [7; 16];
@@ -117,7 +119,7 @@ fn a_token_that_is_about_to_expire_is_told_at_once() {
 #[test]
 fn ends_are_spread_over_the_jitter() {
     let times = Times {
-        jitter_ms: 1_000,
+        jitter: Duration::from_secs(1),
         ..TIMES
     };
     let ends: BTreeSet<i64> = (0..100).map(|number| times.end_ms(0, number)).collect();

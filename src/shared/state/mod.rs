@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::sync::{broadcast, watch};
 
 use self::watched::{Watch, Watched};
-use super::follower::{Follow, FollowError, Follower, From};
+use super::follower::{Follow, FollowError, Follower, ReadFrom};
 use crate::kafka::{KafkaConfig, OutgoingRecord, ProduceError, Producer, TopicSpec};
 use crate::telemetry::{Condition, Readiness};
 
@@ -113,7 +113,8 @@ impl StateLog {
             partitions: 1,
             config: vec![("cleanup.policy", "compact".to_owned())],
         };
-        let follower = Follower::start(config, spec, From::Beginning, Reader(Arc::clone(&held)))?;
+        let follower =
+            Follower::start(config, spec, ReadFrom::Beginning, Reader(Arc::clone(&held)))?;
         Ok(Self {
             held,
             producer,

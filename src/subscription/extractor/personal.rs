@@ -26,12 +26,6 @@ pub(in crate::subscription) struct Personal {
 type Claimed = (FieldId, JsonPointer);
 
 impl Extractors {
-    /// Returns whether a field of a type has a claim, so that tokens say who gets its events.
-    #[must_use]
-    pub fn has_personal_fields(&self) -> bool {
-        self.personal().is_some()
-    }
-
     /// Returns the personal types; `None` if there are none.
     pub(in crate::subscription) fn personal(&self) -> Option<&Personal> {
         let personal = self.0.as_ref().map(|declared| &declared.personal)?;

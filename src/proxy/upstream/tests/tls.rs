@@ -140,7 +140,7 @@ async fn a_websocket_over_tls_speaks_http_1_1_although_http_2_is_offered() {
         ..asked(&backend)
     };
     let reply = proxy.reply(&asked, whole("")).await;
-    assert!(matches!(reply, Ok(Reply::Stream(..))), "{reply:?}");
+    assert!(matches!(reply, Ok(Reply::TakenOver(..))), "{reply:?}");
     std::fs::remove_file(path).unwrap();
 }
 

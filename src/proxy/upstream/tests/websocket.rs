@@ -42,7 +42,7 @@ fn asked(backend: &Backend) -> Asked {
 
 async fn open(proxy: &Proxy, backend: &Backend) -> (http::Response<()>, Box<dyn TakeOver>) {
     match proxy.reply(&asked(backend), whole("")).await {
-        Ok(Reply::Stream(head, take_over)) => (head, take_over),
+        Ok(Reply::TakenOver(head, take_over)) => (head, take_over),
         other => panic!("no stream: {other:?}"),
     }
 }
@@ -164,7 +164,7 @@ async fn a_websocket_ends_with_the_token_that_it_was_opened_with() {
     let stay = proxy.stays.begin(&[], now_ms() + 500);
     let asked = asked(&backend);
     let opened = proxy.reply_during(Some(stay), &asked, whole(""));
-    let Ok(Reply::Stream(_, take_over)) = opened.await else {
+    let Ok(Reply::TakenOver(_, take_over)) = opened.await else {
         panic!("no stream");
     };
     let (mut client, ours) = tokio::io::duplex(1024);

@@ -1,10 +1,13 @@
 //! Reads the values at several JSON pointers in one pass over the text.
 
-use memchr::{memchr, memchr2};
+mod reader;
+
+use memchr::memchr;
 
 use super::json::string_value;
 use super::pointer::JsonPointer;
 use super::scalar::Scalar;
+use reader::Reader;
 
 /// Several JSON pointers as one tree of names. Reading builds no tree of the event and skips what no pointer leads to.
 #[derive(Debug, Clone, Default)]
@@ -44,12 +47,7 @@ impl PointerSet {
     #[must_use]
     pub fn extract(&self, json: &[u8]) -> Vec<Option<Scalar>> {
         let mut found = vec![None; self.len];
-        if self.len > 0
-            && self
-                .root
-                .read(&mut Reader { json, at: 0 }, &mut found)
-                .is_none()
-        {
+        if self.len > 0 && self.root.read(&mut Reader::new(json), &mut found).is_none() {
             found.fill(None);
         }
         found
@@ -155,80 +153,6 @@ impl Node {
 fn put(found: &mut [Option<Scalar>], place: usize, value: Option<Scalar>) {
     if let Some(found) = found.get_mut(place) {
         *found = value;
-    }
-}
-
-/// Steps over JSON that was validated before; on any other text it stops or returns pieces, but never panics.
-struct Reader<'a> {
-    json: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    /// Returns the next byte that is not white space.
-    fn peek(&mut self) -> Option<u8> {
-        loop {
-            match self.json.get(self.at)? {
-                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
-                byte => return Some(*byte),
-            }
-        }
-    }
-
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        (self.peek()? == byte).then(|| self.at += 1)
-    }
-
-    /// Steps over the string that starts here and returns it with its quotes.
-    fn string(&mut self) -> Option<&'a [u8]> {
-        let start = self.at;
-        self.at += 1;
-        loop {
-            self.at += memchr2(b'"', b'\\', self.json.get(self.at..)?)?;
-            if self.json.get(self.at)? == &b'"' {
-                self.at += 1;
-                return self.json.get(start..self.at);
-            }
-            self.at += 2;
-        }
-    }
-
-    /// Steps over the value that starts here and returns its text.
-    fn value(&mut self) -> Option<&'a [u8]> {
-        let first = self.peek()?;
-        let start = self.at;
-        match first {
-            b'"' => return self.string(),
-            b'{' | b'[' => self.container()?,
-            _ => {
-                let rest = self.json.get(start..)?;
-                let ends =
-                    |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r');
-                self.at = start + rest.iter().position(ends).unwrap_or(rest.len());
-            }
-        }
-        self.json
-            .get(start..self.at)
-            .filter(|text| !text.is_empty())
-    }
-
-    fn container(&mut self) -> Option<()> {
-        let mut depth = 0_usize;
-        loop {
-            match self.json.get(self.at)? {
-                b'"' => {
-                    self.string()?;
-                    continue;
-                }
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' => depth = depth.checked_sub(1)?,
-                _ => {}
-            }
-            self.at += 1;
-            if depth == 0 {
-                return Some(());
-            }
-        }
     }
 }
 

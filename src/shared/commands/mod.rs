@@ -1,5 +1,7 @@
 //! Commands between instances: a request to one incarnation, and its reply.
 
+mod hello;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -13,11 +15,11 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use super::follower::{Follow, FollowError, Follower, From};
-use super::members::{HELLO_INTERVAL, Members, Verdict};
+use super::follower::{Follow, FollowError, Follower, ReadFrom};
+use super::members::{Members, Verdict};
 use super::message::Message;
 use crate::kafka::{KafkaConfig, OutgoingRecord, ProduceError, Producer, TopicSpec};
-use crate::telemetry::{Condition, Readiness, Tasks};
+use crate::telemetry::{Readiness, Tasks};
 
 /// Requests that may wait for their replies.
 const PENDING_LIMIT: usize = 10_000;
@@ -27,8 +29,6 @@ const QUEUE_LIMIT: usize = 1024;
 const WORK_LIMIT: usize = 256;
 /// How long Kafka keeps commands.
 const RETENTION_MS: &str = "600000";
-/// How long to wait after a hello that Kafka did not take.
-const HELLO_RETRY: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.
 const BYE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -127,7 +127,7 @@ impl CommandLog {
             queue,
             listening: Arc::clone(&listening),
         };
-        let follower = Follower::start(config, spec, From::End, reader)?;
+        let follower = Follower::start(config, spec, ReadFrom::End, reader)?;
         tasks.spawn("commands", Arc::clone(&shared).work_on(messages));
         tasks.spawn("hello", Arc::clone(&shared).say_hello(listening));
         Ok(Self {
@@ -274,49 +274,6 @@ impl Shared {
         self.producer.produce(record).await.map(|_delivered| ())
     }
 
-    /// Takes down whether Kafka takes records, and says so when that changes.
-    fn writable(&self, is_writable: bool, error: Option<ProduceError>) {
-        if self.readiness.holds(Condition::KafkaWritable) == is_writable {
-            return;
-        }
-        self.readiness.set(Condition::KafkaWritable, is_writable);
-        match error {
-            Some(error) => tracing::warn!(%error, "kafka takes no records, waiting for it"),
-            None => tracing::info!("kafka takes records again"),
-        }
-    }
-
-    /// Says hello now and then, from the moment on at which others can be heard.
-    async fn say_hello(self: Arc<Self>, listening: Arc<watch::Sender<bool>>) {
-        let stopping = self.tasks.stopping();
-        let mut is_listening = listening.subscribe();
-        let greeting = async {
-            if is_listening.wait_for(|listening| *listening).await.is_err() {
-                return;
-            }
-            let mut message = Message::Who {
-                from: self.incarnation.clone(),
-            };
-            let mut interval = tokio::time::interval(HELLO_INTERVAL);
-            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                interval.tick().await;
-                while let Err(error) = self.send(&message).await {
-                    self.writable(false, Some(error));
-                    tokio::time::sleep(HELLO_RETRY).await;
-                }
-                self.writable(true, None);
-                message = Message::Hello {
-                    from: self.incarnation.clone(),
-                };
-            }
-        };
-        tokio::select! {
-            () = greeting => {}
-            () = stopping.cancelled() => {}
-        }
-    }
-
     async fn work_on(self: Arc<Self>, mut messages: mpsc::Receiver<Message>) {
         let stopping = self.tasks.stopping();
         loop {
@@ -350,18 +307,6 @@ impl Shared {
             }
             _ => {}
         }
-    }
-
-    fn greet(self: &Arc<Self>) {
-        let shared = Arc::clone(self);
-        self.tasks.spawn("greet", async move {
-            let hello = Message::Hello {
-                from: shared.incarnation.clone(),
-            };
-            if let Err(error) = shared.send(&hello).await {
-                tracing::debug!(%error, "could not say hello");
-            }
-        });
     }
 
     /// Starts to work on a command; waits while too many are worked on.
