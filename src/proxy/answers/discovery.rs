@@ -18,6 +18,8 @@ use crate::telemetry::now_ms;
 
 /// How long one question to Kafka may take.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
+/// As long, where another partition of the topic has not answered: such come together, when brokers are away.
+const ASK_AGAIN_LIMIT: Duration = Duration::from_millis(500);
 /// How often topics and partitions are looked for.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// How often until all of them are found.
@@ -176,9 +178,6 @@ impl Discovery {
         let id = self.identities.of(index).unwrap_or(TopicId::UNKNOWN);
         let is_anew = topic.id.is_known() && id.is_known() && topic.id != id
             || self.config.is_embedded && ended_earlier(&self.consumer, topic)?;
-        if id.is_known() {
-            topic.id = id;
-        }
         if is_anew {
             tracing::warn!(
                 topic = topic.name,
@@ -187,6 +186,9 @@ impl Discovery {
             let read = list(&topic.name, topic.read.iter().copied(), None)?;
             self.consumer.incremental_unassign(&read)?;
             topic.read.clear();
+        }
+        if id.is_known() {
+            topic.id = id;
         }
         let is_start = !*self.stands.borrow();
         // One that cannot be read now does not hold up the others.
@@ -198,7 +200,11 @@ impl Discovery {
                 (false, true) => ReadFrom::Time(self.began_ms - CLOCKS_MS),
                 (false, false) => ReadFrom::Beginning,
             };
-            match assign(&self.consumer, &topic.name, number, from) {
+            let limit = match &failed {
+                None => ASK_LIMIT,
+                Some(_) => ASK_AGAIN_LIMIT,
+            };
+            match assign(&self.consumer, (&topic.name, number), from, limit) {
                 Ok(()) => {
                     topic.read.insert(number);
                 }
@@ -223,14 +229,19 @@ enum ReadFrom {
 }
 
 /// Has a partition read.
-fn assign(consumer: &Consumer, name: &str, number: i32, from: ReadFrom) -> KafkaResult<()> {
-    let (first, end) = consumer.fetch_watermarks(name, number, ASK_LIMIT)?;
+fn assign(
+    consumer: &Consumer,
+    (name, number): (&str, i32),
+    from: ReadFrom,
+    limit: Duration,
+) -> KafkaResult<()> {
+    let (first, end) = consumer.fetch_watermarks(name, number, limit)?;
     let start = match from {
         ReadFrom::Beginning => first,
         ReadFrom::End => end,
         ReadFrom::Time(time_ms) => {
             let time = list(name, [number], Some(time_ms))?;
-            let found = consumer.offsets_for_times(time, ASK_LIMIT)?;
+            let found = consumer.offsets_for_times(time, limit)?;
             match found.find_partition(name, number).map(|at| at.offset()) {
                 Some(Offset::Offset(offset)) => offset,
                 // Nothing is that young.
