@@ -88,7 +88,7 @@ impl CommandLog {
     ///
     /// `incarnation` names this start of this instance and must never be used again. `handler` answers
     /// the commands of others, at most 256 at a time. Waits for Kafka if need be. Sets
-    /// [`Condition::KafkaWritable`] by whether Kafka takes the hellos. Has to be called within a Tokio
+    /// [`KafkaWritable`](crate::telemetry::Condition::KafkaWritable) by whether Kafka takes the hellos. Has to be called within a Tokio
     /// runtime.
     ///
     /// # Errors
