@@ -13,12 +13,16 @@ use crate::support::sse::{Block, Sse};
 const EVENTS: u64 = 200;
 const KEPT_FROM: i64 = 190;
 
-pub async fn where_kafka_has_deleted_some(kafka: &Kafka) {
-    let settings = Settings::new(kafka)
+/// One partition, of which the log holds little.
+fn settings(kafka: &Kafka) -> Settings {
+    Settings::new(kafka)
         .with("REPLAY_RING_BYTES", SMALL)
         .with("OUTBOX_BYTES", SMALL)
-        .with("KAFKA_SOURCE_PARTITIONS", "1");
-    let gateway = Gateway::with(settings).await;
+        .with("KAFKA_SOURCE_PARTITIONS", "1")
+}
+
+pub async fn where_kafka_has_deleted_some(kafka: &Kafka) {
+    let gateway = Gateway::with(settings(kafka)).await;
     let topic = gateway.settings.topic().to_owned();
     let cursor = cursor_of(&gateway).await;
     produce(kafka, &topic, 0..900).await;
@@ -58,11 +62,7 @@ pub async fn where_kafka_has_deleted_some(kafka: &Kafka) {
 /// Produces 3,000 events of one partition, has Kafka delete those before `kept`, and comes back from before
 /// all of them; returns what the client is told first.
 async fn told_after_deletion(kafka: &Kafka, kept: u32) -> (Gateway, Sse, Block) {
-    let settings = Settings::new(kafka)
-        .with("REPLAY_RING_BYTES", SMALL)
-        .with("OUTBOX_BYTES", SMALL)
-        .with("KAFKA_SOURCE_PARTITIONS", "1");
-    let gateway = Gateway::with(settings).await;
+    let gateway = Gateway::with(settings(kafka)).await;
     let topic = gateway.settings.topic().to_owned();
     let cursor = cursor_of(&gateway).await;
     produce(kafka, &topic, 0..3000).await;
@@ -101,12 +101,8 @@ pub async fn where_kafka_has_deleted_all_of_a_partition(kafka: &Kafka) {
 
 /// The reading had begun before: what is missing in the middle must not look like a hole.
 pub async fn where_kafka_deletes_what_is_being_read(kafka: &Kafka) {
-    let settings = Settings::new(kafka)
-        .with("REPLAY_RING_BYTES", SMALL)
-        .with("OUTBOX_BYTES", SMALL)
-        .with("KAFKA_SOURCE_PARTITIONS", "1")
-        // One batch at a time, which is no more than three of these events.
-        .with("KAFKA_PROPERTIES", "fetch.message.max.bytes=1");
+    // One batch at a time, which is no more than three of these events.
+    let settings = settings(kafka).with("KAFKA_PROPERTIES", "fetch.message.max.bytes=1");
     let gateway = Gateway::with(settings).await;
     let topic = gateway.settings.topic().to_owned();
     let cursor = cursor_of(&gateway).await;

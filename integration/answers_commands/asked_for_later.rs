@@ -1,12 +1,26 @@
 //! Answers for which a client does not wait, but asks later.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
-use super::{Pair, altered, assert_says, get, post};
+use super::{Pair, altered, assert_says, post};
 use crate::support::commands::post_answer;
-use crate::support::gateway::{Settings, eventually};
+use crate::support::gateway::{Gateway, Settings, eventually};
+use crate::support::http::Answer;
 use crate::support::kafka::Kafka;
 use crate::support::tokens::token;
+
+/// Asks as clients do: again, where the instance that has the answer could not be reached in time.
+async fn get(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Answer {
+    loop {
+        let answer = super::get(gateway, path, headers).await;
+        if answer.status != 503 {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
 
 pub async fn at_any_instance(kafka: &'static Kafka) {
     let mut pair = Pair::with(kafka, |settings| {
